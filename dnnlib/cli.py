@@ -1,0 +1,63 @@
+"""What the command lines share: option types, both spellings of every option, and errors in one line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dnnlib.errors import UserError
+
+
+class Command(click.Command):
+    """A command whose options are declared as `--some-option` and understood as `--some_option` too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_hyphenated(arg) for arg in args])
+
+
+def _hyphenated(arg: str) -> str:
+    if not arg.startswith('--'):
+        return arg
+    name, equals, value = arg.partition('=')
+    return name.replace('_', '-') + equals + value
+
+
+class NumRange(click.ParamType):
+    """Seeds or indices: `0-7`, `1,5,9`, or both mixed (`1,5-9`). Gives a list of ints."""
+
+    name = 'range'
+
+    def convert(self, value: Any, param, ctx) -> list[int]:
+        if isinstance(value, list):
+            return value
+        numbers: list[int] = []
+        for part in str(value).split(','):
+            match = re.fullmatch(r'\s*(\d+)-(\d+)\s*', part)
+            if match:
+                first, last = int(match[1]), int(match[2])
+                if last < first:
+                    self.fail(f'{part.strip()!r} runs backwards; write {last}-{first}', param, ctx)
+                numbers += range(first, last + 1)
+            elif re.fullmatch(r'\s*-?\d+\s*', part):
+                numbers.append(int(part))
+            else:
+                self.fail(f'{value!r} is not a list of numbers such as 0-7 or 1,5,9', param, ctx)
+        return numbers
+
+
+def bool_option(*names: str, default: bool | None = False, help: str = '', **kwargs) -> Callable:
+    """An option that takes a value: 1/0, true/false, yes/no, on/off (any case). Written `--cond=1`."""
+    return click.option(*names, type=bool, default=default, metavar='BOOL', help=help, **kwargs)
+
+
+def run(command: click.Command) -> None:
+    """Run a command as a program: wrong options exit with 2, a UserError prints one line and exits with 1."""
+    try:
+        command()
+    except UserError as err:
+        print('Error: ' + ' '.join(str(err).split()), file=sys.stderr)
+        sys.exit(1)

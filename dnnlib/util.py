@@ -1,0 +1,34 @@
+"""Small helpers without dependencies beyond the standard library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dnnlib.download import open_url  # public as dnnlib.util.open_url
+from dnnlib.errors import UserError
+
+__all__ = ['EasyDict', 'UserError', 'format_time', 'open_url']
+
+
+class EasyDict(dict):
+    """A dict whose items can also be read, set and deleted as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(name)
+
+    __setattr__ = dict.__setitem__
+    __delattr__ = dict.__delitem__
+
+
+def format_time(seconds: float) -> str:
+    """Write a duration as `42s`, `5m 07s`, `3h 05m 09s` or `2d 03h 04m`; rounded to whole seconds first."""
+    minutes, s = divmod(round(float(seconds)), 60)
+    hours, m = divmod(minutes, 60)
+    d, h = divmod(hours, 24)
+    if d:
+        return f'{d}d {h:02d}h {m:02d}m'
+    if h:
+        return f'{h}h {m:02d}m {s:02d}s'
+    return f'{m}m {s:02d}s' if m else f'{s}s'
