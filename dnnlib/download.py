@@ -74,5 +74,5 @@ def _download(url: str, target: Path, num_attempts: int, verbose: bool, sha256: 
             return
         except (requests.RequestException, OSError) as err:
             if attempt == num_attempts:
-                raise UserError(f'{url}: download failed ({type(err).__name__}); check the network, or pass a local file') from err
+                raise UserError(f'{url}: download failed ({type(err).__name__}); check the network or pass a local file') from err
             time.sleep(min(2.0 ** attempt, 30) * 0.25)

@@ -1,0 +1,1 @@
+"""Things any torch project could use: image operators, statistics, safe snapshots of modules, devices."""

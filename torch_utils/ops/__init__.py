@@ -1,0 +1,1 @@
+"""Differentiable image operators of style-based GANs; `backend` chooses who computes them."""

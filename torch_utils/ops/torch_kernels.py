@@ -1,0 +1,72 @@
+"""The operators in plain PyTorch: any device, any dtype that its convolutions take."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
+              padding: tuple[int, int, int, int], flip_filter: bool, gain: float) -> torch.Tensor:
+    """Zero-insert, pad or crop, filter and decimate. x [N,C,H,W]; f [fh,fw] or, separable, [taps].
+
+    up, down: (x, y). padding: (left, right, top, bottom), negative crops. Not meant to be differentiated.
+    """
+    f = f.to(x.dtype) * gain ** (f.ndim / 2)
+    if not flip_filter:
+        f = f.flip(list(range(f.ndim)))  # convolutions of PyTorch are correlations
+    if f.ndim == 2:
+        return _fir(x, f, up, down, padding)
+    x = _fir(x, f[None, :], (up[0], 1), (down[0], 1), (*padding[:2], 0, 0))
+    return _fir(x, f[:, None], (1, up[1]), (1, down[1]), (0, 0, *padding[2:]))
+
+
+def _fir(x: torch.Tensor, k: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
+         padding: tuple[int, int, int, int]) -> torch.Tensor:
+    """One depthwise pass with the correlation kernel k [fh,fw]."""
+    channels = x.shape[1]
+    left, right, top, bottom = padding
+    if up == (1, 1):
+        symmetric = (top, left) if left == right >= 0 and top == bottom >= 0 else (0, 0)
+        if symmetric != (top, left) or (right, bottom) != (left, top):
+            x = F.pad(x, padding)
+        weight = k.expand(channels, 1, *k.shape)
+        return F.conv2d(x, weight, stride=down[::-1], padding=symmetric, groups=channels)
+
+    # A transposed convolution never touches the inserted zeros. With stride u it gives the full convolution t of
+    # the zero-inserted signal (less the u-1 zeros after its last sample); the wanted y[m] is t[m + F - 1 - p0].
+    fh, fw = k.shape
+    weight = k.flip([0, 1]).expand(channels, 1, fh, fw)
+    grow = [left - (fw - 1), right - (fw - up[0]), top - (fh - 1), bottom - (fh - up[1])]
+    crop = [max(min(-grow[2 * i], -grow[2 * i + 1]), 0) for i in (0, 1)]  # what the operator itself can crop, x and y
+    y = F.conv_transpose2d(x, weight, stride=up[::-1], padding=crop[::-1], groups=channels)
+    rest = [g + crop[i // 2] for i, g in enumerate(grow)]
+    if any(rest):
+        y = F.pad(y, rest)
+    return y if down == (1, 1) else y[:, :, ::down[1], ::down[0]].contiguous()
+
+
+ACTIVATIONS = {
+    'linear':   lambda x, alpha: x,
+    'relu':     lambda x, alpha: F.relu(x),
+    'lrelu':    lambda x, alpha: F.leaky_relu(x, alpha),
+    'tanh':     lambda x, alpha: torch.tanh(x),
+    'sigmoid':  lambda x, alpha: torch.sigmoid(x),
+    'elu':      lambda x, alpha: F.elu(x),
+    'selu':     lambda x, alpha: SELU_SCALE * torch.where(x > 0, x, SELU_ALPHA * torch.expm1(x.clamp(max=0))),
+    'softplus': lambda x, alpha: F.softplus(x),
+    'swish':    lambda x, alpha: F.silu(x),
+}
+
+
+def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha: float, gain: float,
+             clamp: float | None) -> torch.Tensor:
+    """clamp(gain * act(x + b)). b is 1-D, along axis `dim` of x. Twice differentiable."""
+    if b is not None:
+        x = x + b.reshape([-1 if axis == dim else 1 for axis in range(x.ndim)])
+    y = ACTIVATIONS[act](x, alpha)
+    if gain != 1:
+        y = y * gain
+    return y if clamp is None else y.clamp(-clamp, clamp)

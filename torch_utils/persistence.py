@@ -1,0 +1,120 @@
+"""Modules as inert records, and pickles that cannot run code.
+
+A record is a dict of plain values: class name, constructor arguments, tensors as (dtype, shape, bytes). A pickle of
+records names no class and no function, so the reader refuses every pickle that does: reading one executes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import pickle
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import nn
+
+FORMAT = 1
+DTYPES = {str(t).removeprefix('torch.'): t for t in (torch.float16, torch.float32, torch.float64, torch.bfloat16, torch.uint8,
+                                                      torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)}
+
+
+class RecordError(ValueError):
+    """A pickle or record that is damaged, of another kind, or does not fit. Its text is one line."""
+
+
+def persistent(cls: type) -> type:
+    """Class decorator: instances remember the arguments that they were made with, by name, in `init_kwargs`."""
+    init, signature = cls.__init__, inspect.signature(cls.__init__)
+
+    @functools.wraps(init)
+    def remembering(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        given = dict(signature.bind(self, *args, **kwargs).arguments)
+        given.pop('self')
+        given |= given.pop('kwargs', {})
+        self.init_kwargs = copy.deepcopy(given)
+
+    cls.__init__ = remembering
+    return cls
+
+
+def to_record(module: nn.Module) -> dict:
+    """Describe a module whose class is @persistent: weights as they are now, copied to the CPU."""
+    return {
+        'format': FORMAT,
+        'class_name': type(module).__name__,
+        'init_kwargs': _plain(module.init_kwargs),
+        'tensors': {name: _pack(t) for name, t in module.state_dict().items()},
+    }
+
+
+def from_record(record: Any, classes: Mapping[str, type]) -> nn.Module:
+    """Build the module that a record describes, in eval mode, without gradients, on the CPU.
+
+    classes: the classes that may be built, by name. Raises RecordError when the record is damaged or of a class
+    that is not among them.
+    """
+    if not isinstance(record, dict) or record.get('format') != FORMAT:
+        raise RecordError('it holds no network record of this version')
+    name, kwargs, tensors = (record.get(k) for k in ('class_name', 'init_kwargs', 'tensors'))
+    if name not in classes or not isinstance(kwargs, dict) or not isinstance(tensors, dict):
+        raise RecordError(f'it holds an unknown or damaged network ({name!r})')
+    try:
+        module = classes[name](**kwargs).eval().requires_grad_(False)
+        module.load_state_dict({k: _unpack(v) for k, v in tensors.items()}, strict=True)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as err:
+        raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
+    return module
+
+
+def dump(value: Any, file: BinaryIO) -> None:
+    """Pickle plain values (dict, list, tuple, str, bytes, numbers, None). Raises TypeError for anything else."""
+    pickle.dump(_plain(value), file, protocol=4)
+
+
+def load(file: BinaryIO) -> Any:
+    """Read a pickle of plain values. Raises RecordError if it is damaged or asks for any class or function."""
+    try:
+        return _Unpickler(file).load()
+    except RecordError:
+        raise
+    except Exception as err:  # a damaged pickle can make the unpickler raise anything
+        raise RecordError('it is damaged or no pickle at all') from err
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise RecordError(f'it asks for {module}.{name}, and pickles that name code are not read')
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise RecordError('it refers to data outside of the file')
+
+
+def _pack(t: torch.Tensor) -> dict:
+    t = t.detach().cpu().contiguous()
+    return {'dtype': str(t.dtype).removeprefix('torch.'), 'shape': tuple(t.shape),
+            'data': t.reshape(-1).view(torch.uint8).numpy().tobytes()}
+
+
+def _unpack(packed: Any) -> torch.Tensor:
+    if not isinstance(packed, dict) or packed.get('dtype') not in DTYPES or not isinstance(packed.get('data'), bytes):
+        raise RecordError('a tensor in it is damaged')
+    flat = torch.from_numpy(np.frombuffer(packed['data'], dtype=np.uint8).copy()).view(DTYPES[packed['dtype']])
+    return flat.reshape(packed['shape'])
+
+
+def _plain(value: Any) -> Any:
+    """Copy nested containers, turning dict and list subclasses into the plain types."""
+    if isinstance(value, Mapping):
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (list if isinstance(value, list) else tuple)(_plain(v) for v in value)
+    if value is None or type(value) in (str, bytes, int, float, bool):
+        return value
+    if isinstance(value, (np.integer, np.floating, np.bool_)):
+        return value.item()
+    raise TypeError(f'{type(value).__name__} is not a plain value')

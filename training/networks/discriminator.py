@@ -1,0 +1,184 @@
+"""The discriminator D: (image, c) -> logit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from torch_utils.ops.upfirdn2d import downsample2d, setup_filter
+from torch_utils.persistence import persistent
+from training.networks.layers import (
+    BLUR,
+    Conv2dLayer,
+    FullyConnectedLayer,
+    block_precision,
+    channels_at,
+    first_fp16_resolution,
+    log2_resolution,
+)
+from training.networks.mapping import MappingNetwork
+from training.networks.synthesis import ARCHITECTURES
+
+
+class DiscriminatorBlock(nn.Module):
+    """All layers at one resolution; halves it.
+
+    in_channels: 0 marks the first block, which reads the image; otherwise equal to tmp_channels. architecture:
+    'orig', 'skip' (every block reads the downsampled image), 'resnet'. first_layer_idx: number of layers before this
+    block; layers whose index is below freeze_layers keep their weights (Freeze-D).
+    """
+
+    def __init__(self, in_channels: int, tmp_channels: int, out_channels: int, resolution: int, img_channels: int,
+                 first_layer_idx: int, architecture: str = 'resnet', activation: str = 'lrelu',
+                 resample_filter: Sequence[float] = BLUR, conv_clamp: float | None = None, use_fp16: bool = False,
+                 fp16_channels_last: bool = False, freeze_layers: int = 0):
+        super().__init__()
+        if in_channels not in (0, tmp_channels):
+            raise ValueError(f'in_channels is 0 or tmp_channels ({tmp_channels}), not {in_channels}')
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f'architecture is one of {", ".join(ARCHITECTURES)}, not {architecture!r}')
+        self.in_channels, self.resolution, self.img_channels = in_channels, resolution, img_channels
+        self.architecture, self.first_layer_idx = architecture, first_layer_idx
+        self.use_fp16, self.channels_last = use_fp16, use_fp16 and fp16_channels_last
+        self.register_buffer('resample_filter', setup_filter(resample_filter))
+        self.num_layers = 0
+
+        def layer(channels: int, width: int, kernel_size: int, **kwargs) -> Conv2dLayer:
+            trainable = first_layer_idx + self.num_layers >= freeze_layers
+            self.num_layers += 1
+            return Conv2dLayer(channels, width, kernel_size, channels_last=self.channels_last, trainable=trainable, **kwargs)
+
+        acting = dict(activation=activation, conv_clamp=conv_clamp)
+        if in_channels == 0 or architecture == 'skip':
+            self.fromrgb = layer(img_channels, tmp_channels, 1, **acting)
+        self.conv0 = layer(tmp_channels, tmp_channels, 3, **acting)
+        self.conv1 = layer(tmp_channels, out_channels, 3, down=2, resample_filter=resample_filter, **acting)
+        if architecture == 'resnet':
+            self.skip = layer(tmp_channels, out_channels, 1, bias=False, down=2, resample_filter=resample_filter)
+
+    def forward(self, x: torch.Tensor | None, img: torch.Tensor | None,
+                force_fp32: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """x [N, in_channels, r, r] or None; img [N, img_channels, r, r] or None -> (x [N, out_channels, r/2, r/2], img)."""
+        precision = block_precision(img if x is None else x, self.use_fp16, force_fp32, self.channels_last)
+        if x is not None:
+            x = x.to(**precision)
+        if self.in_channels == 0 or self.architecture == 'skip':
+            img = img.to(**precision)
+            y = self.fromrgb(img)
+            x = y if x is None else x + y
+            img = downsample2d(img, self.resample_filter) if self.architecture == 'skip' else None
+        if self.architecture != 'resnet':
+            return self.conv1(self.conv0(x)), img
+        shortcut = self.skip(x, gain=math.sqrt(0.5))
+        return shortcut + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), img
+
+
+class MinibatchStdLayer(nn.Module):
+    """Append feature maps that hold the spread among groups of samples (Karras et al. 2018, sec. 3).
+
+    group_size: samples per group, None for the whole batch; if the batch is not a multiple of it, its largest
+    divisor below is used. num_channels F: number of maps, must divide C.
+    """
+
+    def __init__(self, group_size: int | None, num_channels: int = 1):
+        super().__init__()
+        self.group_size, self.num_channels = group_size, num_channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] -> [N, C + F, H, W]."""
+        n, c, h, w = x.shape
+        maps = self.num_channels
+        size = n if self.group_size is None else max(g for g in range(1, min(self.group_size, n) + 1) if n % g == 0)
+        # Sample i belongs to group i mod (n / size): groups are strided, not contiguous.
+        grouped = x.reshape(size, n // size, maps, c // maps, h, w)
+        std = (grouped.var(dim=0, correction=0) + 1e-8).sqrt()  # [n / size, F, C / F, H, W]
+        spread = std.mean(dim=(2, 3, 4))  # [n / size, F]
+        return torch.cat([x, spread.repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)], dim=1)
+
+    def extra_repr(self) -> str:
+        return f'group_size={self.group_size}, num_channels={self.num_channels}'
+
+
+class DiscriminatorEpilogue(nn.Module):
+    """From features at 4x4 to the logit, or to the vector that is projected on the label (Miyato & Koyama 2018).
+
+    cmap_dim: width of the mapped label, 0 for an unconditional network. mbstd_num_channels: 0 disables the layer.
+    Always float32.
+    """
+
+    def __init__(self, in_channels: int, cmap_dim: int, resolution: int, img_channels: int, architecture: str = 'resnet',
+                 mbstd_group_size: int | None = 4, mbstd_num_channels: int = 1, activation: str = 'lrelu',
+                 conv_clamp: float | None = None):
+        super().__init__()
+        self.cmap_dim, self.resolution, self.architecture = cmap_dim, resolution, architecture
+        if architecture == 'skip':
+            self.fromrgb = Conv2dLayer(img_channels, in_channels, kernel_size=1, activation=activation)
+        self.mbstd = MinibatchStdLayer(mbstd_group_size, mbstd_num_channels) if mbstd_num_channels > 0 else None
+        self.conv = Conv2dLayer(in_channels + mbstd_num_channels, in_channels, kernel_size=3, activation=activation,
+                                conv_clamp=conv_clamp)
+        self.fc = FullyConnectedLayer(in_channels * resolution ** 2, in_channels, activation=activation)
+        self.out = FullyConnectedLayer(in_channels, cmap_dim or 1)
+
+    def forward(self, x: torch.Tensor, img: torch.Tensor | None, cmap: torch.Tensor | None) -> torch.Tensor:
+        """x [N, in_channels, 4, 4]; img [N, img_channels, 4, 4] if 'skip'; cmap [N, cmap_dim] -> logits [N, 1]."""
+        x = x.to(torch.float32, memory_format=torch.contiguous_format)
+        if self.architecture == 'skip':
+            x = x + self.fromrgb(img.to(torch.float32, memory_format=torch.contiguous_format))
+        if self.mbstd is not None:
+            x = self.mbstd(x)
+        x = self.out(self.fc(self.conv(x).flatten(1)))
+        if self.cmap_dim > 0:
+            x = (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)
+        return x
+
+
+@persistent
+class Discriminator(nn.Module):
+    """Blocks from the image's resolution down to 8, then the epilogue at 4.
+
+    c_dim: width of the label, 0 for none. img_resolution: power of two >= 8. cmap_dim: width of the mapped label,
+    None for that of the features at 4x4. block_kwargs, mapping_kwargs, epilogue_kwargs: to the parts.
+    """
+
+    def __init__(self, c_dim: int, img_resolution: int, img_channels: int, architecture: str = 'resnet',
+                 channel_base: int = 32768, channel_max: int = 512, num_fp16_res: int = 0, conv_clamp: float | None = None,
+                 cmap_dim: int | None = None, block_kwargs: dict | None = None, mapping_kwargs: dict | None = None,
+                 epilogue_kwargs: dict | None = None):
+        super().__init__()
+        if img_resolution < 8:
+            raise ValueError('the discriminator needs images of at least 8x8')
+        self.c_dim, self.img_resolution, self.img_channels = c_dim, img_resolution, img_channels
+        self.img_resolution_log2 = log2_resolution(img_resolution)
+        self.block_resolutions = [2 ** i for i in range(self.img_resolution_log2, 2, -1)]
+        width = {r: channels_at(r, channel_base, channel_max) for r in [*self.block_resolutions, 4]}
+        cmap_dim = (width[4] if cmap_dim is None else cmap_dim) if c_dim > 0 else 0
+        fp16_from = first_fp16_resolution(img_resolution, num_fp16_res)
+        common = dict(img_channels=img_channels, architecture=architecture, conv_clamp=conv_clamp)
+
+        layers = 0
+        for r in self.block_resolutions:
+            block = DiscriminatorBlock(width[r] if r < img_resolution else 0, width[r], width[r // 2], resolution=r,
+                                       first_layer_idx=layers, use_fp16=r >= fp16_from, **common, **(block_kwargs or {}))
+            setattr(self, f'b{r}', block)
+            layers += block.num_layers
+        if c_dim > 0:
+            self.mapping = MappingNetwork(z_dim=0, c_dim=c_dim, w_dim=cmap_dim, num_ws=None,
+                                          **{'w_avg_beta': None, **(mapping_kwargs or {})})
+        self.b4 = DiscriminatorEpilogue(width[4], cmap_dim=cmap_dim, resolution=4, **common, **(epilogue_kwargs or {}))
+
+    def forward(self, img: torch.Tensor, c: torch.Tensor | None, **block_kwargs) -> torch.Tensor:
+        """img [N, img_channels, R, R], nominally in [-1, 1]; c [N, c_dim] -> logits [N, 1] float32.
+
+        block_kwargs: force_fp32. Raises ValueError for images or labels of the wrong shape.
+        """
+        expected = (self.img_channels, self.img_resolution, self.img_resolution)
+        if img.ndim != 4 or img.shape[1:] != expected:
+            raise ValueError(f'images must be [N, {expected[0]}, {expected[1]}, {expected[2]}], not {list(img.shape)}')
+        cmap = self.mapping(None, c) if self.c_dim > 0 else None
+        x = None
+        for r in self.block_resolutions:
+            x, img = getattr(self, f'b{r}')(x, img, **block_kwargs)
+        return self.b4(x, img, cmap)

@@ -1,0 +1,120 @@
+"""Dense and convolutional layers with equalised learning rate, and what all networks share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from torch_utils.ops.bias_act import bias_act, default_gain
+from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.upfirdn2d import setup_filter
+
+BLUR = (1, 3, 3, 1)  # the binomial filter with which StyleGAN2 resamples
+
+
+def rms_normalize(x: torch.Tensor) -> torch.Tensor:
+    """Scale each row of x [N, F] to unit mean square."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
+    """Feature maps of the block at `resolution`."""
+    return min(channel_base // resolution, channel_max)
+
+
+def log2_resolution(resolution: int) -> int:
+    """log2 of an image size. Raises ValueError unless it is a power of two and at least 4."""
+    if resolution < 4 or resolution & (resolution - 1):
+        raise ValueError(f'the image resolution must be a power of two and at least 4, not {resolution}')
+    return resolution.bit_length() - 1
+
+
+def first_fp16_resolution(resolution: int, num_fp16_res: int) -> int:
+    """Blocks from this resolution upwards run in half precision: the `num_fp16_res` highest, never below 8."""
+    return max(2 * resolution >> num_fp16_res, 8)
+
+
+def block_precision(x: torch.Tensor, use_fp16: bool, force_fp32: bool, channels_last: bool) -> dict:
+    """Arguments for `Tensor.to` that put the input of a block into its working precision and memory layout.
+
+    Half precision is for CUDA; elsewhere its convolutions are slow or missing.
+    """
+    half = use_fp16 and not force_fp32 and x.device.type == 'cuda'
+    layout = torch.channels_last if half and channels_last else torch.contiguous_format
+    return dict(dtype=torch.float16 if half else torch.float32, memory_format=layout)
+
+
+class FullyConnectedLayer(nn.Module):
+    """y = act(x Wᵀ m/√in + b m): a dense layer whose weights all learn at the same rate.
+
+    Input [N, in_features], output [N, out_features], of x's dtype. lr_multiplier m: learning rate relative to the
+    optimiser's. bias_init: initial value of the bias. Source: equalised learning rate, Karras et al. 2018, sec. 4.1.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, activation: str = 'linear',
+                 lr_multiplier: float = 1, bias_init: float = 0):
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.activation, self.lr_multiplier = activation, lr_multiplier
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([out_features], float(bias_init))) if bias else None
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b = None if self.bias is None else self.bias.to(x.dtype) * self.bias_gain
+        y = F.linear(x * self.weight_gain, self.weight.to(x.dtype))  # scaling x is cheaper than scaling W
+        return bias_act(y, b, act=self.activation)
+
+    def extra_repr(self) -> str:
+        return f'{self.in_features} -> {self.out_features}, {self.activation}'
+
+
+class Conv2dLayer(nn.Module):
+    """Convolution with optional resampling, bias, activation and clamp; equalised learning rate.
+
+    Input [N, in_channels, H, W]; output [N, out_channels, H * up / down, W * up / down], of x's dtype. kernel_size:
+    odd. conv_clamp: bound on the output's absolute value, times the call's `gain`; None for none. channels_last:
+    layout of the stored weight. trainable: False keeps weight and bias as buffers (Freeze-D, Mo et al. 2020).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True, activation: str = 'linear',
+                 up: int = 1, down: int = 1, resample_filter: Sequence[float] = BLUR, conv_clamp: float | None = None,
+                 channels_last: bool = False, trainable: bool = True):
+        super().__init__()
+        self.activation, self.up, self.down, self.conv_clamp = activation, up, down, conv_clamp
+        self.padding = kernel_size // 2
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size ** 2)
+        self.act_gain = default_gain(activation)
+        self.register_buffer('resample_filter', setup_filter(resample_filter))
+        weight = torch.randn(out_channels, in_channels, kernel_size, kernel_size)
+        if channels_last:
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        self._register('weight', weight, trainable)
+        if bias:
+            self._register('bias', torch.zeros(out_channels), trainable)
+        else:
+            self.bias = None
+
+    def _register(self, name: str, value: torch.Tensor, trainable: bool) -> None:
+        if trainable:
+            self.register_parameter(name, nn.Parameter(value))
+        else:
+            self.register_buffer(name, value)
+
+    def forward(self, x: torch.Tensor, gain: float = 1) -> torch.Tensor:
+        w = (self.weight * self.weight_gain).to(x.dtype)
+        b = None if self.bias is None else self.bias.to(x.dtype)
+        # Upsampling layers of the published networks convolve, all others correlate.
+        x = conv2d_resample(x, w, f=self.resample_filter, up=self.up, down=self.down, padding=self.padding,
+                            flip_weight=self.up == 1)
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return bias_act(x, b, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
+
+    def extra_repr(self) -> str:
+        out_channels, in_channels, k, _ = self.weight.shape
+        return f'{in_channels} -> {out_channels}, {k}x{k}, {self.activation}, up={self.up}, down={self.down}'

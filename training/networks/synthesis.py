@@ -1,0 +1,195 @@
+"""The synthesis network g: ws -> image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from torch_utils.ops.bias_act import bias_act, default_gain
+from torch_utils.ops.conv2d_resample import modulated_conv2d
+from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
+from training.networks.layers import (
+    BLUR,
+    Conv2dLayer,
+    FullyConnectedLayer,
+    block_precision,
+    channels_at,
+    first_fp16_resolution,
+    log2_resolution,
+)
+
+NOISE_MODES = ('random', 'const', 'none')
+ARCHITECTURES = ('orig', 'skip', 'resnet')
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated convolution, noise, bias, activation, clamp.
+
+    Input [N, in_channels, r / up, r / up] and w [N, w_dim] float32; output [N, out_channels, r, r], r = resolution.
+    conv_clamp: bound on the output's absolute value, times the call's `gain`. channels_last: layout of the weight.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, kernel_size: int = 3, up: int = 1,
+                 use_noise: bool = True, activation: str = 'lrelu', resample_filter: Sequence[float] = BLUR,
+                 conv_clamp: float | None = None, channels_last: bool = False):
+        super().__init__()
+        self.resolution, self.up, self.use_noise = resolution, up, use_noise
+        self.activation, self.act_gain, self.conv_clamp = activation, default_gain(activation), conv_clamp
+        self.padding = kernel_size // 2
+        self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
+        self.weight = _conv_weight(out_channels, in_channels, kernel_size, channels_last)
+        if use_noise:
+            self.register_buffer('noise_const', torch.randn(resolution, resolution))
+            self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer('resample_filter', setup_filter(resample_filter))
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: str = 'random', fused_modconv: bool = True,
+                gain: float = 1) -> torch.Tensor:
+        """noise_mode: 'random' draws noise per sample and pixel, 'const' takes the stored one, 'none' adds none."""
+        if noise_mode not in NOISE_MODES:
+            raise ValueError(f'noise_mode is one of {", ".join(NOISE_MODES)}, not {noise_mode!r}')
+        noise = None
+        if self.use_noise and noise_mode == 'random':
+            noise = torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device) * self.noise_strength
+        elif self.use_noise and noise_mode == 'const':
+            noise = self.noise_const * self.noise_strength
+        x = modulated_conv2d(x, self.weight, self.affine(w), noise, up=self.up, padding=self.padding,
+                             resample_filter=self.resample_filter, flip_weight=self.up == 1, fused_modconv=fused_modconv)
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return bias_act(x, self.bias.to(x.dtype), act=self.activation, gain=self.act_gain * gain, clamp=clamp)
+
+    def extra_repr(self) -> str:
+        return f'{self.weight.shape[1]} -> {self.weight.shape[0]}, resolution={self.resolution}, up={self.up}'
+
+
+class ToRGBLayer(nn.Module):
+    """Modulated convolution without demodulation, from features [N, in_channels, r, r] to [N, out_channels, r, r]."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, kernel_size: int = 1,
+                 conv_clamp: float | None = None, channels_last: bool = False):
+        super().__init__()
+        self.conv_clamp, self.padding = conv_clamp, kernel_size // 2
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size ** 2)
+        self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
+        self.weight = _conv_weight(out_channels, in_channels, kernel_size, channels_last)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor, fused_modconv: bool = True) -> torch.Tensor:
+        styles = self.affine(w) * self.weight_gain
+        x = modulated_conv2d(x, self.weight, styles, padding=self.padding, demodulate=False, fused_modconv=fused_modconv)
+        return bias_act(x, self.bias.to(x.dtype), clamp=self.conv_clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """All layers at one resolution: two modulated convolutions (one in the first block), and what reaches the image.
+
+    in_channels: 0 marks the first block, which starts from a learned constant. is_last: the block that must end in an
+    image. architecture: 'orig' (image from the last block only), 'skip' (sum of all blocks' images), 'resnet'.
+    use_fp16: half precision on CUDA. layer_kwargs: to both SynthesisLayers.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, img_channels: int, is_last: bool,
+                 architecture: str = 'skip', resample_filter: Sequence[float] = BLUR, conv_clamp: float | None = None,
+                 use_fp16: bool = False, fp16_channels_last: bool = False, **layer_kwargs):
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f'architecture is one of {", ".join(ARCHITECTURES)}, not {architecture!r}')
+        self.in_channels, self.resolution, self.img_channels = in_channels, resolution, img_channels
+        self.architecture, self.is_last, self.w_dim = architecture, is_last, w_dim
+        self.use_fp16, self.channels_last = use_fp16, use_fp16 and fp16_channels_last
+        self.register_buffer('resample_filter', setup_filter(resample_filter))
+        common = dict(conv_clamp=conv_clamp, channels_last=self.channels_last)
+
+        first = in_channels == 0
+        self.num_conv, self.num_torgb = 2 - first, int(is_last or architecture == 'skip')
+        if first:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, resolution, up=2, resample_filter=resample_filter,
+                                        **common, **layer_kwargs)
+        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution, **common, **layer_kwargs)
+        if self.num_torgb:
+            self.torgb = ToRGBLayer(out_channels, img_channels, w_dim, **common)
+        if architecture == 'resnet' and not first:
+            self.skip = Conv2dLayer(in_channels, out_channels, kernel_size=1, bias=False, up=2,
+                                    resample_filter=resample_filter, channels_last=self.channels_last)
+
+    def forward(self, x: torch.Tensor | None, img: torch.Tensor | None, ws: torch.Tensor, force_fp32: bool = False,
+                fused_modconv: bool | None = None, **layer_kwargs) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """x [N, in_channels, r/2, r/2] (None in the first block); img [N, img_channels, r/2, r/2] float32 or None;
+        ws [N, num_conv + num_torgb, w_dim] -> (x [N, out_channels, r, r], img [N, img_channels, r, r] or None)."""
+        precision = block_precision(ws, self.use_fp16, force_fp32, self.channels_last)
+        if fused_modconv is None:  # per-sample weights pay only for a single sample
+            fused_modconv = not self.training and ws.shape[0] == 1
+        layer_kwargs['fused_modconv'] = fused_modconv
+        w = iter(ws.to(torch.float32).unbind(dim=1))
+
+        if self.in_channels == 0:
+            x = self.const.to(**precision)[None].expand(ws.shape[0], -1, -1, -1)
+            x = self.conv1(x, next(w), **layer_kwargs)
+        else:
+            x = x.to(**precision)
+            shortcut = self.skip(x, gain=math.sqrt(0.5)) if self.architecture == 'resnet' else None
+            x = self.conv0(x, next(w), **layer_kwargs)
+            if shortcut is None:
+                x = self.conv1(x, next(w), **layer_kwargs)
+            else:  # √½ keeps the variance of the sum
+                x = shortcut + self.conv1(x, next(w), gain=math.sqrt(0.5), **layer_kwargs)
+
+        if img is not None:
+            img = upsample2d(img, self.resample_filter)
+        if self.num_torgb:
+            rgb = self.torgb(x, next(w), fused_modconv=fused_modconv).to(torch.float32)
+            img = rgb if img is None else img + rgb
+        return x, img
+
+
+class SynthesisNetwork(nn.Module):
+    """Blocks b4, b8, ... up to the image's resolution.
+
+    img_resolution: power of two >= 4. channel_base / r feature maps at resolution r, at most channel_max.
+    num_fp16_res: how many of the highest resolutions run in half precision on CUDA. block_kwargs: to all blocks.
+    """
+
+    def __init__(self, w_dim: int, img_resolution: int, img_channels: int, channel_base: int = 32768, channel_max: int = 512,
+                 num_fp16_res: int = 0, **block_kwargs):
+        super().__init__()
+        self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
+        self.img_resolution_log2 = log2_resolution(img_resolution)
+        self.block_resolutions = [2 ** i for i in range(2, self.img_resolution_log2 + 1)]
+        fp16_from = first_fp16_resolution(img_resolution, num_fp16_res)
+        in_channels, self.num_ws = 0, 0
+        for r in self.block_resolutions:
+            out_channels = channels_at(r, channel_base, channel_max)
+            block = SynthesisBlock(in_channels, out_channels, w_dim=w_dim, resolution=r, img_channels=img_channels,
+                                   is_last=r == img_resolution, use_fp16=r >= fp16_from, **block_kwargs)
+            setattr(self, f'b{r}', block)
+            in_channels = out_channels
+            self.num_ws += block.num_conv
+        self.num_ws += block.num_torgb
+
+    def forward(self, ws: torch.Tensor, **block_kwargs) -> torch.Tensor:
+        """ws [N, num_ws, w_dim] -> images [N, img_channels, R, R] float32, unbounded, nominally in [-1, 1].
+
+        block_kwargs: noise_mode ('random', 'const', 'none'), force_fp32, fused_modconv.
+        Raises ValueError for ws of the wrong shape.
+        """
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f'ws must be [N, {self.num_ws}, {self.w_dim}], not {list(ws.shape)}')
+        x = img = None
+        first = 0
+        for r in self.block_resolutions:
+            block = getattr(self, f'b{r}')
+            # The toRGB of a block shares its w with the first convolution of the next.
+            x, img = block(x, img, ws[:, first:first + block.num_conv + block.num_torgb], **block_kwargs)
+            first += block.num_conv
+        return img
+
+
+def _conv_weight(out_channels: int, in_channels: int, kernel_size: int, channels_last: bool) -> nn.Parameter:
+    weight = torch.randn(out_channels, in_channels, kernel_size, kernel_size)
+    return nn.Parameter(weight.contiguous(memory_format=torch.channels_last) if channels_last else weight)
