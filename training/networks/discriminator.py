@@ -94,7 +94,8 @@ class MinibatchStdLayer(nn.Module):
         size = n if self.group_size is None else max(g for g in range(1, min(self.group_size, n) + 1) if n % g == 0)
         # Sample i belongs to group i mod (n / size): groups are strided, not contiguous.
         grouped = x.reshape(size, n // size, maps, c // maps, h, w)
-        std = (grouped.var(dim=0, correction=0) + 1e-8).sqrt()  # [n / size, F, C / F, H, W]
+        # The mean is subtracted in the open: the second derivative of Tensor.var cancels badly in float32.
+        std = ((grouped - grouped.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt()  # [n / size, F, C / F, H, W]
         spread = std.mean(dim=(2, 3, 4))  # [n / size, F]
         return torch.cat([x, spread.repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)], dim=1)
 
