@@ -1,5 +1,5 @@
 """Things any Python project could use: dictionaries with attributes, checked downloads, atomic files, command lines."""
 
-from dnnlib.util import EasyDict, UserError
+from dnnlib.util import EasyDict, OptionError, UserError
 
-__all__ = ['EasyDict', 'UserError']
+__all__ = ['EasyDict', 'OptionError', 'UserError']

@@ -55,9 +55,9 @@ def bool_option(*names: str, default: bool | None = False, help: str = '', **kwa
 
 
 def run(command: click.Command) -> None:
-    """Run a command as a program: wrong options exit with 2, a UserError prints one line and exits with 1."""
+    """Run a command as a program: a UserError prints one line and exits with its status."""
     try:
         command()
     except UserError as err:
         print('Error: ' + ' '.join(str(err).split()), file=sys.stderr)
-        sys.exit(1)
+        sys.exit(err.exit_status)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from dnnlib.download import open_url  # public as dnnlib.util.open_url
-from dnnlib.errors import UserError
+from dnnlib.errors import OptionError, UserError
 
-__all__ = ['EasyDict', 'UserError', 'format_time', 'open_url']
+__all__ = ['EasyDict', 'OptionError', 'UserError', 'construct_class_by_name', 'format_time', 'open_url']
 
 
 class EasyDict(dict):
@@ -20,6 +21,12 @@ class EasyDict(dict):
 
     __setattr__ = dict.__setitem__
     __delattr__ = dict.__delitem__
+
+
+def construct_class_by_name(*args: Any, class_name: str, **kwargs: Any) -> Any:
+    """Import `package.module.Class` and make an instance. For names from our own configuration, not from files."""
+    module, _, name = class_name.rpartition('.')
+    return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
 
 def format_time(seconds: float) -> str:

@@ -1,0 +1,231 @@
+"""A folder or a ZIP file, read alike and written alike.
+
+Reading: `open_archive(path)` has `.names`, `.read(name)` and `.open(name)`, and survives pickling and forking.
+Writing: `with ArchiveWriter(path) as out: out.write(name, data)` gives all of it, or nothing at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_open
+
+# Everything that zipfile raises for a damaged, encrypted or exotic archive.
+_ZIP_TROUBLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
+
+
+def open_archive(path: str | os.PathLike) -> FolderArchive | ZipArchive:
+    """Open a folder or a .zip file (any case) for reading. Raises UserError if it is missing or neither of them."""
+    path = Path(path)
+    if path.is_dir():
+        return FolderArchive(path)
+    if not path.exists():
+        raise UserError(f'{path}: no such file or folder')
+    if path.suffix.lower() != '.zip':
+        raise UserError(f'{path}: path must point to a directory or zip')
+    return ZipArchive(path)
+
+
+class FolderArchive:
+    """The files below a folder, at any depth; folders that are links are followed, loops are not.
+
+    path: the folder.
+    names: sorted list of relative paths, with `/` on every system.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.names = sorted(self._walk())
+
+    def _walk(self):
+        seen = set()
+        for folder, subfolders, files in os.walk(self.path, followlinks=True, onerror=self._unreadable):
+            real = os.path.realpath(folder)
+            if real in seen:
+                subfolders.clear()
+                continue
+            seen.add(real)
+            subfolders.sort()
+            prefix = Path(folder).relative_to(self.path).as_posix()
+            yield from (name if prefix == '.' else f'{prefix}/{name}' for name in files)
+
+    def where(self, name: str) -> str:
+        """How to name a member in a message."""
+        return str(self.path / name)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one file for reading. Raises UserError if it cannot be opened."""
+        try:
+            return open(self.path / name, 'rb')
+        except OSError as err:
+            raise UserError(f'{self.where(name)}: {(err.strerror or str(err)).lower()}') from err
+
+    def read(self, name: str) -> bytes:
+        """All bytes of one file. Raises UserError if it cannot be read."""
+        with self.open(name) as f:
+            return f.read()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+    @staticmethod
+    def _unreadable(err: OSError) -> None:
+        raise UserError(f'{err.filename}: {(err.strerror or str(err)).lower()}') from err
+
+
+class ZipArchive:
+    """The members of a ZIP file; folders are left out.
+
+    Each process reads through a handle of its own: one that crosses a fork would share its file position.
+
+    path: the ZIP file.
+    names: sorted list of member names.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._zip: zipfile.ZipFile | None = None
+        self._pid = -1
+        self.names = sorted({name for name in self._handle().namelist() if not name.endswith('/')})
+
+    def _handle(self) -> zipfile.ZipFile:
+        if self._zip is None or self._pid != os.getpid():
+            try:
+                self._zip = zipfile.ZipFile(self.path)
+            except OSError as err:
+                raise UserError(f'{self.path}: {(err.strerror or str(err)).lower()}') from err
+            except _ZIP_TROUBLE as err:
+                raise UserError(f'{self.path}: not a ZIP file, or an incomplete one; copy or create it again') from err
+            self._pid = os.getpid()
+        return self._zip
+
+    def where(self, name: str) -> str:
+        """How to name a member in a message."""
+        return f'{name} in {self.path}'
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one member for reading (seekable). Raises UserError if it is absent or damaged."""
+        try:
+            return self._handle().open(name)
+        except KeyError as err:
+            raise UserError(f'{self.where(name)}: no such file') from err
+        except _ZIP_TROUBLE as err:
+            raise self._damaged(name, err) from err
+
+    def read(self, name: str) -> bytes:
+        """All bytes of one member, its checksum verified. Raises UserError if it is absent or damaged."""
+        with self.open(name) as f:
+            try:
+                return f.read()
+            except _ZIP_TROUBLE as err:
+                raise self._damaged(name, err) from err
+
+    def _damaged(self, name: str, err: Exception) -> UserError:
+        reason = str(err) or type(err).__name__
+        return UserError(f'{self.where(name)}: cannot be read ({reason}); copy or create the ZIP file again')
+
+    def close(self) -> None:
+        """Close the handle; the next access opens it again."""
+        if self._zip is not None and self._pid == os.getpid():
+            self._zip.close()
+        self._zip = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_zip': None}
+
+
+class ArchiveWriter:
+    """Write files into a new ZIP file (`path` ends in .zip, any case) or a new folder (any other `path`).
+
+    A context manager. Until it ends without an exception nothing stands at `path`: the work is done beside it under a
+    temporary name and renamed at the end. ZIP members are stored uncompressed with a fixed date, so that the same
+    content gives the same bytes. An existing ZIP file is replaced; an existing folder must be empty.
+
+    Raises UserError if the destination cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        if not str(path):
+            raise UserError('--dest output filename or directory must not be an empty string')
+        self.path = Path(os.path.realpath(path))  # a link stays a link
+        self.is_zip = self.path.suffix.lower() == '.zip'
+        self._cleanup = contextlib.ExitStack()
+        if self.is_zip and self.path.is_dir():
+            raise UserError(f'{self.path}: a folder has this name; choose another name for the ZIP file')
+        if not self.is_zip and self.path.exists():
+            if not self.path.is_dir():
+                raise UserError(f'{self.path}: a file has this name; end the name in .zip, or choose another folder')
+            if any(self.path.iterdir()):
+                raise UserError(f'{self.path}: --dest folder must be empty; empty it or choose another')
+            if os.path.ismount(self.path):
+                raise UserError(f'{self.path}: cannot be replaced, being a mount point; choose a folder inside it')
+
+    def __enter__(self) -> ArchiveWriter:
+        try:
+            if self.is_zip:
+                f = self._cleanup.enter_context(atomic_open(self.path))
+                self._zip = self._cleanup.enter_context(zipfile.ZipFile(f, 'w', zipfile.ZIP_STORED))
+            else:
+                self._folder = self.path.parent / f'.{self.path.name}.{secrets.token_hex(4)}.tmp'
+                self._folder.mkdir(parents=True)
+        except OSError as err:
+            raise self._unwritable(err) from err
+        return self
+
+    def write(self, name: str, data: bytes) -> None:
+        """Add one file; `name` is a relative path with `/`."""
+        try:
+            if self.is_zip:
+                info = zipfile.ZipInfo(name)  # dated 1980, always
+                info.create_system, info.external_attr = 3, 0o644 << 16
+                self._zip.writestr(info, data)
+            else:
+                target = self._folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+        except OSError as err:
+            raise self._unwritable(err) from err
+
+    def __exit__(self, kind: Any, err: BaseException | None, trace: Any) -> None:
+        try:
+            if self.is_zip:
+                self._cleanup.__exit__(kind, err, trace)
+            elif err is None:
+                self._move_folder()
+        except OSError as trouble:
+            if trouble is err:
+                raise
+            raise self._unwritable(trouble) from trouble
+        finally:
+            if not self.is_zip:
+                shutil.rmtree(self._folder, ignore_errors=True)  # gone already after success
+
+    def _move_folder(self) -> None:
+        if hasattr(os, 'sync'):
+            os.sync()  # once for all: one fsync per file would take longer than the conversion
+        if self.path.exists():
+            self.path.rmdir()
+        os.replace(self._folder, self.path)
+
+    def _unwritable(self, err: OSError) -> UserError:
+        return UserError(f'{self.path}: cannot be written ({(err.strerror or str(err)).lower()})')

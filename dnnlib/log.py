@@ -1,0 +1,47 @@
+"""A log file that holds what a program prints."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+
+class TeeOutput:
+    """While active, everything printed to stdout or stderr is also appended to a file, at once.
+
+    An exception that passes through is written to the file too, and goes on.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __enter__(self) -> TeeOutput:
+        self._file = open(self.path, 'a', encoding='utf-8')
+        self._streams = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = (_Tee(s, self._file) for s in self._streams)
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        sys.stdout, sys.stderr = self._streams
+        if kind is not None and not issubclass(kind, SystemExit):
+            self._file.write(''.join(traceback.format_exception(kind, error, trace)))
+        self._file.close()
+
+
+class _Tee:
+    def __init__(self, stream, file):
+        self._stream, self._file = stream, file
+
+    def write(self, text: str) -> int:
+        self._stream.write(text)
+        self._file.write(text)
+        self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+        self._file.flush()
+
+    def __getattr__(self, name):  # isatty, fileno, encoding, ...
+        return getattr(self._stream, name)

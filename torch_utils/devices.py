@@ -1,0 +1,87 @@
+"""The only place that knows devices by name: choosing one, seeding, timing, memory."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from dnnlib.util import OptionError
+
+DEVICES = ('auto', 'cuda', 'cpu', 'mps')
+
+
+def resolve_device(name: str) -> torch.device:
+    """'auto' takes CUDA, then MPS, then the CPU. Raises OptionError for a device that this machine does not have."""
+    available = {'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available(), 'cpu': True}
+    if name == 'auto':
+        name = next(n for n in ('cuda', 'mps', 'cpu') if available[n])
+    if not available.get(name, False):
+        raise OptionError(f'--device={name} is not available here; use --device=auto or --device=cpu')
+    return torch.device(name)
+
+
+def configure(cudnn_benchmark: bool, allow_tf32: bool) -> None:
+    """Process-wide switches of CUDA's libraries; without effect on other devices."""
+    cudnn = torch.backends.cudnn
+    cudnn.benchmark, cudnn.allow_tf32 = cudnn_benchmark, allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+
+
+def computes_fp16(device: torch.device) -> bool:
+    """Whether half precision pays on `device`; elsewhere its convolutions are slow or missing."""
+    return device.type == 'cuda'
+
+
+def pins_memory(device: torch.device) -> bool:
+    """Whether copies to `device` are faster from pinned memory."""
+    return device.type == 'cuda'
+
+
+def seed_everything(*key: int) -> np.random.Generator:
+    """Seed torch's generators on all devices from a key of non-negative ints, such as (seed, images seen, rank).
+
+    Returns a NumPy generator seeded from the same key.
+    """
+    sequence = np.random.SeedSequence(key)
+    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+    return np.random.default_rng(sequence)
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Most memory held on `device` since the last call, in GiB; 0 where it is not counted."""
+    if device.type != 'cuda':
+        return 0.0
+    peak = torch.cuda.max_memory_allocated(device) / 2 ** 30
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak
+
+
+class Stopwatch:
+    """Time of the latest `with` block, as the device sees it, without waiting for the device in between."""
+
+    def __init__(self, device: torch.device):
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == 'cuda' else None
+        self._span = (0.0, 0.0)
+        self._used = False
+
+    def __enter__(self) -> None:
+        self._used = True
+        if self._events:
+            self._events[0].record()
+        self._span = (time.perf_counter(), 0.0)
+
+    def __exit__(self, *_) -> None:
+        if self._events:
+            self._events[1].record()
+        self._span = (self._span[0], time.perf_counter())
+
+    def milliseconds(self) -> float | None:
+        """Duration in ms; None if never used. Waits until the device has finished the block."""
+        if not self._used:
+            return None
+        if self._events:
+            self._events[1].synchronize()
+            return self._events[0].elapsed_time(self._events[1])
+        return (self._span[1] - self._span[0]) * 1e3

@@ -1,0 +1,197 @@
+"""Train a GAN. `python train.py --help` explains; training/config.py turns the options into a configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from dnnlib import cli
+from dnnlib.files import atomic_open
+from dnnlib.log import TeeOutput
+from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
+from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
+from training.dataset import ImageFolderDataset
+
+EXAMPLES = """\b
+Examples:
+  # See what would be done, without doing it
+  python train.py --outdir=runs --data=datasets/mnist.zip --dry-run
+\b
+  # Train on one GPU (or, without one, on the CPU) with settings chosen by the image size
+  python train.py --outdir=runs --data=datasets/faces.zip --mirror=1
+\b
+  # One domain per label; a network small enough for a laptop
+  python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 --cbase=1024 --cmax=64 --kimg=100
+\b
+  # Go on from a snapshot
+  python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 \\\\
+      --resume=runs/00000-mnist-cond-auto1/network-snapshot-000100.pkl
+"""
+
+
+@click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
+# General.
+@click.option('--outdir', help='Where to save the results: each run gets a numbered directory below it.', required=True, metavar='DIR')
+@click.option('--gpus', help='Number of processes. This version trains in one.', type=int, default=1, show_default=True, metavar='INT')
+@click.option('--device', help='Where to compute; auto takes CUDA, then MPS, then the CPU.',
+              type=click.Choice(['auto', 'cuda', 'cpu', 'mps']), default='auto', show_default=True)
+@click.option('--snap', help='Save images and networks every so many ticks.', type=int, default=50, show_default=True, metavar='INT')
+@click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
+              metavar='KIMG')
+@click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet.', type=click.Choice(['none', '']),
+              default='none', show_default=True)
+@click.option('--seed', help='One seed fixes a run.', type=int, default=0, show_default=True, metavar='INT')
+@click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
+@click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
+# Dataset.
+@click.option('--data', help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
+@cli.bool_option('--cond', help='Train with the labels of the dataset.', show_default=True)
+@click.option('--subset', help='Train with only N images, chosen by --seed.  [default: all]', type=int, metavar='INT')
+@cli.bool_option('--mirror', help='Add mirrored copies of the images.', show_default=True)
+# Model and training.
+@click.option('--cfg', help='Base configuration; auto chooses by image size.', type=click.Choice(CFG_NAMES), default='auto',
+              show_default=True)
+@click.option('--gamma', help='Weight of the R1 penalty. Larger is safer, smaller is sharper.  [default: by --cfg]', type=float,
+              metavar='FLOAT')
+@click.option('--kimg', help='Length of the training, in thousands of images shown.  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--batch', help='Images per step, over all processes.  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--batch-gpu', help='Images per process at a time; the gradients of several rounds are accumulated. Less needs '
+              'less memory.  [default: all]', type=int, metavar='INT')
+@click.option('--cbase', help='Capacity: cbase / r feature maps at resolution r, ...  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--cmax', help='... but never more than this.', type=int, default=512, show_default=True, metavar='INT')
+@click.option('--map-depth', help='Layers of the mapping network.  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
+@click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
+@click.option('--aug', help='Augmentation. This version has none yet: StyleGAN2.  [default: noaug]', type=click.Choice(['noaug']))
+# Transfer learning.
+@click.option('--resume', help='Network pickle of this project, path or URL, to go on from; goes on at its kimg.  '
+              '[default: noresume]', metavar='PKL')
+@click.option('--freezed', help='Freeze-D: keep the first N layers of the discriminator as they are.  [default: 0]', type=int,
+              metavar='INT')
+# Performance.
+@cli.bool_option('--fp32', help='Full precision everywhere. By default the four highest resolutions run in half precision '
+                 'on CUDA.', show_default=True)
+@cli.bool_option('--nhwc', help='Channels-last memory layout with half precision.', show_default=True)
+@cli.bool_option('--nobench', help="Don't let cuDNN try out algorithms.", show_default=True)
+@cli.bool_option('--allow-tf32', help='Allow TF32 on CUDA: faster, less exact.', show_default=True)
+@click.option('--workers', help='Processes that read images.', type=int, default=3, show_default=True, metavar='INT')
+def main(**options) -> None:
+    """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
+
+    Everything goes into DIR/<number>-<description>: training_options.json, log.txt, stats.jsonl, TensorBoard events,
+    reals.png, fakes<kimg>.png and network-snapshot-<kimg>.pkl. Ctrl-C saves, then exits.
+
+    Every option can be written with hyphens or underscores.
+    """
+    o = EasyDict(options)
+    o.freezed_given, o.freezed = o.freezed is not None, o.freezed or 0
+    training_set, info = open_dataset(o.data, with_labels=True)
+    config = build_config(o, info)
+    desc = run_description(o, info)
+    config.run_dir = str(next_run_dir(Path(o.outdir), desc))
+    print_config(config, info)
+    if o.dry_run:
+        print('Dry run; exiting.')
+        return
+
+    check_inputs(config, training_set)
+    print('Creating output directory...')
+    run_dir = create_run_dir(config, Path(o.outdir), desc)
+    with TeeOutput(run_dir / 'log.txt'), StopOnSignal() as stop:
+        from training.training_loop import training_loop  # torch takes seconds to import: only when it is needed
+        training_loop(config, stop_requested=lambda: stop.requested)
+    print(f'Results are in {run_dir}')
+
+
+def open_dataset(path: str, with_labels: bool) -> tuple[ImageFolderDataset, DatasetInfo]:
+    """Open the dataset to see what it holds. Raises OptionError if it isn't one."""
+    try:
+        data = ImageFolderDataset(path, use_labels=with_labels)
+        return data, DatasetInfo(name=data.name, resolution=data.resolution, label_dim=data.label_dim, size=len(data))
+    except UserError as err:
+        raise OptionError(f'--data: {err}') from err
+
+
+def print_config(config: EasyDict, info: DatasetInfo) -> None:
+    """Say what will be done."""
+    kwargs = config.training_set_kwargs
+    print(f'\nTraining options:\n{json.dumps(config, indent=2)}\n')
+    print(f'Output directory:   {config.run_dir}')
+    print(f'Training data:      {kwargs["path"]}')
+    print(f'Training duration:  {config.total_kimg} kimg')
+    print('Number of GPUs:     1')
+    print(f'Number of images:   {kwargs["max_size"]}')
+    print(f'Image resolution:   {info.resolution}')
+    print(f'Conditional model:  {kwargs["use_labels"]}')
+    print(f'Dataset x-flips:    {kwargs["xflip"]}\n', flush=True)
+
+
+def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> None:
+    """Look at every input before anything is created. Raises UserError for what can't be used."""
+    training_set.validate()
+    import torch
+
+    from torch_utils.devices import resolve_device
+    from training.snapshot import resume_networks
+    from training.training_loop import make_networks
+    resolve_device(config.device)
+    if config.resume_pkl is not None:
+        with torch.device('meta'):  # shapes only
+            networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
+        cur_nimg = resume_networks(config.resume_pkl, networks)
+        if cur_nimg >= config.total_kimg * 1000:
+            raise OptionError(f'--kimg={config.total_kimg} is the length of the whole training, and --resume has already '
+                              f'seen {cur_nimg / 1000:g} kimg; ask for more')
+
+
+def next_run_dir(outdir: Path, desc: str) -> Path:
+    """<outdir>/<number>-<desc>, with a number one above those that are there."""
+    entries = outdir.iterdir() if outdir.is_dir() else []
+    numbers = [int(match[0]) for entry in entries if entry.is_dir() and (match := re.match(r'\d+', entry.name))]
+    return outdir / f'{max(numbers, default=-1) + 1:05d}-{desc}'
+
+
+def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
+    """Make the run directory, under the next number if another run has just taken this one, and write the options."""
+    run_dir = Path(config.run_dir)
+    while True:
+        try:
+            run_dir.mkdir(parents=True)
+            break
+        except FileExistsError:
+            run_dir = next_run_dir(outdir, desc)
+        except OSError as err:
+            raise UserError(f'--outdir: cannot create {run_dir} ({err.strerror}); choose another directory') from err
+    config.run_dir = str(run_dir)
+    with atomic_open(run_dir / 'training_options.json', 'w') as f:
+        json.dump(config, f, indent=2)
+    return run_dir
+
+
+class StopOnSignal:
+    """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one acts as usual."""
+
+    def __init__(self):
+        self.requested = False
+
+    def __enter__(self) -> StopOnSignal:
+        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for s, handler in self._previous.items():
+            signal.signal(s, handler)
+
+    def _handle(self, signum: int, frame) -> None:
+        self.requested = True
+        signal.signal(signum, self._previous[signum])
+        print('\nStopping after this step; once more to stop at once.', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,173 @@
+"""From options to the configuration of a run: presets, checks, and the name of the run directory.
+
+Pure functions of the options and of a description of the dataset; torch is not needed. The configuration is one
+JSON-serialisable dict of class names and keyword arguments; nothing after it reads options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dnnlib.util import EasyDict, OptionError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One value of --cfg. ref_gpus: the number of GPUs it was made for; batch: total; lr: of G and D alike."""
+
+    ref_gpus: int
+    kimg: int
+    batch: int
+    mbstd: int             # group size of minibatch stddev
+    channel_base: int
+    lr: float
+    gamma: float           # weight of R1
+    ema_kimg: float
+    ema_rampup: float | None
+    map_depth: int
+    d_architecture: str = 'resnet'
+    pl_weight: float = 2.0
+    style_mixing_prob: float = 0.9
+
+
+PRESETS = {
+    #                 ref_gpus  kimg    batch mbstd  base    lr      gamma  ema  rampup map
+    'stylegan2': Preset(8,      25000,  32,   4,     32768,  0.002,  10,    10,  None,  8),
+    'paper256':  Preset(8,      25000,  64,   8,     16384,  0.0025, 1,     20,  None,  8),
+    'paper512':  Preset(8,      25000,  64,   8,     32768,  0.0025, 0.5,   20,  None,  8),
+    'paper1024': Preset(8,      25000,  32,   4,     32768,  0.002,  2,     10,  None,  8),
+    'cifar':     Preset(2,      100000, 64,   32,    32768,  0.0025, 0.01,  500, 0.05,  2,
+                        d_architecture='orig', pl_weight=0.0, style_mixing_prob=0.0),
+}
+CFG_NAMES = ('auto', *PRESETS)
+Z_DIM = W_DIM = 512
+G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What the configuration needs to know of a dataset. label_dim: 0 without labels. size: images, before mirroring."""
+
+    name: str
+    resolution: int
+    label_dim: int
+    size: int
+
+
+def auto_preset(resolution: int, gpus: int) -> Preset:
+    """The published heuristics of --cfg=auto (Karras et al. 2020, "Training GANs with Limited Data", released code)."""
+    batch = max(min(gpus * min(4096 // resolution, 32), 64), gpus)
+    return Preset(
+        ref_gpus=gpus, kimg=25000, batch=batch, mbstd=min(batch // gpus, 4),
+        channel_base=32768 if resolution >= 512 else 16384,
+        lr=0.002 if resolution >= 1024 else 0.0025,
+        gamma=0.0002 * resolution ** 2 / batch,
+        ema_kimg=batch * 10 / 32, ema_rampup=0.05, map_depth=2,
+    )
+
+
+def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
+    """Turn the options of train.py into the configuration of a run, without `run_dir`.
+
+    options: one item per option of train.py, None where it was not given. Raises OptionError for values that are
+    out of range or don't go together.
+    """
+    o = options
+    check_options(o)
+    if data.resolution < 8:
+        raise OptionError(f'--data: images of {data.resolution}x{data.resolution} are too small; 8x8 is the least')
+    if o.cond and data.label_dim == 0:
+        raise OptionError('--cond=True requires labels specified in dataset.json')
+    if o.subset is not None and not 1 <= o.subset <= data.size:
+        raise OptionError(f'--subset must be between 1 and {data.size}')
+
+    preset = auto_preset(data.resolution, o.gpus) if o.cfg == 'auto' else PRESETS[o.cfg]
+    batch = preset.batch if o.batch is None else o.batch
+    fp16 = dict(num_fp16_res=0, conv_clamp=None) if o.fp32 else dict(num_fp16_res=4, conv_clamp=256)
+    width = dict(channel_base=o.cbase or preset.channel_base, channel_max=o.cmax)
+    layout = dict(fp16_channels_last=bool(o.nhwc))
+    optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
+
+    c = EasyDict()
+    c.device = o.device
+    c.random_seed = o.seed
+    c.training_set_kwargs = dict(class_name='training.dataset.ImageFolderDataset', path=o.data, resolution=data.resolution,
+                                 use_labels=bool(o.cond), max_size=data.size, xflip=o.mirror)
+    if o.subset is not None and o.subset < data.size:
+        c.training_set_kwargs.update(max_size=o.subset, random_seed=o.seed)
+    c.data_loader_kwargs = dict(num_workers=o.workers, prefetch_factor=2)
+    c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=Z_DIM, w_dim=W_DIM,
+                      mapping_kwargs=dict(num_layers=o.map_depth or preset.map_depth),
+                      synthesis_kwargs=dict(**width, **fp16, **layout))
+    c.D_kwargs = dict(class_name='training.networks.Discriminator', architecture=preset.d_architecture, **width, **fp16,
+                      block_kwargs=dict(freeze_layers=o.freezed, **layout),
+                      epilogue_kwargs=dict(mbstd_group_size=preset.mbstd))
+    c.G_opt_kwargs = dict(optimizer, lr=preset.lr if o.glr is None else o.glr)
+    c.D_opt_kwargs = dict(optimizer, lr=preset.lr if o.dlr is None else o.dlr)
+    c.G_reg_interval, c.D_reg_interval = G_REG_INTERVAL, D_REG_INTERVAL
+    gamma = preset.gamma if o.gamma is None else o.gamma
+    c.loss_kwargs = dict(style_mixing_prob=preset.style_mixing_prob, terms={
+        'G/logistic': {},
+        'G/path_length': dict(weight=preset.pl_weight, interval=G_REG_INTERVAL),
+        'D/logistic_fake': {},
+        'D/logistic_real': {},
+        'D/r1': dict(weight=gamma / 2, interval=D_REG_INTERVAL),
+    })
+    c.batch_size = batch
+    c.batch_gpu = o.batch_gpu or (batch // o.gpus if o.batch is not None else max(preset.batch // preset.ref_gpus, 1))
+    if batch % o.gpus or (batch // o.gpus) % c.batch_gpu:
+        raise OptionError(f'--batch={batch} must be a multiple of --batch-gpu={c.batch_gpu} times --gpus={o.gpus}')
+    c.ema_kimg, c.ema_rampup = preset.ema_kimg, preset.ema_rampup
+    c.total_kimg = preset.kimg if o.kimg is None else o.kimg
+    c.kimg_per_tick = o.tick
+    c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap
+    c.resume_pkl = o.resume if o.resume not in (None, 'noresume') else None
+    c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
+    return c
+
+
+AT_LEAST = {'gpus': 1, 'snap': 1, 'kimg': 1, 'batch': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1, 'map_depth': 1}
+NOT_NEGATIVE = ('seed', 'gamma', 'freezed')
+POSITIVE = ('tick', 'glr', 'dlr')
+
+
+def check_options(o: EasyDict) -> None:
+    """Raise OptionError for values that are wrong whatever the dataset."""
+    for name, least in AT_LEAST.items():
+        if o[name] is not None and o[name] < least:
+            raise OptionError(f'{_option(name)} must be at least {least}')
+    for name in NOT_NEGATIVE:
+        if o[name] is not None and o[name] < 0:
+            raise OptionError(f'{_option(name)} must be non-negative')
+    for name in POSITIVE:
+        if o[name] is not None and not o[name] > 0:
+            raise OptionError(f'{_option(name)} must be greater than 0')
+    if o.gpus > 1:
+        raise OptionError('--gpus must be 1: this version trains in one process')
+    if o.desc is not None and any(ch in o.desc for ch in '/\\\0'):
+        raise OptionError('--desc is part of a directory name and must not contain slashes')
+
+
+def _option(name: str) -> str:
+    return '--' + name.replace('_', '-')
+
+
+def run_description(options: EasyDict, data: DatasetInfo) -> str:
+    """The name of the run directory, after its number: what was asked for explicitly, in the published order."""
+    o = options
+    parts: list[tuple[Any, str]] = [
+        (True, data.name),
+        (o.cond, '-cond'),
+        (o.subset is not None, f'-subset{o.subset}'),
+        (o.mirror, '-mirror'),
+        (True, f'-auto{o.gpus}' if o.cfg == 'auto' else f'-{o.cfg}'),
+        (o.gamma is not None, f'-gamma{o.gamma:g}' if o.gamma is not None else ''),
+        (o.kimg is not None, f'-kimg{o.kimg}'),
+        (o.batch is not None, f'-batch{o.batch}'),
+        (o.aug is not None, f'-{o.aug}'),
+        (o.resume is not None, '-noresume' if o.resume == 'noresume' else '-resumecustom'),
+        (o.freezed_given, f'-freezed{o.freezed}'),
+        (o.desc, f'-{o.desc}'),
+    ]
+    return ''.join(text for given, text in parts if given)

@@ -1,0 +1,100 @@
+"""What counts as an image file, what its header says, and its pixels. Needs Pillow; uses pyspng for PNG if it is there."""
+
+from __future__ import annotations
+
+import functools
+import io
+import struct
+from collections.abc import Iterable
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import PIL.Image
+
+from dnnlib import UserError
+
+try:
+    import pyspng
+except ImportError:
+    pyspng = None
+
+_PNG_START = b'\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR'
+_PNG_MODES = {(8, 0): 'L', (8, 2): 'RGB'}  # (bits, colour type) of the PNG files that need no interpretation
+
+
+class Header(NamedTuple):
+    """What an image file says of itself: Pillow's mode, and the size in pixels."""
+
+    mode: str
+    width: int
+    height: int
+
+
+@functools.cache
+def _extensions() -> frozenset[str]:
+    return frozenset(PIL.Image.registered_extensions())  # loads all of Pillow's plugins: 0.1 s, hence only when needed
+
+
+def image_names(names: Iterable[str]) -> list[str]:
+    """Those names whose extension Pillow knows, in the given order. macOS's `._*` shadow files are no images."""
+    known = _extensions()
+    return [n for n in names if '.' + n.rpartition('.')[2].lower() in known
+            and '.' in n.rpartition('/')[2] and not n.rpartition('/')[2].startswith('._')]
+
+
+def read_header(f: BinaryIO, where: str) -> Header:
+    """Mode and size of an image without decoding its pixels; `where` names it in messages. Raises UserError if it is none."""
+    start = f.read(26)
+    if len(start) == 26 and start.startswith(_PNG_START):
+        width, height, bits, colour_type = struct.unpack('>IIBB', start[16:])
+        if (bits, colour_type) in _PNG_MODES:
+            return Header(_PNG_MODES[bits, colour_type], width, height)
+    f.seek(0)
+    with _open(f, where) as image:
+        return Header(image.mode, *image.size)
+
+
+def read_pixels(data: bytes, where: str) -> tuple[np.ndarray, str]:
+    """The stored pixels, uninterpreted, and Pillow's mode: ([H, W] or [H, W, C] array, mode). Raises UserError if damaged."""
+    header = read_header(io.BytesIO(data), where)
+    try:
+        if pyspng is not None and data.startswith(_PNG_START) and header.mode in ('L', 'RGB'):
+            pixels = pyspng.load(data)
+            return (pixels[:, :, 0] if header.mode == 'L' and pixels.ndim == 3 else pixels), header.mode
+        with _open(io.BytesIO(data), where) as image:
+            return np.array(image), header.mode
+    except (UserError, MemoryError):
+        raise
+    except Exception as err:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
+        raise UserError(f'{where}: damaged image ({" ".join(str(err).split())}); replace or delete it') from err
+
+
+def decode(data: bytes, where: str) -> np.ndarray:
+    """The pixels of a source image: uint8 [H, W], or uint8 [H, W, C] with C as stored (3 for RGB).
+
+    Palettes are resolved and 1-bit images become greyscale. Raises UserError if damaged or of more than 8 bits.
+    """
+    pixels, mode = read_pixels(data, where)
+    if mode in ('1', 'P', 'PA'):
+        with _open(io.BytesIO(data), where) as image:
+            transparent = mode == 'PA' or 'transparency' in image.info
+            pixels = np.array(image.convert('L' if mode == '1' else 'RGBA' if transparent else 'RGB'))
+    if pixels.dtype != np.uint8:
+        raise UserError(f'{where}: Input images must be stored as RGB or grayscale of 8 bits per channel, not as mode {mode}')
+    return pixels
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Uint8 [H, W] or [H, W, 3] as an uncompressed PNG file: large, but quick to read during training."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, format='png', compress_level=0, optimize=False)
+    return buffer.getvalue()
+
+
+def _open(f: BinaryIO, where: str) -> PIL.Image.Image:
+    try:
+        return PIL.Image.open(f)
+    except MemoryError:
+        raise
+    except Exception as err:
+        raise UserError(f'{where}: not an image, or a damaged one; replace or delete it') from err

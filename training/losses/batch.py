@@ -1,0 +1,64 @@
+"""What one accumulation round of one phase works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from torch_utils import training_stats
+
+
+class PhaseBatch:
+    """Latents, labels and reals of one round, and what networks make of them, computed once when first asked for.
+
+    G, D: the networks; gradients reach the parameters of the one that the phase trains. z [N, z_dim] and c [N, c_dim]:
+    inputs of the generator. real_images [M, C, H, W] in [-1, 1] and real_c [M, c_dim]. round_size: samples in the round
+    before the phase kept only the rows that its terms need; N by default. augment: applied to every
+    image that enters D. style_mixing_prob: probability that later layers take their w from another latent.
+    """
+
+    def __init__(self, G: nn.Module, D: nn.Module, z: torch.Tensor, c: torch.Tensor, real_images: torch.Tensor,
+                 real_c: torch.Tensor, round_size: int | None = None,
+                 augment: Callable[[torch.Tensor], torch.Tensor] | None = None, style_mixing_prob: float = 0.0):
+        self.G, self.D = G, D
+        self.z, self.c = z, c
+        self.real_images, self.real_c = real_images, real_c
+        self.round_size = z.shape[0] if round_size is None else round_size
+        self.augment = augment or (lambda images: images)
+        self.style_mixing_prob = style_mixing_prob
+
+    @cached_property
+    def ws(self) -> torch.Tensor:
+        """Style-mixed w [N, num_ws, w_dim] of (z, c); one crossover point for the whole round (Karras et al. 2019, 3.1)."""
+        ws = self.G.mapping(self.z, self.c)
+        num_ws = ws.shape[1]
+        # Drawn on the CPU, so that no device is waited for.
+        crossover = int(torch.randint(1, num_ws, [])) if float(torch.rand([])) < self.style_mixing_prob else num_ws
+        if crossover == num_ws:
+            return ws
+        other = self.G.mapping(torch.randn_like(self.z), self.c, skip_w_avg_update=True)
+        return torch.cat([ws[:, :crossover], other[:, crossover:]], dim=1)
+
+    @cached_property
+    def images(self) -> torch.Tensor:
+        """Generated images [N, C, H, W]."""
+        return self.G.synthesis(self.ws)
+
+    @cached_property
+    def fake_logits(self) -> torch.Tensor:
+        """D's opinion of the generated images [N, 1]."""
+        return _reported('fake', self.D(self.augment(self.images), self.c))
+
+    @cached_property
+    def real_logits(self) -> torch.Tensor:
+        """D's opinion of the real images [M, 1]."""
+        return _reported('real', self.D(self.augment(self.real_images), self.real_c))
+
+
+def _reported(kind: str, logits: torch.Tensor) -> torch.Tensor:
+    training_stats.report(f'Loss/scores/{kind}', logits)
+    training_stats.report(f'Loss/signs/{kind}', logits.detach().sign())
+    return logits

@@ -1,0 +1,117 @@
+"""Datasets that come packed in formats of their own: CIFAR, LSUN (LMDB) and down-sampled ImageNet (npz)."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnnlib import UserError
+from training.images import decode
+
+# File name -> its members with training images, and the key of their labels.
+CIFAR = {
+    'cifar-10-python.tar.gz': ([f'cifar-10-batches-py/data_batch_{i}' for i in range(1, 6)], 'labels'),
+    'cifar-100-python.tar.gz': (['cifar-100-python/train'], 'fine_labels'),
+}
+
+
+# What a pickled NumPy array refers to, whichever version wrote it: (last part of the module, name).
+_UNPICKLED = {
+    ('numpy', 'ndarray'): np.ndarray,
+    ('numpy', 'dtype'): np.dtype,
+    ('multiarray', '_reconstruct'): np.zeros(1).__reduce__()[0],
+    ('_codecs', 'encode'): lambda text, encoding: text.encode('latin1'),  # how Python 3 writes bytes
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads pickled NumPy arrays in dicts and lists, and refuses to look up anything else: pickles can run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _UNPICKLED[module.rpartition('.')[2], name]
+        except KeyError:
+            raise pickle.UnpicklingError(f'{module}.{name} has no place in an image dataset') from None
+
+
+def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the training images of CIFAR-10 or CIFAR-100 from its archive for Python.
+
+    Returns images, uint8 [50000, 32, 32, 3], and labels, int64 [50000]. Raises UserError if the file is damaged.
+    """
+    members, label_key = CIFAR[Path(path).name]
+    images, labels = [], []
+    try:
+        with tarfile.open(path, 'r:gz') as tar:
+            for member in members:
+                batch = _ArrayUnpickler(tar.extractfile(member), encoding='latin1').load()
+                images.append(np.asarray(batch['data'], dtype=np.uint8).reshape(-1, 3, 32, 32))
+                labels.append(np.asarray(batch[label_key], dtype=np.int64).reshape(len(images[-1])))
+    except (tarfile.TarError, pickle.UnpicklingError, OSError, EOFError, zlib.error, KeyError, ValueError, TypeError,
+            AttributeError, IndexError) as err:
+        raise UserError(f'{path}: not a complete CIFAR archive ({err}); download it again') from err
+    return np.concatenate(images).transpose(0, 2, 3, 1), np.concatenate(labels)  # [N, C, H, W] -> [N, H, W, C]
+
+
+def open_lmdb(path: str) -> tuple[Iterator[tuple[np.ndarray, None, str]], int]:
+    """Open an LSUN database: (image, None, name) in the order of keys, and how many. Undecodable items are left out.
+
+    Raises UserError if the package lmdb is missing, or the folder is no database.
+    """
+    try:
+        import lmdb
+    except ImportError as err:
+        raise UserError(f'{path}: reading LSUN databases needs the package lmdb; pip install lmdb') from err
+    try:
+        database = lmdb.open(str(path), readonly=True, lock=False, create=False)
+        size = database.stat()['entries']
+    except lmdb.Error as err:
+        raise UserError(f'{path}: not an LMDB database ({err}); export it again') from err
+
+    def images() -> Iterator[tuple[np.ndarray, None, str]]:
+        with database, database.begin(buffers=False) as transaction:
+            for key, value in transaction.cursor():
+                name = f'{key.decode("ascii", "replace")} in {path}'
+                try:
+                    yield decode(value, name), None, name
+                except UserError as err:
+                    print(f'Left out: {err}')
+
+    return images(), size
+
+
+def open_imagenet_npz(path: str) -> tuple[Iterator[tuple[np.ndarray, int, str]], int]:
+    """Open down-sampled ImageNet, `train_data_batch_<n>.npz`: (image, label 0..999, name) in order, and how many.
+
+    Each file holds `data`, uint8 [N, 3*S*S] in planes, and `labels` 1..1000. Raises UserError if one is damaged.
+    """
+    files = sorted(Path(path).glob('train_data_batch_*.npz'), key=lambda p: [int(n) for n in re.findall(r'\d+', p.stem)])
+
+    def load(file: Path, key: str) -> np.ndarray:
+        try:
+            with np.load(file, allow_pickle=False) as batch:
+                return batch[key]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
+            raise UserError(f'{file}: not a complete ImageNet batch ({err}); download it again') from err
+
+    labels = [load(file, 'labels').astype(np.int64) - 1 for file in files]
+
+    def images() -> Iterator[tuple[np.ndarray, int, str]]:
+        for file, file_labels in zip(files, labels, strict=True):
+            data = load(file, 'data')
+            side = round((data.shape[-1] / 3) ** 0.5)
+            if data.dtype != np.uint8 or data.shape != (len(file_labels), 3 * side * side):
+                raise UserError(f'{file}: data of shape {list(data.shape)} are not square RGB images; download it again')
+            pixels = data.reshape(-1, 3, side, side).transpose(0, 2, 3, 1)  # [N, C, H, W] -> [N, H, W, C]
+            for i, label in enumerate(file_labels):
+                yield np.ascontiguousarray(pixels[i]), int(label), f'image {i} of {file}'
+
+    return images(), sum(map(len, labels))
