@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,11 +31,13 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
     c = EasyDict(config)
     run_dir = Path(c.run_dir)
     device = devices.resolve_device(c.device)
-    devices.configure(c.cudnn_benchmark, c.allow_tf32)
+    devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
     devices.seed_everything(c.random_seed, START)
 
     training_set = construct_class_by_name(**c.training_set_kwargs)
-    print(f'\nNum images:   {len(training_set)}\nImage shape:  {training_set.image_shape}\nLabel shape:  {training_set.label_shape}')
+    print(f'\nNum images:   {len(training_set)}')
+    print(f'Image shape:  {training_set.image_shape}')
+    print(f'Label shape:  {training_set.label_shape}')
 
     networks, cur_nimg = prepare_networks(c, training_set, device)
     G, D, G_ema = networks.G, networks.D, networks.G_ema
@@ -116,9 +119,10 @@ def prepare_networks(c: EasyDict, training_set: Any, device: torch.device) -> tu
 def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield (images [B, C, H, W] in [-1, 1], labels [B, label_dim]) on the device for ever, B = c.batch_size."""
     sampler = misc.InfiniteSampler(training_set, seed=c.random_seed, start=start_nimg)
+    config = {**c.data_loader_kwargs, 'num_workers': min(c.data_loader_kwargs['num_workers'], os.cpu_count() or 1)}
     loader = torch.utils.data.DataLoader(
         training_set, sampler=sampler, batch_size=c.batch_size, pin_memory=devices.pins_memory(device),
-        worker_init_fn=ignore_signals, generator=torch.Generator(), **c.data_loader_kwargs)
+        worker_init_fn=ignore_signals, generator=torch.Generator(), **config)
     try:
         for images, labels in loader:
             images = images.to(device, non_blocking=True).to(torch.float32) / 127.5 - 1

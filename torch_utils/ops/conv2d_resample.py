@@ -102,10 +102,18 @@ def modulated_conv2d(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor
         w = weight[None, :, :, 0, 0] * styles[:, None, :]  # [N, O, I]: small, and x is read only once
         if d is not None:
             w = w * d[:, :, None]
-        y = torch.bmm(w.to(x.dtype), x.flatten(2)).unflatten(2, x.shape[2:])
+        y = _per_sample_1x1(x, w.to(x.dtype))
     else:
         y = conv2d_resample(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype), **resample)
         if d is not None:
             d = d.to(x.dtype)[:, :, None, None]
             return y * d if noise is None else torch.addcmul(noise.to(x.dtype), y, d)
     return y if noise is None else y + noise.to(x.dtype)
+
+
+def _per_sample_1x1(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """x [N, I, H, W], w [N, O, I] -> [N, O, H, W]: a matrix product per sample, in the memory layout of x."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        y = torch.bmm(x.permute(0, 2, 3, 1).flatten(1, 2), w.transpose(1, 2))  # [N, HW, O]
+        return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+    return torch.bmm(w, x.flatten(2)).unflatten(2, x.shape[2:])

@@ -48,16 +48,13 @@ def _fir(x: torch.Tensor, k: torch.Tensor, up: tuple[int, int], down: tuple[int,
     return y if down == (1, 1) else y[:, :, ::down[1], ::down[0]].contiguous()
 
 
-ACTIVATIONS = {
-    'linear':   lambda x, alpha: x,
-    'relu':     lambda x, alpha: F.relu(x),
-    'lrelu':    lambda x, alpha: F.leaky_relu(x, alpha),
-    'tanh':     lambda x, alpha: torch.tanh(x),
-    'sigmoid':  lambda x, alpha: torch.sigmoid(x),
-    'elu':      lambda x, alpha: F.elu(x),
-    'selu':     lambda x, alpha: SELU_SCALE * torch.where(x > 0, x, SELU_ALPHA * torch.expm1(x.clamp(max=0))),
-    'softplus': lambda x, alpha: F.softplus(x),
-    'swish':    lambda x, alpha: F.silu(x),
+CURVED = {  # the activations with a second derivative; autograd takes care of them
+    'tanh':     torch.tanh,
+    'sigmoid':  torch.sigmoid,
+    'elu':      F.elu,
+    'selu':     lambda x: SELU_SCALE * torch.where(x > 0, x, SELU_ALPHA * torch.expm1(x.clamp(max=0))),
+    'softplus': F.softplus,
+    'swish':    F.silu,
 }
 
 
@@ -65,8 +62,48 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha:
              clamp: float | None) -> torch.Tensor:
     """clamp(gain * act(x + b)). b is 1-D, along axis `dim` of x. Twice differentiable."""
     if b is not None:
-        x = x + b.reshape([-1 if axis == dim else 1 for axis in range(x.ndim)])
-    y = ACTIVATIONS[act](x, alpha)
+        b = b.reshape([-1 if axis == dim else 1 for axis in range(x.ndim)])
+    if act not in CURVED:  # linear, relu and lrelu are straight lines with a kink
+        slope = {'linear': 1.0, 'relu': 0.0, 'lrelu': alpha}[act]
+        return _PiecewiseLinear.apply(x, b, slope, gain, clamp)
+    y = CURVED[act](x if b is None else x + b)
     if gain != 1:
         y = y * gain
     return y if clamp is None else y.clamp(-clamp, clamp)
+
+
+class _PiecewiseLinear(torch.autograd.Function):
+    """y = clamp(gain * max(x + b, slope * (x + b))), made in place in one buffer instead of four.
+
+    dy/dx takes three values and is read off y: gain, gain * slope, or 0 where the clamp holds. The second derivative
+    is zero, so the backward pass is differentiable with respect to the incoming gradient as it stands.
+    """
+
+    @staticmethod
+    def forward(ctx, x, b, slope, gain, clamp):
+        y = x.clone() if b is None else x + b
+        if slope != 1:
+            F.leaky_relu_(y, slope)
+        if gain != 1:
+            y.mul_(gain)
+        if clamp is not None:
+            y.clamp_(-clamp, clamp)
+        ctx.save_for_backward(y)
+        ctx.constants = slope, gain, clamp
+        ctx.bias_shape = None if b is None else b.shape
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        (y,) = ctx.saved_tensors
+        slope, gain, clamp = ctx.constants
+        with torch.no_grad():
+            if slope == 1:
+                factor = gain
+            else:
+                factor = torch.where(y > 0, gain, gain * slope)
+            if clamp is not None:
+                factor = (y.abs() < clamp).to(y.dtype).mul_(factor)
+        dx = dy * factor
+        db = dx.sum_to_size(ctx.bias_shape) if ctx.bias_shape is not None and ctx.needs_input_grad[1] else None
+        return dx, db, None, None, None

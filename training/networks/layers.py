@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torch_utils.devices import computes_fp16
+from torch_utils.devices import computes_fp16, prefers_channels_last
 from torch_utils.ops.bias_act import bias_act, default_gain
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.ops.upfirdn2d import setup_filter
@@ -42,8 +42,8 @@ def first_fp16_resolution(resolution: int, num_fp16_res: int) -> int:
 def block_precision(x: torch.Tensor, use_fp16: bool, force_fp32: bool, channels_last: bool) -> dict:
     """Arguments for `Tensor.to` that put the input of a block into its working precision and memory layout."""
     half = use_fp16 and not force_fp32 and computes_fp16(x.device)
-    layout = torch.channels_last if half and channels_last else torch.contiguous_format
-    return dict(dtype=torch.float16 if half else torch.float32, memory_format=layout)
+    last = half and channels_last or prefers_channels_last(x.device)
+    return dict(dtype=torch.float16 if half else torch.float32, memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 class FullyConnectedLayer(nn.Module):

@@ -129,7 +129,7 @@ class SynthesisBlock(nn.Module):
         w = iter(ws.to(torch.float32).unbind(dim=1))
 
         if self.in_channels == 0:
-            x = self.const.to(**precision)[None].expand(ws.shape[0], -1, -1, -1)
+            x = self.const.expand(ws.shape[0], -1, -1, -1).to(**precision)
             x = self.conv1(x, next(w), **layer_kwargs)
         else:
             x = x.to(**precision)
