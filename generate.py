@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,19 +52,19 @@ def main(network: str, seeds: list[int] | None, trunc: float, class_idx: int | N
     """
     if seeds is None and projected_w is None:
         raise OptionError('--seeds option is required when not using --projected-w')
-    if seeds is not None and min(seeds) < 0:
-        raise OptionError('--seeds must not be negative')
+    if seeds is not None and not 0 <= min(seeds) <= max(seeds) < 2 ** 32:
+        raise OptionError('--seeds must be between 0 and 4294967295')
+    if seeds is not None and projected_w is not None:
+        print('warn: --seeds is ignored when using --projected-w')
     where = resolve_device(device)
     print(f'Loading networks from "{network}"...')
     G = load_network_snapshot(network, only=('G_ema',)).G_ema.to(where)
 
-    if projected_w is not None:
-        if seeds is not None:
-            print('warn: --seeds is ignored when using --projected-w')
-        names_and_ws = projected(G, projected_w, where)
-    else:
+    if projected_w is None:
         label = class_label(G, class_idx, where)
         names_and_ws = seeded(G, seeds, label, trunc, where)
+    else:
+        names_and_ws = projected(G, projected_w, where)
     make_outdir(outdir)
     with torch.no_grad():
         for name, ws in names_and_ws:
@@ -95,18 +96,18 @@ def seeded(G: Generator, seeds: list[int], label: torch.Tensor, trunc: float,
         yield f'seed{seed:04d}.png', G.mapping(z, label, truncation_psi=trunc)
 
 
-def projected(G: Generator, path: str, device: torch.device) -> Iterator[tuple[str, torch.Tensor]]:
-    """(file name, ws [1, num_ws, w_dim]) for each row of `w` in an npz file."""
+def projected(G: Generator, path: str, device: torch.device) -> list[tuple[str, torch.Tensor]]:
+    """(file name, ws [1, num_ws, w_dim]) for each row of `w` in an npz file, which is checked before anything is made."""
     try:
         with open_url(path) as f, np.load(f, allow_pickle=False) as arrays:
             ws = torch.from_numpy(arrays['w']).to(device, torch.float32)
-    except (ValueError, KeyError, EOFError, OSError, TypeError, AttributeError) as err:
+    except (ValueError, LookupError, EOFError, OSError, TypeError, AttributeError, RuntimeError, SyntaxError,
+            zipfile.BadZipFile, zlib.error) as err:
         raise UserError(f'{path}: not an .npz file with an array "w"; make it with a projection') from err
     if ws.ndim != 3 or tuple(ws.shape[1:]) != (G.num_ws, G.w_dim):
         raise UserError(f'{path}: w is {list(ws.shape)}, but this network takes [N, {G.num_ws}, {G.w_dim}]')
     print(f'Generating images from projected W "{path}"')
-    for i, w in enumerate(ws):
-        yield f'proj{i:02d}.png', w[None]
+    return [(f'proj{i:02d}.png', w[None]) for i, w in enumerate(ws)]
 
 
 def make_outdir(outdir: str) -> None:

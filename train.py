@@ -36,15 +36,18 @@ Examples:
 
 @click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 # General.
-@click.option('--outdir', help='Where to save the results: each run gets a numbered directory below it.', required=True, metavar='DIR')
-@click.option('--gpus', help='Number of processes. This version trains in one.', type=int, default=1, show_default=True, metavar='INT')
+@click.option('--outdir', help='Where to save the results: each run gets a numbered directory below it.', required=True,
+              metavar='DIR')
+@click.option('--gpus', help='Number of processes. This version trains in one.', type=int, default=1, show_default=True,
+              metavar='INT')
 @click.option('--device', help='Where to compute; auto takes CUDA, then MPS, then the CPU.',
               type=click.Choice(['auto', 'cuda', 'cpu', 'mps']), default='auto', show_default=True)
-@click.option('--snap', help='Save images and networks every so many ticks.', type=int, default=50, show_default=True, metavar='INT')
+@click.option('--snap', help='Save images and networks every so many ticks.', type=int, default=50, show_default=True,
+              metavar='INT')
 @click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
               metavar='KIMG')
-@click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet.', type=click.Choice(['none', '']),
-              default='none', show_default=True)
+@click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet.',
+              type=click.Choice(['none', '']), default='none', show_default=True)
 @click.option('--seed', help='One seed fixes a run.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
@@ -56,18 +59,26 @@ Examples:
 # Model and training.
 @click.option('--cfg', help='Base configuration; auto chooses by image size.', type=click.Choice(CFG_NAMES), default='auto',
               show_default=True)
-@click.option('--gamma', help='Weight of the R1 penalty. Larger is safer, smaller is sharper.  [default: by --cfg]', type=float,
+@click.option('--gamma', help='Weight of the R1 penalty: larger is safer, smaller sharper.  [default: by --cfg]', type=float,
               metavar='FLOAT')
-@click.option('--kimg', help='Length of the training, in thousands of images shown.  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--pl-weight', help='Weight of path length regularisation; 0 leaves it out.  [default: by --cfg]', type=float,
+              metavar='FLOAT')
+@click.option('--mixing', help='Probability of style mixing; 0 for none.  [default: by --cfg]', type=float, metavar='FLOAT')
+@click.option('--kimg', help='Length of the training, in thousands of images shown.  [default: by --cfg]', type=int,
+              metavar='INT')
 @click.option('--batch', help='Images per step, over all processes.  [default: by --cfg]', type=int, metavar='INT')
 @click.option('--batch-gpu', help='Images per process at a time; the gradients of several rounds are accumulated. Less needs '
               'less memory.  [default: all]', type=int, metavar='INT')
-@click.option('--cbase', help='Capacity: cbase / r feature maps at resolution r, ...  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--cbase', help='Capacity: cbase / r feature maps at resolution r, ...  [default: by --cfg]', type=int,
+              metavar='INT')
 @click.option('--cmax', help='... but never more than this.', type=int, default=512, show_default=True, metavar='INT')
 @click.option('--map-depth', help='Layers of the mapping network.  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--concat-dim', help='Width of the label embedding that is concatenated to z: the smaller, the more z counts.  '
+              '[default: 512]', type=int, metavar='INT')
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
-@click.option('--aug', help='Augmentation. This version has none yet: StyleGAN2.  [default: noaug]', type=click.Choice(['noaug']))
+@click.option('--aug', help='Augmentation. This version has none yet: StyleGAN2.  [default: noaug]',
+              type=click.Choice(['noaug']))
 # Transfer learning.
 @click.option('--resume', help='Network pickle of this project, path or URL, to go on from; goes on at its kimg.  '
               '[default: noresume]', metavar='PKL')
@@ -89,7 +100,6 @@ def main(**options) -> None:
     Every option can be written with hyphens or underscores.
     """
     o = EasyDict(options)
-    o.freezed_given, o.freezed = o.freezed is not None, o.freezed or 0
     training_set, info = open_dataset(o.data, with_labels=True)
     config = build_config(o, info)
     desc = run_description(o, info)

@@ -34,7 +34,7 @@ def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool
     cache: False reads an http(s) address anew, and replaces what the cache holds.
     sha256: expected hex digest of a download; a mismatch is an error and nothing is kept.
 
-    Raises UserError when the file is missing, or the download fails `num_attempts` times.
+    Raises UserError when the file is missing, the download fails `num_attempts` times, or the server refuses it.
     """
     if not is_url(url):
         path = url
@@ -68,11 +68,18 @@ def _download(url: str, target: Path, num_attempts: int, verbose: bool, sha256: 
                     size += len(block)
                 expected = reply.headers.get('Content-Length')
                 if expected and not reply.headers.get('Content-Encoding') and size != int(expected):
-                    raise OSError(f'only {size} of {expected} bytes arrived')
+                    raise requests.ConnectionError(f'only {size} of {expected} bytes arrived')
                 if sha256 and digest.hexdigest() != sha256:
                     raise UserError(f'{url}: what arrived is not the expected file (SHA-256 {digest.hexdigest()})')
             return
-        except (requests.RequestException, OSError) as err:
-            if attempt == num_attempts:
-                raise UserError(f'{url}: download failed ({type(err).__name__}); check the network or pass a local file') from err
+        except requests.RequestException as err:
+            status = 0 if err.response is None else err.response.status_code
+            refused = 400 <= status < 500 and status not in (408, 429)  # asking again does not help, unless told "later"
+            if refused or attempt == num_attempts:
+                reason = f'HTTP status {status}' if status else type(err).__name__
+                remedy = 'check the address' if refused else 'check the network or pass a local file'
+                raise UserError(f'{url}: download failed ({reason}); {remedy}') from err
             time.sleep(min(2.0 ** attempt, 30) * 0.25)
+        except OSError as err:
+            raise UserError(f'{target}: cannot be written ({(err.strerror or str(err)).lower()}); free some space, '
+                            'or set DNNLIB_CACHE_DIR to another folder') from err

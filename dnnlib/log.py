@@ -35,13 +35,19 @@ class _Tee:
 
     def write(self, text: str) -> int:
         self._stream.write(text)
-        self._file.write(text)
+        if not self._file.closed:  # a logger that kept this stream may write once more after the end
+            self._file.write(text)
         self.flush()
         return len(text)
 
+    def writelines(self, lines) -> None:
+        for line in lines:
+            self.write(line)
+
     def flush(self) -> None:
         self._stream.flush()
-        self._file.flush()
+        if not self._file.closed:
+            self._file.flush()
 
     def __getattr__(self, name):  # isatty, fileno, encoding, ...
         return getattr(self._stream, name)

@@ -20,7 +20,11 @@ class EasyDict(dict):
         raise AttributeError(name)
 
     __setattr__ = dict.__setitem__
-    __delattr__ = dict.__delitem__
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self:
+            raise AttributeError(name)
+        del self[name]
 
 
 def construct_class_by_name(*args: Any, class_name: str, **kwargs: Any) -> Any:

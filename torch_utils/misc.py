@@ -34,7 +34,8 @@ def copy_params_and_buffers(src_module: nn.Module, dst_module: nn.Module, requir
 def print_module_summary(module: nn.Module, inputs: list, max_nesting: int = 3, skip_redundant: bool = True) -> Any:
     """Print a table of the submodules that one forward pass visits: parameters, buffers, output shape and dtype.
 
-    Runs in eval mode without gradients, so that it changes nothing. max_nesting: depth of submodules shown.
+    Runs in eval mode without gradients and puts the random generators back, so that it changes nothing.
+    max_nesting: depth of submodules shown.
     skip_redundant: leave out those without parameters and buffers of their own. Returns the module's outputs.
     """
     rows: list[tuple[str, ...]] = []
@@ -52,12 +53,14 @@ def print_module_summary(module: nn.Module, inputs: list, max_nesting: int = 3, 
         rows.append((name or type(module).__name__, *(str(n) if n else '-' for n in numbers), shape, dtype))
 
     handles = [child.register_forward_hook(visited) for child in names]
-    training = module.training
+    training = {child: child.training for child in names}
+    devices = {x.device for x in inputs if torch.is_tensor(x) and x.is_cuda}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices):
             outputs = module.eval()(*inputs)
     finally:
-        module.train(training)
+        for child, flag in training.items():
+            child.training = flag
         for handle in handles:
             handle.remove()
 

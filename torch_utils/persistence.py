@@ -10,6 +10,7 @@ import copy
 import functools
 import inspect
 import pickle
+import sys
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -29,14 +30,16 @@ class RecordError(ValueError):
 def persistent(cls: type) -> type:
     """Class decorator: instances remember the arguments that they were made with, by name, in `init_kwargs`."""
     init, signature = cls.__init__, inspect.signature(cls.__init__)
+    rest = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
 
     @functools.wraps(init)
     def remembering(self, *args, **kwargs):
-        init(self, *args, **kwargs)
         given = dict(signature.bind(self, *args, **kwargs).arguments)
         given.pop('self')
-        given |= given.pop('kwargs', {})
-        self.init_kwargs = copy.deepcopy(given)
+        given |= given.pop(rest, {})
+        given = copy.deepcopy(given)  # as they came: the constructor may change them
+        init(self, *args, **kwargs)
+        self.init_kwargs = given
 
     cls.__init__ = remembering
     return cls
@@ -61,12 +64,16 @@ def from_record(record: Any, classes: Mapping[str, type]) -> nn.Module:
     if not isinstance(record, dict) or record.get('format') != FORMAT:
         raise RecordError('it holds no network record of this version')
     name, kwargs, tensors = (record.get(k) for k in ('class_name', 'init_kwargs', 'tensors'))
-    if name not in classes or not isinstance(kwargs, dict) or not isinstance(tensors, dict):
+    if not isinstance(name, str) or name not in classes or not isinstance(kwargs, dict) or not isinstance(tensors, dict):
         raise RecordError(f'it holds an unknown or damaged network ({name!r})')
     try:
         module = classes[name](**kwargs).eval().requires_grad_(False)
-        module.load_state_dict({k: _unpack(v) for k, v in tensors.items()}, strict=True)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as err:
+        state = {k: _unpack(v) for k, v in tensors.items()}
+        for k, t in module.state_dict().items():
+            if k in state and (state[k].dtype, state[k].shape) != (t.dtype, t.shape):
+                raise RecordError(f'{k} is {state[k].dtype} {list(state[k].shape)} instead of {t.dtype} {list(t.shape)}')
+        module.load_state_dict(state, strict=True)
+    except Exception as err:  # arguments and tensors out of a file can make a constructor raise anything
         raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
     return module
 
@@ -103,8 +110,9 @@ def _pack(t: torch.Tensor) -> dict:
 def _unpack(packed: Any) -> torch.Tensor:
     if not isinstance(packed, dict) or packed.get('dtype') not in DTYPES or not isinstance(packed.get('data'), bytes):
         raise RecordError('a tensor in it is damaged')
-    flat = torch.from_numpy(np.frombuffer(packed['data'], dtype=np.uint8).copy()).view(DTYPES[packed['dtype']])
-    return flat.reshape(packed['shape'])
+    flat = torch.empty(len(packed['data']), dtype=torch.uint8)
+    flat.numpy()[:] = np.frombuffer(packed['data'], dtype=np.uint8)
+    return flat.view(DTYPES[packed['dtype']]).reshape(packed.get('shape'))
 
 
 def _plain(value: Any) -> Any:
@@ -113,7 +121,9 @@ def _plain(value: Any) -> Any:
         return {_plain(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return (list if isinstance(value, list) else tuple)(_plain(v) for v in value)
-    if value is None or type(value) in (str, bytes, int, float, bool):
+    if type(value) is str:
+        return sys.intern(value)  # a pickle tells one string from two equal ones; the same content must give the same bytes
+    if value is None or type(value) in (bytes, int, float, bool):
         return value
     if isinstance(value, (np.integer, np.floating, np.bool_)):
         return value.item()

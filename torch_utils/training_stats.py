@@ -1,19 +1,21 @@
 """Statistics of a run: report values anywhere, collect their mean and spread per tick.
 
-Values are summed where they are (no device is waited for) and fetched when a Collector updates. Sums only ever grow;
-a Collector remembers where it stood, so several of them, or several tests, don't disturb each other.
+Values are summed where they are (no device is waited for) and fetched when a Collector updates. Every Collector has
+its own sums, so several of them, or several tests, don't disturb each other, and a NaN is gone with its tick.
 """
 
 from __future__ import annotations
 
 import re
+import weakref
 from typing import Any
 
 import numpy as np
 import torch
 
 _pending: dict[str, dict[torch.device, torch.Tensor]] = {}  # name -> device -> [count, sum, sum of squares]
-_totals: dict[str, np.ndarray] = {}  # name -> the same in float64, since the start of the process
+_names: dict[str, None] = {}  # all names so far, in the order of their first report
+_collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
 
 
 def report(name: str, value: Any) -> Any:
@@ -21,8 +23,10 @@ def report(name: str, value: Any) -> Any:
 
     An empty value makes the name known without counting anything.
     """
-    _totals.setdefault(name, np.zeros(3))
-    x = torch.as_tensor(value).detach().to(torch.float32).flatten()
+    _names[name] = None
+    # Tensors are summed in float32; numbers keep their digits.
+    dtype = torch.float32 if torch.is_tensor(value) else torch.float64
+    x = torch.as_tensor(value, dtype=dtype).detach().flatten()
     if x.numel():
         moments = torch.stack([torch.ones_like(x).sum(), x.sum(), x.square().sum()])
         # A float32 counter is only as long-lived as one tick, where float64 does not exist.
@@ -48,23 +52,22 @@ class Collector:
     def __init__(self, regex: str = '.*', keep_previous: bool = True):
         self._regex = re.compile(regex)
         self._keep_previous = keep_previous
-        self._seen: dict[str, np.ndarray] = {}
-        self._deltas: dict[str, np.ndarray] = {}
-        self.update()
-        self._deltas.clear()
+        self._sums: dict[str, np.ndarray] = {}  # since the last update: [count, sum, sum of squares] in float64
+        self._deltas: dict[str, np.ndarray] = {}  # between the last two updates
+        _fetch()
+        _collectors.add(self)
 
     def names(self) -> list[str]:
         """All names that match so far, in the order of their first report."""
-        return [name for name in _totals if self._regex.fullmatch(name)]
+        return [name for name in _names if self._regex.fullmatch(name)]
 
     def update(self) -> None:
         """Fetch what was reported since the last update."""
         _fetch()
-        for name in self.names():
-            delta = _totals[name] - self._seen.get(name, 0)
-            self._seen[name] = _totals[name].copy()
-            if delta[0] > 0 or not self._keep_previous:
-                self._deltas[name] = delta
+        if not self._keep_previous:
+            self._deltas.clear()
+        self._deltas |= self._sums
+        self._sums = {}
 
     def num(self, name: str) -> int:
         """Number of values behind the statistics of `name`."""
@@ -88,12 +91,17 @@ class Collector:
 
     __getitem__ = mean
 
+    def _add(self, name: str, moments: np.ndarray) -> None:
+        if self._regex.fullmatch(name):
+            self._sums[name] = self._sums.get(name, 0) + moments
+
     def _delta(self, name: str) -> np.ndarray:
         return self._deltas.get(name, np.zeros(3))
 
 
 def _fetch() -> None:
     for name, sums in _pending.items():
-        for moments in sums.values():
-            _totals[name] += moments.cpu().to(torch.float64).numpy()
+        moments = sum(m.cpu().to(torch.float64).numpy() for m in sums.values())
+        for collector in _collectors:
+            collector._add(name, moments)
     _pending.clear()

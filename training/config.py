@@ -6,6 +6,7 @@ JSON-serialisable dict of class names and keyword arguments; nothing after it re
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,8 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     batch = preset.batch if o.batch is None else o.batch
     fp16 = dict(num_fp16_res=0, conv_clamp=None) if o.fp32 else dict(num_fp16_res=4, conv_clamp=256)
     width = dict(channel_base=o.cbase or preset.channel_base, channel_max=o.cmax)
+    if width['channel_base'] < data.resolution:
+        raise OptionError(f'--cbase must be at least {data.resolution}, which leaves one feature map at this image size')
     layout = dict(fp16_channels_last=bool(o.nhwc))
     optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 
@@ -97,19 +100,22 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     if o.subset is not None and o.subset < data.size:
         c.training_set_kwargs.update(max_size=o.subset, random_seed=o.seed)
     c.data_loader_kwargs = dict(num_workers=o.workers, prefetch_factor=2)
-    c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=Z_DIM, w_dim=W_DIM,
-                      mapping_kwargs=dict(num_layers=o.map_depth or preset.map_depth),
+    mapping = dict(num_layers=o.map_depth or preset.map_depth)
+    if o.concat_dim is not None:
+        mapping['embed_features'] = o.concat_dim
+    c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=Z_DIM, w_dim=W_DIM, mapping_kwargs=mapping,
                       synthesis_kwargs=dict(**width, **fp16, **layout))
     c.D_kwargs = dict(class_name='training.networks.Discriminator', architecture=preset.d_architecture, **width, **fp16,
-                      block_kwargs=dict(freeze_layers=o.freezed, **layout),
+                      block_kwargs=dict(freeze_layers=o.freezed or 0, **layout),
                       epilogue_kwargs=dict(mbstd_group_size=preset.mbstd))
     c.G_opt_kwargs = dict(optimizer, lr=preset.lr if o.glr is None else o.glr)
     c.D_opt_kwargs = dict(optimizer, lr=preset.lr if o.dlr is None else o.dlr)
     c.G_reg_interval, c.D_reg_interval = G_REG_INTERVAL, D_REG_INTERVAL
     gamma = preset.gamma if o.gamma is None else o.gamma
-    c.loss_kwargs = dict(style_mixing_prob=preset.style_mixing_prob, terms={
+    mixing = preset.style_mixing_prob if o.mixing is None else o.mixing
+    c.loss_kwargs = dict(style_mixing_prob=mixing, terms={
         'G/logistic': {},
-        'G/path_length': dict(weight=preset.pl_weight, interval=G_REG_INTERVAL),
+        'G/path_length': dict(weight=preset.pl_weight if o.pl_weight is None else o.pl_weight, interval=G_REG_INTERVAL),
         'D/logistic_fake': {},
         'D/logistic_real': {},
         'D/r1': dict(weight=gamma / 2, interval=D_REG_INTERVAL),
@@ -127,8 +133,10 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     return c
 
 
-AT_LEAST = {'gpus': 1, 'snap': 1, 'kimg': 1, 'batch': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1, 'map_depth': 1}
-NOT_NEGATIVE = ('seed', 'gamma', 'freezed')
+# The values that options may have where they are given.
+AT_LEAST = {'gpus': 1, 'snap': 1, 'kimg': 1, 'batch': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1, 'map_depth': 1,
+            'concat_dim': 1}
+NOT_NEGATIVE = ('seed', 'gamma', 'pl_weight', 'freezed')
 POSITIVE = ('tick', 'glr', 'dlr')
 
 
@@ -138,11 +146,13 @@ def check_options(o: EasyDict) -> None:
         if o[name] is not None and o[name] < least:
             raise OptionError(f'{_option(name)} must be at least {least}')
     for name in NOT_NEGATIVE:
-        if o[name] is not None and o[name] < 0:
+        if o[name] is not None and not 0 <= o[name] < math.inf:
             raise OptionError(f'{_option(name)} must be non-negative')
     for name in POSITIVE:
-        if o[name] is not None and not o[name] > 0:
+        if o[name] is not None and not 0 < o[name] < math.inf:
             raise OptionError(f'{_option(name)} must be greater than 0')
+    if o.mixing is not None and not 0 <= o.mixing <= 1:
+        raise OptionError('--mixing must be between 0 and 1')
     if o.gpus > 1:
         raise OptionError('--gpus must be 1: this version trains in one process')
     if o.desc is not None and any(ch in o.desc for ch in '/\\\0'):
@@ -167,7 +177,7 @@ def run_description(options: EasyDict, data: DatasetInfo) -> str:
         (o.batch is not None, f'-batch{o.batch}'),
         (o.aug is not None, f'-{o.aug}'),
         (o.resume is not None, '-noresume' if o.resume == 'noresume' else '-resumecustom'),
-        (o.freezed_given, f'-freezed{o.freezed}'),
+        (o.freezed is not None, f'-freezed{o.freezed}'),
         (o.desc, f'-{o.desc}'),
     ]
     return ''.join(text for given, text in parts if given)

@@ -29,7 +29,7 @@ class Monitor:
         self._seconds_per_image = 0.0
         self._collector = training_stats.Collector()
         self._process = psutil.Process()
-        self._stats = open(Path(run_dir, 'stats.jsonl'), 'a', encoding='utf-8')
+        self._stats = open(Path(run_dir, 'stats.jsonl'), 'a', encoding='utf-8')  # noqa: SIM115 (closed by close)
         self._events = _summary_writer(run_dir)
         terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
         self._bar = tqdm(total=total_nimg, initial=start_nimg, unit='img', file=sys.__stderr__, smoothing=0.1, dynamic_ncols=True,

@@ -43,12 +43,14 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = NETWORKS) -> Easy
         if not isinstance(snapshot, dict) or any(name not in snapshot for name in only):
             raise persistence.RecordError('it lacks networks')
         loaded = EasyDict({name: persistence.from_record(snapshot[name], CLASSES) for name in only})
+        progress = snapshot.get('progress', {'cur_nimg': 0})
+        if not isinstance(progress, dict) or type(progress.get('cur_nimg')) is not int or progress['cur_nimg'] < 0:
+            raise persistence.RecordError('its progress is damaged')
     except persistence.RecordError as err:
         raise UserError(f'{source}: not a readable network snapshot ({err}); '
                         'pass a network-snapshot-*.pkl written by train.py of this project') from err
     loaded.training_set_kwargs = snapshot.get('training_set_kwargs')
-    progress = snapshot.get('progress')
-    loaded.cur_nimg = int(progress.get('cur_nimg', 0)) if isinstance(progress, dict) else 0
+    loaded.cur_nimg = progress['cur_nimg']
     return loaded
 
 

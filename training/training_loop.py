@@ -122,7 +122,7 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.
     config = {**c.data_loader_kwargs, 'num_workers': min(c.data_loader_kwargs['num_workers'], os.cpu_count() or 1)}
     loader = torch.utils.data.DataLoader(
         training_set, sampler=sampler, batch_size=c.batch_size, pin_memory=devices.pins_memory(device),
-        worker_init_fn=ignore_signals, generator=torch.Generator(), **config)
+        worker_init_fn=set_worker_signals, generator=torch.Generator(), **config)
     try:
         for images, labels in loader:
             images = images.to(device, non_blocking=True).to(torch.float32) / 127.5 - 1
@@ -131,10 +131,11 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.
         raise UserError(str(err).strip().splitlines()[-1].partition('UserError: ')[2] or str(err)) from None
 
 
-def ignore_signals(worker_id: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the data loader's workers leave it to the main process."""
+def set_worker_signals(worker_id: int) -> None:
+    """Ctrl-C reaches all processes of a terminal: the data loader's workers leave it to the main process, whose way of
+    ending them is SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def random_labels(training_set: Any, count: int, rng: np.random.Generator) -> torch.Tensor:

@@ -42,8 +42,9 @@ def first_fp16_resolution(resolution: int, num_fp16_res: int) -> int:
 def block_precision(x: torch.Tensor, use_fp16: bool, force_fp32: bool, channels_last: bool) -> dict:
     """Arguments for `Tensor.to` that put the input of a block into its working precision and memory layout."""
     half = use_fp16 and not force_fp32 and computes_fp16(x.device)
-    last = half and channels_last or prefers_channels_last(x.device)
-    return dict(dtype=torch.float16 if half else torch.float32, memory_format=torch.channels_last if last else torch.contiguous_format)
+    last = (half and channels_last) or prefers_channels_last(x.device)
+    return dict(dtype=torch.float16 if half else torch.float32,
+                memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 class FullyConnectedLayer(nn.Module):
@@ -64,9 +65,12 @@ class FullyConnectedLayer(nn.Module):
         self.bias_gain = lr_multiplier
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        w = self.weight.to(x.dtype)
         b = None if self.bias is None else self.bias.to(x.dtype) * self.bias_gain
-        y = F.linear(x * self.weight_gain, self.weight.to(x.dtype))  # scaling x is cheaper than scaling W
-        return bias_act(y, b, act=self.activation)
+        x = x * self.weight_gain  # cheaper than scaling w
+        if self.activation == 'linear':
+            return F.linear(x, w, b)
+        return bias_act(F.linear(x, w), b, act=self.activation)
 
     def extra_repr(self) -> str:
         return f'{self.in_features} -> {self.out_features}, {self.activation}'

@@ -1,0 +1,149 @@
+"""From options to configuration: presets, the auto formulas, checks, names. No torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dnnlib.util import EasyDict, OptionError
+from training.config import DatasetInfo, auto_preset, build_config, run_description
+
+DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=50, tick=4.0, metrics='none', seed=0, dry_run=False, desc=None,
+                data='d/afhq.zip', cond=False, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
+                batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None,
+                glr=None, dlr=None, aug=None, resume=None, freezed=None,
+                fp32=False, nhwc=False, nobench=False, allow_tf32=False, workers=3)
+DATA = DatasetInfo(name='afhq', resolution=256, label_dim=3, size=1000)
+
+
+def options(**changes):
+    assert changes.keys() <= DEFAULTS.keys()
+    return EasyDict(DEFAULTS, **changes)
+
+
+def build(data=DATA, **changes):
+    return build_config(options(**changes), data)
+
+
+# resolution: (batch, gamma) for 1, 2, 4 and 8 GPUs, as published.
+AUTO = {
+    32:   [(32, 0.0064), (64, 0.0032), (64, 0.0032), (64, 0.0032)],
+    128:  [(32, 0.1024), (64, 0.0512), (64, 0.0512), (64, 0.0512)],
+    256:  [(16, 0.8192), (32, 0.4096), (64, 0.2048), (64, 0.2048)],
+    512:  [(8, 6.5536), (16, 3.2768), (32, 1.6384), (64, 0.8192)],
+    1024: [(4, 52.4288), (8, 26.2144), (16, 13.1072), (32, 6.5536)],
+}
+
+
+@pytest.mark.parametrize('resolution', AUTO)
+def test_auto_formulas(resolution):
+    for gpus, (batch, gamma) in zip((1, 2, 4, 8), AUTO[resolution], strict=True):
+        p = auto_preset(resolution, gpus)
+        assert (p.batch, p.gamma) == (batch, pytest.approx(gamma)) and p.mbstd == 4
+        assert p.ema_kimg == batch * 10 / 32 and p.ema_rampup == 0.05 and p.map_depth == 2
+        assert p.channel_base == (32768 if resolution >= 512 else 16384)
+        assert p.lr == (0.002 if resolution >= 1024 else 0.0025)
+
+
+def test_defaults_for_256_pixels():
+    c = build()
+    assert c.G_kwargs['synthesis_kwargs'] == dict(channel_base=16384, channel_max=512, num_fp16_res=4, conv_clamp=256,
+                                                  fp16_channels_last=False)
+    assert c.G_kwargs['z_dim'] == c.G_kwargs['w_dim'] == 512 and c.G_kwargs['mapping_kwargs'] == dict(num_layers=2)
+    assert c.D_kwargs['epilogue_kwargs'] == dict(mbstd_group_size=4) and c.D_kwargs['architecture'] == 'resnet'
+    assert (c.batch_size, c.batch_gpu, c.total_kimg, c.ema_kimg, c.ema_rampup) == (16, 16, 25000, 5, 0.05)
+    assert c.G_opt_kwargs == c.D_opt_kwargs == dict(class_name='torch.optim.Adam', lr=0.0025, betas=[0.0, 0.99], eps=1e-8)
+    assert c.loss_kwargs['style_mixing_prob'] == 0.9
+    assert c.loss_kwargs['terms']['D/r1'] == dict(weight=pytest.approx(0.4096), interval=16)
+    assert c.loss_kwargs['terms']['G/path_length'] == dict(weight=2.0, interval=4)
+    assert c.training_set_kwargs == dict(class_name='training.dataset.ImageFolderDataset', path='d/afhq.zip', resolution=256,
+                                         use_labels=False, max_size=1000, xflip=False)
+    assert c.resume_pkl is None and c.cudnn_benchmark and not c.allow_tf32
+    assert json.loads(json.dumps(c)) == c
+
+
+@pytest.mark.parametrize('cfg, batch, batch_gpu, mbstd, base, lr, gamma, ema, rampup, depth, kimg', [
+    ('stylegan2', 32, 4, 4, 32768, 0.002, 10, 10, None, 8, 25000),
+    ('paper256', 64, 8, 8, 16384, 0.0025, 1, 20, None, 8, 25000),
+    ('paper512', 64, 8, 8, 32768, 0.0025, 0.5, 20, None, 8, 25000),
+    ('paper1024', 32, 4, 4, 32768, 0.002, 2, 10, None, 8, 25000),
+    ('cifar', 64, 32, 32, 32768, 0.0025, 0.01, 500, 0.05, 2, 100000),
+])
+def test_published_configurations(cfg, batch, batch_gpu, mbstd, base, lr, gamma, ema, rampup, depth, kimg):
+    c = build(cfg=cfg)
+    assert (c.batch_size, c.batch_gpu, c.total_kimg, c.ema_kimg, c.ema_rampup) == (batch, batch_gpu, kimg, ema, rampup)
+    assert c.D_kwargs['epilogue_kwargs']['mbstd_group_size'] == mbstd and c.D_kwargs['channel_base'] == base
+    assert c.G_opt_kwargs['lr'] == lr and c.G_kwargs['mapping_kwargs']['num_layers'] == depth
+    assert c.loss_kwargs['terms']['D/r1']['weight'] == gamma / 2
+
+
+def test_cifar_has_no_path_length_mixing_or_residual_discriminator():
+    c = build(cfg='cifar')
+    assert c.loss_kwargs['terms']['G/path_length']['weight'] == 0 == c.loss_kwargs['style_mixing_prob']
+    assert c.D_kwargs['architecture'] == 'orig' and c.G_reg_interval == 4
+
+
+def test_every_option_reaches_the_configuration():
+    c = build(cond=True, mirror=True, subset=100, seed=7, snap=5, tick=1.5, gamma=0.5, kimg=10, batch=24, batch_gpu=8, cbase=1024,
+              cmax=64, map_depth=3, concat_dim=16, pl_weight=0.5, mixing=0.25, glr=0.001, dlr=0.004, resume='net.pkl', freezed=2, fp32=True, nhwc=True, nobench=True,
+              allow_tf32=True, workers=1, device='cpu')
+    assert c.training_set_kwargs == dict(class_name='training.dataset.ImageFolderDataset', path='d/afhq.zip', resolution=256,
+                                         use_labels=True, max_size=100, xflip=True, random_seed=7)
+    assert (c.random_seed, c.image_snapshot_ticks, c.network_snapshot_ticks, c.kimg_per_tick) == (7, 5, 5, 1.5)
+    assert (c.batch_size, c.batch_gpu, c.total_kimg) == (24, 8, 10)
+    assert c.loss_kwargs['terms']['D/r1']['weight'] == 0.25 == c.loss_kwargs['style_mixing_prob']
+    assert c.loss_kwargs['terms']['G/path_length']['weight'] == 0.5
+    width = dict(channel_base=1024, channel_max=64, num_fp16_res=0, conv_clamp=None)
+    assert c.G_kwargs['synthesis_kwargs'] == dict(width, fp16_channels_last=True)
+    assert c.G_kwargs['mapping_kwargs'] == dict(num_layers=3, embed_features=16)
+    assert width.items() <= c.D_kwargs.items()
+    assert c.D_kwargs['block_kwargs'] == dict(freeze_layers=2, fp16_channels_last=True)
+    assert (c.G_opt_kwargs['lr'], c.D_opt_kwargs['lr']) == (0.001, 0.004)
+    assert (c.resume_pkl, c.cudnn_benchmark, c.allow_tf32, c.device) == ('net.pkl', False, True, 'cpu')
+    assert c.data_loader_kwargs['num_workers'] == 1
+
+
+def test_a_subset_of_everything_is_everything():
+    assert build(subset=1000).training_set_kwargs['max_size'] == 1000
+    assert 'random_seed' not in build(subset=1000).training_set_kwargs
+
+
+@pytest.mark.parametrize('changes, text', [
+    (dict(snap=0), '--snap must be at least 1'), (dict(kimg=0), '--kimg must be at least 1'),
+    (dict(batch=-4), '--batch must be at least 1'), (dict(batch_gpu=0), '--batch-gpu must be at least 1'),
+    (dict(gamma=-1.0), '--gamma must be non-negative'), (dict(freezed=-1), '--freezed must be non-negative'),
+    (dict(workers=0), '--workers must be at least 1'), (dict(tick=0.0), '--tick must be greater than 0'),
+    (dict(glr=-0.1), '--glr must be greater than 0'), (dict(seed=-1), '--seed must be non-negative'),
+    (dict(tick=float('nan')), '--tick must be'), (dict(gamma=float('inf')), '--gamma must be'),
+    (dict(cmax=0), '--cmax must be'), (dict(map_depth=0), '--map-depth must be'), (dict(gpus=2), '--gpus must be 1'),
+    (dict(gpus=0), '--gpus must be at least 1'), (dict(subset=0), '--subset must be between 1 and 1000'),
+    (dict(subset=1001), '--subset must be between 1 and 1000'), (dict(batch=10, batch_gpu=4), 'must be a multiple'),
+    (dict(desc='a/b'), '--desc'),
+    (dict(mixing=1.5), '--mixing must be between'), (dict(pl_weight=-1.0), '--pl-weight must be'), (dict(cbase=100), '--cbase'),
+])
+def test_wrong_values_name_their_option(changes, text):
+    with pytest.raises(OptionError, match=text):
+        build(**changes)
+
+
+def test_labels_and_image_size_are_checked():
+    with pytest.raises(OptionError, match='labels'):
+        build(DatasetInfo('x', 32, 0, 10), cond=True)
+    with pytest.raises(OptionError, match='8x8'):
+        build(DatasetInfo('x', 4, 0, 10))
+
+
+def test_run_descriptions_in_the_published_order():
+    assert run_description(options(), DATA) == 'afhq-auto1'
+    everything = options(cond=True, subset=50, mirror=True, cfg='paper256', gamma=0.5, kimg=100, batch=8, aug='noaug',
+                         resume='x.pkl', freezed=0, desc='try')
+    expected = 'afhq-cond-subset50-mirror-paper256-gamma0.5-kimg100-batch8-noaug-resumecustom-freezed0-try'
+    assert run_description(everything, DATA) == expected
+    assert run_description(options(resume='noresume'), DATA) == 'afhq-auto1-noresume'
+
+
+def test_needs_no_torch():
+    code = 'import sys, train; assert not {"torch", "scipy", "requests", "tensorboard"} & set(sys.modules)'
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=Path(__file__).parents[2])

@@ -1,0 +1,216 @@
+"""Network snapshots: written whole, read without running code, resumed only where they fit."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from dnnlib import UserError
+from torch_utils import persistence
+from training import snapshot as snapshot_module
+from training.networks import Discriminator, Generator
+from training.snapshot import NETWORKS, load_network_snapshot, resume_networks, save_network_snapshot
+
+DATA = {'class_name': 'training.dataset.ImageFolderDataset', 'path': 'some/data.zip', 'xflip': False, 'max_size': None}
+
+
+def make_networks(seed=0, c_dim=2, resolution=8, channels=3, base=64, **d_kwargs):
+    torch.manual_seed(seed)
+    common = dict(c_dim=c_dim, img_resolution=resolution, img_channels=channels)
+    g_kwargs = dict(z_dim=8, w_dim=8, mapping_kwargs=dict(num_layers=2), synthesis_kwargs=dict(channel_base=base), **common)
+    networks = {name: Generator(**g_kwargs) for name in ('G', 'G_ema')}
+    networks['D'] = Discriminator(channel_base=base, mapping_kwargs=dict(num_layers=1), **common, **d_kwargs)
+    torch.nn.init.normal_(networks['G_ema'].mapping.w_avg)
+    return networks
+
+
+def state(module):
+    return {name: t.clone() for name, t in module.state_dict().items()}
+
+
+def same(a, b):
+    a, b = a.state_dict() if hasattr(a, 'state_dict') else a, b.state_dict()
+    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    """(path of a snapshot, the networks in it)."""
+    path, networks = tmp_path_factory.mktemp('run') / 'network-snapshot-000012.pkl', make_networks()
+    save_network_snapshot(path, networks, DATA, cur_nimg=12_345)
+    return path, networks
+
+
+def content(path):
+    with open(path, 'rb') as f:
+        return persistence.load(f)
+
+
+def write(path, value):
+    with open(path, 'wb') as f:
+        persistence.dump(value, f)
+    return str(path)
+
+
+# Writing and reading.
+
+def test_what_is_saved_is_loaded(saved):
+    path, networks = saved
+    for source in (str(path), path.as_uri()):
+        loaded = load_network_snapshot(source)
+        assert all(same(loaded[name], networks[name]) for name in NETWORKS)
+        assert not same(loaded.G, loaded.G_ema)
+        assert all(not m.training for name in NETWORKS for m in loaded[name].modules())
+        assert not any(p.requires_grad for name in NETWORKS for p in loaded[name].parameters())
+        assert (loaded.training_set_kwargs, loaded.cur_nimg) == (DATA, 12_345)
+        assert loaded.G.init_kwargs == networks['G'].init_kwargs
+    z, c = torch.randn(2, 8), torch.eye(2)
+    expected = networks['G_ema'].eval()(z, c, truncation_psi=0.5, noise_mode='const')
+    assert torch.equal(loaded.G_ema(z, c, truncation_psi=0.5, noise_mode='const'), expected)
+
+
+def test_saving_leaves_the_networks_alone(tmp_path):
+    networks = make_networks()
+    before = {name: state(net) for name, net in networks.items()}
+    networks['G'].train()
+    save_network_snapshot(tmp_path / 'x.pkl', networks, DATA, 0)
+    assert networks['G'].training and all(p.requires_grad for p in networks['G'].parameters())
+    assert all(same(before[name], net) for name, net in networks.items())
+
+
+def test_the_published_keys_are_in_the_file(saved):
+    value = content(saved[0])
+    assert list(value) == ['training_set_kwargs', 'G', 'D', 'G_ema', 'augment_pipe', 'progress']
+    assert (value['augment_pipe'], value['G_ema']['class_name'], value['D']['class_name']) == (None, 'Generator', 'Discriminator')
+
+
+def test_equal_networks_give_equal_files(saved, tmp_path):
+    save_network_snapshot(tmp_path / 'again.pkl', make_networks(), DATA, 12_345)
+    assert (tmp_path / 'again.pkl').read_bytes() == saved[0].read_bytes()
+    loaded = load_network_snapshot(str(saved[0]))
+    save_network_snapshot(tmp_path / 'loaded.pkl', loaded, loaded.training_set_kwargs, loaded.cur_nimg)
+    assert (tmp_path / 'loaded.pkl').read_bytes() == saved[0].read_bytes()
+
+
+def test_a_failure_keeps_the_older_snapshot(saved, tmp_path, monkeypatch):
+    path = tmp_path / 'network-snapshot-000012.pkl'
+    path.write_bytes(saved[0].read_bytes())
+
+    def fail(value, file):
+        file.write(b'half of it')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(snapshot_module.persistence, 'dump', fail)
+    with pytest.raises(OSError):
+        save_network_snapshot(path, saved[1], DATA, 12_346)
+    assert os.listdir(tmp_path) == [path.name] and path.read_bytes() == saved[0].read_bytes()
+
+
+def test_only_what_is_asked_for_is_built(saved, monkeypatch):
+    monkeypatch.setattr(snapshot_module, 'CLASSES', {'Generator': Generator})
+    loaded = load_network_snapshot(str(saved[0]), only=('G_ema',))
+    assert set(loaded) == {'G_ema', 'training_set_kwargs', 'cur_nimg'}
+    assert same(loaded.G_ema, saved[1]['G_ema'])
+    with pytest.raises(UserError, match='Discriminator'):
+        load_network_snapshot(str(saved[0]))
+
+
+def test_a_file_without_the_rest_serves_for_sampling(saved, tmp_path):
+    path = write(tmp_path / 'x.pkl', {'G_ema': content(saved[0])['G_ema']})
+    loaded = load_network_snapshot(path, only=('G_ema',))
+    assert (loaded.training_set_kwargs, loaded.cur_nimg) == (None, 0)
+    with pytest.raises(UserError, match='it lacks networks'):
+        load_network_snapshot(path)
+
+
+# What is refused.
+
+def refused(path, *texts, call=load_network_snapshot):
+    with pytest.raises(UserError) as caught:
+        call(str(path))
+    message = str(caught.value)
+    assert message.startswith(f'{path}: ') and '\n' not in message and caught.value.exit_status == 1
+    assert all(text in message for text in texts), message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    refused(tmp_path / 'gone.pkl', 'no such file')
+    refused(tmp_path, 'is a directory')
+
+
+def test_a_damaged_file_is_named(saved, tmp_path):
+    data, path = saved[0].read_bytes(), tmp_path / 'x.pkl'
+    for damaged in (b'', b'hello', data[:1], data[:1000], data[:len(data) // 2], data[:-1], data[100:], data[::-1]):
+        path.write_bytes(damaged)
+        refused(path, 'not a readable network snapshot', 'it is damaged', 'pass a network-snapshot-*.pkl')
+
+
+@pytest.mark.parametrize('name', ['torch_utils.persistence._reconstruct_persistent_obj', 'dnnlib.util.EasyDict',
+                                  'torch.storage._load_from_bytes'])
+def test_a_published_pickle_is_named_and_not_executed(tmp_path, name):
+    module, _, function = name.rpartition('.')
+    path = tmp_path / 'ffhq.pkl'
+    path.write_bytes(b'\x80\x03}X\x05\x00\x00\x00G_emac' + f'{module}\n{function}\n'.encode() + b'}\x85Rs.')
+    refused(path, 'not a readable network snapshot', f'it asks for {name}')
+
+
+def test_a_pickle_with_code_is_not_executed(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / 'done'),)
+
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps({'G': 1, 'D': 2, 'G_ema': Evil()}))
+    refused(tmp_path / 'x.pkl', 'mkdir')
+    assert not (tmp_path / 'done').exists()
+
+
+@pytest.mark.parametrize('value', [None, [], 'text', {}, {'G': None, 'D': None, 'G_ema': None}, {'G': {}, 'D': {}, 'G_ema': {}}])
+def test_a_pickle_of_something_else_is_named(tmp_path, value):
+    refused(write(tmp_path / 'x.pkl', value), 'not a readable network snapshot')
+
+
+@pytest.mark.parametrize('progress', [None, 5, {}, {'cur_nimg': 'many'}, {'cur_nimg': -1}, {'cur_nimg': None}, {'cur_nimg': 1.5}])
+def test_damaged_progress_is_named(saved, tmp_path, progress):
+    refused(write(tmp_path / 'x.pkl', {**content(saved[0]), 'progress': progress}), 'its progress is damaged')
+
+
+def test_a_record_that_fits_no_class_is_named(saved, tmp_path):
+    value = content(saved[0])
+    value['G_ema']['init_kwargs']['synthesis_kwargs'] = {'activation': 'none such'}
+    refused(write(tmp_path / 'x.pkl', value), 'its Generator cannot be rebuilt')
+
+
+# Resuming.
+
+def test_weights_are_copied_into_the_networks(saved):
+    networks = make_networks(seed=1)
+    assert not any(same(networks[name], saved[1][name]) for name in NETWORKS)
+    assert resume_networks(str(saved[0]), networks) == 12_345
+    assert all(same(networks[name], saved[1][name]) for name in NETWORKS)
+    assert all(p.requires_grad for p in networks['G'].parameters())
+
+
+def test_frozen_layers_take_the_weights_of_trained_ones(saved):
+    networks = make_networks(seed=1, block_kwargs=dict(freeze_layers=2))
+    assert len(list(networks['D'].parameters())) < len(list(saved[1]['D'].parameters()))
+    resume_networks(str(saved[0]), networks)
+    assert all(torch.equal(t, saved[1]['D'].state_dict()[k]) for k, t in networks['D'].state_dict().items())
+
+
+@pytest.mark.parametrize('other, text', [(dict(base=32), 'in the source'), (dict(channels=1), 'in the source'),
+                                         (dict(resolution=16), 'missing from the source'), (dict(c_dim=3), 'in the source'),
+                                         (dict(c_dim=0), 'its G does not fit')])
+def test_networks_of_another_shape_are_named(saved, other, text):
+    networks = make_networks(**other)
+    before = state(networks['G'])
+    refused(saved[0], 'does not fit this run', text, call=lambda path: resume_networks(path, networks))
+    assert same(before, networks['G'])
+
+
+def test_resuming_from_a_damaged_file_copies_nothing(saved, tmp_path):
+    (tmp_path / 'x.pkl').write_bytes(saved[0].read_bytes()[:-1])
+    networks = make_networks(seed=1)
+    before = {name: state(net) for name, net in networks.items()}
+    refused(tmp_path / 'x.pkl', 'damaged', call=lambda path: resume_networks(path, networks))
+    assert all(same(before[name], net) for name, net in networks.items())

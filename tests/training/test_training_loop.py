@@ -1,0 +1,123 @@
+"""The training loop in this process: what may and what must not change a run."""
+
+import hashlib
+import json
+import zipfile
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from dnnlib.util import EasyDict
+from training import training_loop as loop
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Twelve 8x8 images; the label of each is a vector, and all of its pixels have the label's value."""
+    path = tmp_path_factory.mktemp('data') / 'tiny.zip'
+    with zipfile.ZipFile(path, 'w') as z:
+        labels = []
+        for i in range(12):
+            with z.open(f'{i:02d}.png', 'w') as f:
+                PIL.Image.fromarray(np.full((8, 8), 20 * i, np.uint8)).save(f, format='PNG')
+            labels.append([f'{i:02d}.png', [20.0 * i, 1.0]])
+        z.writestr('dataset.json', json.dumps({'labels': labels}))
+    return str(path)
+
+
+def config(data, run_dir, **changes):
+    adam = dict(class_name='torch.optim.Adam', lr=0.002, betas=[0.0, 0.99], eps=1e-8)
+    run_dir.mkdir(parents=True)
+    width = dict(channel_base=32, channel_max=4)
+    return EasyDict(dict(
+        device='cpu', random_seed=0, run_dir=str(run_dir),
+        training_set_kwargs=dict(class_name='training.dataset.ImageFolderDataset', path=data, use_labels=True),
+        data_loader_kwargs=dict(num_workers=1, prefetch_factor=2),
+        G_kwargs=dict(class_name='training.networks.Generator', z_dim=4, w_dim=4, mapping_kwargs=dict(num_layers=1),
+                      synthesis_kwargs=width),
+        D_kwargs=dict(class_name='training.networks.Discriminator', mapping_kwargs=dict(num_layers=1), **width),
+        G_opt_kwargs=adam, D_opt_kwargs=adam, G_reg_interval=4, D_reg_interval=16,
+        loss_kwargs=dict(style_mixing_prob=0.5, terms={
+            'G/logistic': {}, 'G/path_length': dict(weight=2.0, interval=4), 'D/logistic_fake': {}, 'D/logistic_real': {},
+            'D/r1': dict(weight=1.0, interval=16)}),
+        batch_size=25, batch_gpu=25, ema_kimg=1, ema_rampup=None, total_kimg=1, kimg_per_tick=0.25, image_snapshot_ticks=None,
+        network_snapshot_ticks=None, resume_pkl=None, cudnn_benchmark=False, allow_tf32=False), **changes)
+
+
+def final_weights(c):
+    loop.training_loop(c)
+    return hashlib.sha256(open(f'{c.run_dir}/network-snapshot-000001.pkl', 'rb').read()).hexdigest()
+
+
+def test_what_is_written_and_how_it_is_read_does_not_change_the_run(data, tmp_path):
+    plain = final_weights(config(data, tmp_path / 'a'))
+    torch.manual_seed(99)
+    np.random.seed(99)
+    chatty = config(data, tmp_path / 'b', kimg_per_tick=0.1, image_snapshot_ticks=1, network_snapshot_ticks=3,
+                    data_loader_kwargs=dict(num_workers=0))
+    assert final_weights(chatty) == plain
+    assert final_weights(config(data, tmp_path / 'c', random_seed=1)) != plain
+
+
+def test_accumulation_in_rounds_computes_nearly_the_same(data, tmp_path):
+    """Not bit for bit: minibatch statistics, noise and crossover points are drawn per round."""
+    c = config(data, tmp_path / 'a', batch_gpu=5)
+    loop.training_loop(c)
+    assert (tmp_path / 'a' / 'network-snapshot-000001.pkl').exists()
+
+
+def test_reals_come_in_order_with_their_labels_from_any_start(data, tmp_path):
+    c = config(data, tmp_path / 'a', batch_size=6)
+    training_set = loop.construct_class_by_name(**c.training_set_kwargs)
+    device = torch.device('cpu')
+    whole = loop.real_batches(c, training_set, 0, device)
+    batches = [next(whole) for _ in range(8)]
+    for images, labels in batches:
+        assert images.shape == (6, 1, 8, 8) and images.dtype == torch.float32 and labels.shape == (6, 2)
+        torch.testing.assert_close(images[:, 0, 0, 0], labels[:, 0] / 127.5 - 1)
+    later = next(loop.real_batches(c, training_set, 30, device))
+    assert torch.equal(later[0], batches[5][0]) and torch.equal(later[1], batches[5][1])
+
+
+def test_random_labels_follow_the_dataset(data, tmp_path):
+    training_set = loop.construct_class_by_name(**config(data, tmp_path / 'a').training_set_kwargs)
+    labels = loop.random_labels(training_set, 1200, np.random.default_rng(0))
+    values, counts = labels[:, 0].unique(return_counts=True)
+    assert values.tolist() == [20.0 * i for i in range(12)] and counts.min() > 60
+    training_set = loop.construct_class_by_name(**dict(config(data, tmp_path / 'b').training_set_kwargs, use_labels=False))
+    assert loop.random_labels(training_set, 3, np.random.default_rng(0)).shape == (3, 0)
+
+
+def test_rounds_partition_the_batch():
+    z, c = torch.arange(6)[:, None], torch.arange(6)[:, None] * 10
+    rounds = loop.split_rounds(2, z=z, c=c)
+    assert [r['z'].flatten().tolist() for r in rounds] == [[0, 1], [2, 3], [4, 5]]
+    assert [r['c'].flatten().tolist() for r in rounds] == [[0, 10], [20, 30], [40, 50]]
+
+
+@pytest.mark.parametrize('interval, tick, done, due', [(2, 0, False, False), (2, 1, False, False), (2, 2, False, True),
+                                                       (None, 2, False, False), (None, 2, True, True), (5, 0, True, True)])
+def test_when_snapshots_are_due(interval, tick, done, due):
+    assert loop.is_due(interval, tick, done) is due
+
+
+def test_a_damaged_image_is_named_although_a_worker_reads_it(data, tmp_path):
+    broken = tmp_path / 'broken.zip'
+    with zipfile.ZipFile(data) as old, zipfile.ZipFile(broken, 'w') as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, content[:45] if name == '07.png' else content)
+    c = config(str(broken), tmp_path / 'a')
+    training_set = loop.construct_class_by_name(**c.training_set_kwargs)
+    with pytest.raises(loop.UserError, match=r'^[^\n]*07\.png[^\n]*$'):
+        next(loop.real_batches(c, training_set, 0, torch.device('cpu')))
+
+
+def test_stopping_early_saves_under_the_images_seen(data, tmp_path):
+    c = config(data, tmp_path / 'a', total_kimg=1000)
+    calls = []
+    loop.training_loop(c, stop_requested=lambda: calls.append(0) or len(calls) > 60)
+    snapshots = list((tmp_path / 'a').glob('network-snapshot-*.pkl'))
+    assert [p.name for p in snapshots] == ['network-snapshot-000001.pkl']
