@@ -5,7 +5,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-KIMG   ?= 60
+KIMG   ?= 50
+DEMO   := --batch=16 --cbase=256 --cmax=64 --gamma=1 --glr=0.003 --dlr=0.003 \
+          --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0
 
 .PHONY: demo test test-slow clean
 
@@ -21,8 +23,8 @@ datasets/mnist-two-color.zip: | $(VENV)/.complete
 
 # A network small enough for two CPU cores; docs/demo.md says how these options were found. On a GPU it uses that.
 demo: $(VENV)/.complete datasets/mnist-two-color.zip
-	$(BIN)/python train.py --outdir=runs --data=datasets/mnist-two-color.zip --cond=1 --desc=demo \
-	    --cbase=512 --cmax=64 --batch=64 --fp32=1 --kimg=$(KIMG) --snap=5 --workers=1
+	$(BIN)/python train.py --outdir=runs --data=datasets/mnist-two-color.zip --cond=1 --desc=demo $(DEMO) \
+	    --kimg=$(KIMG) --snap=5 --fp32=1 --workers=1
 
 test: $(VENV)/.complete
 	$(BIN)/ruff check .

@@ -75,6 +75,8 @@ Examples:
 @click.option('--map-depth', help='Layers of the mapping network.  [default: by --cfg]', type=int, metavar='INT')
 @click.option('--concat-dim', help='Width of the label embedding that is concatenated to z: the smaller, the more z counts.  '
               '[default: 512]', type=int, metavar='INT')
+@cli.bool_option('--noise', help='Noise inputs of the synthesis network. Without them, all variety must come from z.',
+                 default=True, show_default=True)
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--aug', help='Augmentation. This version has none yet: StyleGAN2.  [default: noaug]',

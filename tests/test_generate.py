@@ -32,15 +32,6 @@ def save_network(path, c_dim, resolution, channels):
     return path
 
 
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    """Threads that wait for each other take most of the time of networks this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope='module')
 def rgb(tmp_path_factory):
     """Unconditional, 16x16, RGB."""

@@ -76,8 +76,9 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     """
     o = options
     check_options(o)
-    if data.resolution < 8:
-        raise OptionError(f'--data: images of {data.resolution}x{data.resolution} are too small; 8x8 is the least')
+    if data.resolution < 8 or data.resolution & (data.resolution - 1):
+        raise OptionError(f'--data={o.data}: images of {data.resolution}x{data.resolution}, but it must be a '
+                          'power of two and 8x8 at least; resize them with dataset_tool.py --width and --height')
     if o.cond and data.label_dim == 0:
         raise OptionError('--cond=True requires labels specified in dataset.json')
     if o.subset is not None and not 1 <= o.subset <= data.size:
@@ -104,7 +105,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     if o.concat_dim is not None:
         mapping['embed_features'] = o.concat_dim
     c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=Z_DIM, w_dim=W_DIM, mapping_kwargs=mapping,
-                      synthesis_kwargs=dict(**width, **fp16, **layout))
+                      synthesis_kwargs=dict(**width, **fp16, **layout, use_noise=o.noise))
     c.D_kwargs = dict(class_name='training.networks.Discriminator', architecture=preset.d_architecture, **width, **fp16,
                       block_kwargs=dict(freeze_layers=o.freezed or 0, **layout),
                       epilogue_kwargs=dict(mbstd_group_size=preset.mbstd))

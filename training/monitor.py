@@ -23,10 +23,8 @@ class Monitor:
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int):
-        self.start_time = self._tick_time = time.time()
-        self._tick_end = self.start_time
+        self.start_time = self._tick_start = self._previous_end = time.time()
         self._tick_nimg, self._total_nimg = start_nimg, total_nimg
-        self._seconds_per_image = 0.0
         self._collector = training_stats.Collector()
         self._process = psutil.Process()
         self._stats = open(Path(run_dir, 'stats.jsonl'), 'a', encoding='utf-8')  # noqa: SIM115 (closed by close)
@@ -50,14 +48,12 @@ class Monitor:
         """Print the status line of the tick whose last batch was just done."""
         now = time.time()
         report = training_stats.report0
-        images, seconds = cur_nimg - self._tick_nimg, now - self._tick_time
-        maintenance = self._tick_time - self._tick_end
+        images, seconds = cur_nimg - self._tick_nimg, now - self._tick_start
+        maintenance = self._tick_start - self._previous_end
         total = now - self.start_time
         cpu_gib = self._process.memory_info().rss / 2 ** 30
         sec_per_kimg = seconds / images * 1e3
-        # The first tick holds one batch only and is slow; later ones tell how fast the run is, maintenance included.
-        self._seconds_per_image = (now - self._tick_end) / images
-        left = (self._total_nimg - cur_nimg) * self._seconds_per_image
+        left = (self._total_nimg - cur_nimg) * (now - self._previous_end) / images  # at the pace of this tick and its maintenance
         self.print(' '.join([
             f'tick {report("Progress/tick", tick):<5d}',
             f'kimg {report("Progress/kimg", cur_nimg / 1e3):<8.1f}',
@@ -74,7 +70,7 @@ class Monitor:
         report('Timing/total_hours', total / 3600)
         report('Timing/total_days', total / 86400)
         self._tick_nimg = cur_nimg
-        self._tick_end = now
+        self._previous_end = now
 
     def write(self, cur_nimg: int, phase_milliseconds: dict[str, float]) -> None:
         """Write the statistics of the tick to stats.jsonl and TensorBoard; the next tick begins now."""
@@ -92,7 +88,7 @@ class Monitor:
         for name, values in stats.items():
             self._events.add_scalar(name, values['mean'], global_step=cur_nimg // 1000)
         self._events.flush()
-        self._tick_time = time.time()
+        self._tick_start = time.time()
 
     def close(self) -> None:
         """Close the files and remove the bar."""

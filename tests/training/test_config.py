@@ -12,7 +12,7 @@ from training.config import DatasetInfo, auto_preset, build_config, run_descript
 
 DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=50, tick=4.0, metrics='none', seed=0, dry_run=False, desc=None,
                 data='d/afhq.zip', cond=False, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
-                batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None,
+                batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None, noise=True,
                 glr=None, dlr=None, aug=None, resume=None, freezed=None,
                 fp32=False, nhwc=False, nobench=False, allow_tf32=False, workers=3)
 DATA = DatasetInfo(name='afhq', resolution=256, label_dim=3, size=1000)
@@ -50,7 +50,7 @@ def test_auto_formulas(resolution):
 def test_defaults_for_256_pixels():
     c = build()
     assert c.G_kwargs['synthesis_kwargs'] == dict(channel_base=16384, channel_max=512, num_fp16_res=4, conv_clamp=256,
-                                                  fp16_channels_last=False)
+                                                  fp16_channels_last=False, use_noise=True)
     assert c.G_kwargs['z_dim'] == c.G_kwargs['w_dim'] == 512 and c.G_kwargs['mapping_kwargs'] == dict(num_layers=2)
     assert c.D_kwargs['epilogue_kwargs'] == dict(mbstd_group_size=4) and c.D_kwargs['architecture'] == 'resnet'
     assert (c.batch_size, c.batch_gpu, c.total_kimg, c.ema_kimg, c.ema_rampup) == (16, 16, 25000, 5, 0.05)
@@ -87,8 +87,8 @@ def test_cifar_has_no_path_length_mixing_or_residual_discriminator():
 
 def test_every_option_reaches_the_configuration():
     c = build(cond=True, mirror=True, subset=100, seed=7, snap=5, tick=1.5, gamma=0.5, kimg=10, batch=24, batch_gpu=8, cbase=1024,
-              cmax=64, map_depth=3, concat_dim=16, pl_weight=0.5, mixing=0.25, glr=0.001, dlr=0.004, resume='net.pkl', freezed=2, fp32=True, nhwc=True, nobench=True,
-              allow_tf32=True, workers=1, device='cpu')
+              cmax=64, map_depth=3, concat_dim=16, noise=False, pl_weight=0.5, mixing=0.25, glr=0.001, dlr=0.004,
+              resume='net.pkl', freezed=2, fp32=True, nhwc=True, nobench=True, allow_tf32=True, workers=1, device='cpu')
     assert c.training_set_kwargs == dict(class_name='training.dataset.ImageFolderDataset', path='d/afhq.zip', resolution=256,
                                          use_labels=True, max_size=100, xflip=True, random_seed=7)
     assert (c.random_seed, c.image_snapshot_ticks, c.network_snapshot_ticks, c.kimg_per_tick) == (7, 5, 5, 1.5)
@@ -96,7 +96,7 @@ def test_every_option_reaches_the_configuration():
     assert c.loss_kwargs['terms']['D/r1']['weight'] == 0.25 == c.loss_kwargs['style_mixing_prob']
     assert c.loss_kwargs['terms']['G/path_length']['weight'] == 0.5
     width = dict(channel_base=1024, channel_max=64, num_fp16_res=0, conv_clamp=None)
-    assert c.G_kwargs['synthesis_kwargs'] == dict(width, fp16_channels_last=True)
+    assert c.G_kwargs['synthesis_kwargs'] == dict(width, fp16_channels_last=True, use_noise=False)
     assert c.G_kwargs['mapping_kwargs'] == dict(num_layers=3, embed_features=16)
     assert width.items() <= c.D_kwargs.items()
     assert c.D_kwargs['block_kwargs'] == dict(freeze_layers=2, fp16_channels_last=True)
@@ -131,8 +131,9 @@ def test_wrong_values_name_their_option(changes, text):
 def test_labels_and_image_size_are_checked():
     with pytest.raises(OptionError, match='labels'):
         build(DatasetInfo('x', 32, 0, 10), cond=True)
-    with pytest.raises(OptionError, match='8x8'):
-        build(DatasetInfo('x', 4, 0, 10))
+    for resolution in (4, 20):
+        with pytest.raises(OptionError, match=r'afhq.zip: .*power of two.*dataset_tool.py'):
+            build(DatasetInfo('x', resolution, 0, 10))
 
 
 def test_run_descriptions_in_the_published_order():
