@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 KIMG   ?= 50
-DEMO   := --batch=16 --cbase=256 --cmax=64 --gamma=1 --glr=0.003 --dlr=0.003 \
+DEMO   := --batch=32 --cbase=512 --cmax=64 --gamma=1 \
           --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0
 
 .PHONY: demo test test-slow clean
