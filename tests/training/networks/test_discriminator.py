@@ -27,7 +27,8 @@ def test_agrees_with_golden_numbers(name, golden, agrees):
     for key in recorded:
         param = params[key.removeprefix('r1grad/')]
         norm = torch.zeros([]) if param.grad is None else param.grad.norm()
-        assert norm.item() == pytest.approx(g[key].item(), rel=1e-4, abs=1e-5 * largest), key
+        # Some gradients are sums that nearly cancel: what was recorded is up to 3e-5 of the largest away from float64.
+        assert norm.item() == pytest.approx(g[key].item(), rel=1e-4, abs=5e-5 * largest), key
 
 
 def test_published_size():

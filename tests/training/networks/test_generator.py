@@ -44,7 +44,8 @@ def test_path_length_gradients_agree_with_golden_numbers(name, golden, agrees):
     for key in recorded:
         grad = params[key.removeprefix('plgrad/')].grad
         norm = torch.zeros([]) if grad is None else grad.norm()
-        assert norm.item() == pytest.approx(g[key].item(), rel=1e-4, abs=1e-5 * largest), key
+        # Some gradients are sums that nearly cancel: what was recorded is up to 3e-5 of the largest away from float64.
+        assert norm.item() == pytest.approx(g[key].item(), rel=1e-4, abs=5e-5 * largest), key
 
 
 def test_state_dict_names_in_published_order():
