@@ -117,7 +117,8 @@ def main(**options) -> None:
     with TeeOutput(run_dir / 'log.txt'), StopOnSignal() as stop:
         from training.training_loop import training_loop  # torch takes seconds to import: only when it is needed
         training_loop(config, stop_requested=lambda: stop.requested)
-    print(f'Results are in {run_dir}')
+    pictures = sorted(run_dir.glob('fakes0*.png'))
+    print(f'Results are in {run_dir}; look at {pictures[-1].name}.')
 
 
 def open_dataset(path: str, with_labels: bool) -> tuple[ImageFolderDataset, DatasetInfo]:
