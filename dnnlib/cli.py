@@ -11,6 +11,8 @@ import click
 
 from dnnlib.errors import UserError
 
+MOST_NUMBERS = 10_000_000  # in one range: more is a slip of the finger, and would fill the memory
+
 
 class Command(click.Command):
     """A command whose options are declared as `--some-option` and understood as `--some_option` too."""
@@ -41,6 +43,8 @@ class NumRange(click.ParamType):
                 first, last = int(match[1]), int(match[2])
                 if last < first:
                     self.fail(f'{part.strip()!r} runs backwards; write {last}-{first}', param, ctx)
+                if last - first >= MOST_NUMBERS:
+                    self.fail(f'{part.strip()!r} is more than {MOST_NUMBERS} numbers', param, ctx)
                 numbers += range(first, last + 1)
             elif re.fullmatch(r'\s*-?\d+\s*', part):
                 numbers.append(int(part))

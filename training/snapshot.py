@@ -17,8 +17,7 @@ from torch_utils import persistence
 from torch_utils.misc import copy_params_and_buffers
 from training.networks import Discriminator, Generator
 
-CLASSES = {'Generator': Generator, 'Discriminator': Discriminator}
-NETWORKS = ('G', 'D', 'G_ema')
+NETWORKS = {'G': Generator, 'D': Discriminator, 'G_ema': Generator}
 
 
 def save_network_snapshot(path: str | Path, networks: Mapping[str, nn.Module], training_set_kwargs: Mapping,
@@ -31,7 +30,7 @@ def save_network_snapshot(path: str | Path, networks: Mapping[str, nn.Module], t
         persistence.dump(snapshot, f)
 
 
-def load_network_snapshot(source: str, only: tuple[str, ...] = NETWORKS) -> EasyDict:
+def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS)) -> EasyDict:
     """Read a snapshot from a path or URL.
 
     Returns training_set_kwargs, cur_nimg, and the networks named in `only`, in eval mode, without gradients, on the
@@ -42,7 +41,10 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = NETWORKS) -> Easy
             snapshot = persistence.load(f)
         if not isinstance(snapshot, dict) or any(name not in snapshot for name in only):
             raise persistence.RecordError('it lacks networks')
-        loaded = EasyDict({name: persistence.from_record(snapshot[name], CLASSES) for name in only})
+        loaded = EasyDict()
+        for name in only:
+            expected = NETWORKS[name]
+            loaded[name] = persistence.from_record(snapshot[name], {expected.__name__: expected})
         progress = snapshot.get('progress', {'cur_nimg': 0})
         if not isinstance(progress, dict) or type(progress.get('cur_nimg')) is not int or progress['cur_nimg'] < 0:
             raise persistence.RecordError('its progress is damaged')

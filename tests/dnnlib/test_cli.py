@@ -123,3 +123,8 @@ def test_a_real_process_ends_likewise():
            '@click.command(cls=cli.Command)\ndef main():\n    print("begun")\n    raise OptionError("not\\nso")\ncli.run(main)'
     result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (2, 'begun\n', 'Error: not so\n')
+
+
+def test_a_slip_in_a_range_does_not_fill_the_memory():
+    result = CliRunner().invoke(command, ['--seeds=0-99999999999'])
+    assert result.exit_code == 2 and 'more than 10000000 numbers' in result.output
