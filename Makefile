@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-KIMG   ?= 50
+KIMG   ?= 42
 DEMO   := --batch=32 --cbase=512 --cmax=64 --gamma=1 \
           --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0
 
