@@ -91,7 +91,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     if width['channel_base'] < data.resolution:
         raise OptionError(f'--cbase must be at least {data.resolution}, which leaves one feature map at this image size')
     layout = dict(fp16_channels_last=bool(o.nhwc))
-    optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8, fused=True)
+    optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 
     c = EasyDict()
     c.device = o.device

@@ -28,9 +28,7 @@ from training.networks import Discriminator, Generator
 @click.option('--c-dim', default=2, show_default=True)
 @click.option('--repeats', default=9, show_default=True)
 @click.option('--device', default='auto', show_default=True)
-@click.option('--fused', type=bool, default=True, show_default=True, help='The fused form of Adam.')
-def main(resolution: int, cbase: int, cmax: int, batch: int, c_dim: int, repeats: int, device: str,
-         fused: bool) -> None:
+def main(resolution: int, cbase: int, cmax: int, batch: int, c_dim: int, repeats: int, device: str) -> None:
     """Median milliseconds of each phase with random data, and the images/s that a run makes of them."""
     where = devices.resolve_device(device)
     devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
@@ -42,7 +40,7 @@ def main(resolution: int, cbase: int, cmax: int, batch: int, c_dim: int, repeats
     }
     for net in networks.values():
         net.to(where).train().requires_grad_(False)
-    adam = dict(class_name='torch.optim.Adam', lr=0.0025, betas=[0.0, 0.99], fused=fused)
+    adam = dict(class_name='torch.optim.Adam', lr=0.0025, betas=[0.0, 0.99])
     terms = make_terms({'G/logistic': {}, 'G/path_length': dict(weight=2.0, interval=4), 'D/logistic_fake': {},
                         'D/logistic_real': {}, 'D/r1': dict(weight=0.5, interval=16)})
     phases = make_phases([t.to(where) for t in terms], networks, {'G': adam, 'D': adam}, {'G': 4, 'D': 16}, style_mixing_prob=0.9)

@@ -54,7 +54,7 @@ def test_defaults_for_256_pixels():
     assert c.G_kwargs['z_dim'] == c.G_kwargs['w_dim'] == 512 and c.G_kwargs['mapping_kwargs'] == dict(num_layers=2)
     assert c.D_kwargs['epilogue_kwargs'] == dict(mbstd_group_size=4) and c.D_kwargs['architecture'] == 'resnet'
     assert (c.batch_size, c.batch_gpu, c.total_kimg, c.ema_kimg, c.ema_rampup) == (16, 16, 25000, 5, 0.05)
-    adam = dict(class_name='torch.optim.Adam', lr=0.0025, betas=[0.0, 0.99], eps=1e-8, fused=True)
+    adam = dict(class_name='torch.optim.Adam', lr=0.0025, betas=[0.0, 0.99], eps=1e-8)
     assert c.G_opt_kwargs == c.D_opt_kwargs == adam
     assert c.loss_kwargs['style_mixing_prob'] == 0.9
     assert c.loss_kwargs['terms']['D/r1'] == dict(weight=pytest.approx(0.4096), interval=16)
