@@ -102,7 +102,7 @@ def main(**options) -> None:
     Every option can be written with hyphens or underscores.
     """
     o = EasyDict(options)
-    training_set, info = open_dataset(o.data, with_labels=True)
+    training_set, info = open_dataset(o.data)
     config = build_config(o, info)
     desc = run_description(o, info)
     config.run_dir = str(next_run_dir(Path(o.outdir), desc))
@@ -121,10 +121,10 @@ def main(**options) -> None:
     print(f'Results are in {run_dir}; look at {pictures[-1].name}.')
 
 
-def open_dataset(path: str, with_labels: bool) -> tuple[ImageFolderDataset, DatasetInfo]:
-    """Open the dataset to see what it holds. Raises OptionError if it isn't one."""
+def open_dataset(path: str) -> tuple[ImageFolderDataset, DatasetInfo]:
+    """Open the dataset, with its labels, to see what it holds. Raises OptionError if it isn't one."""
     try:
-        data = ImageFolderDataset(path, use_labels=with_labels)
+        data = ImageFolderDataset(path, use_labels=True)
         return data, DatasetInfo(name=data.name, resolution=data.resolution, label_dim=data.label_dim, size=len(data))
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
