@@ -16,6 +16,7 @@ from dnnlib.log import TeeOutput
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.dataset import ImageFolderDataset
+from training.methods import METHODS, complete_options
 
 EXAMPLES = """\b
 Examples:
@@ -53,7 +54,7 @@ Examples:
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
 # Dataset.
 @click.option('--data', help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
-@cli.bool_option('--cond', help='Train with the labels of the dataset.', show_default=True)
+@cli.bool_option('--cond', default=None, help='Train with the labels of the dataset.  [default: 0, or 1 with --cond-mode]')
 @click.option('--subset', help='Train with only N images, chosen by --seed.  [default: all]', type=int, metavar='INT')
 @cli.bool_option('--mirror', help='Add mirrored copies of the images.', show_default=True)
 # Model and training.
@@ -73,7 +74,7 @@ Examples:
               metavar='INT')
 @click.option('--cmax', help='... but never more than this.', type=int, default=512, show_default=True, metavar='INT')
 @click.option('--map-depth', help='Layers of the mapping network.  [default: by --cfg]', type=int, metavar='INT')
-@click.option('--concat-dim', help='Width of the label embedding that is concatenated to z: the smaller, the more z counts.  '
+@click.option('--concat-dim', help='Width of the label embedding: where it is joined to z, the smaller, the more z counts.  '
               '[default: 512]', type=int, metavar='INT')
 @cli.bool_option('--noise', help='Noise inputs of the synthesis network. Without them, all variety must come from z.',
                  default=True, show_default=True)
@@ -81,6 +82,28 @@ Examples:
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--aug', help='Augmentation. This version has none yet: StyleGAN2.  [default: noaug]',
               type=click.Choice(['noaug']))
+# Methods: i-StyleGAN and CG-GAN.
+@click.option('--method', help='Set the weights that were published for a method, where they are not given.',
+              type=click.Choice(list(METHODS)))
+@click.option('--cond-mode', help='How the label acts. concat: joined to z, as in StyleGAN2-ADA. flow: it moves the style '
+              'coordinates of z, the rest being content, the same in every domain (i-StyleGAN). mlp: the same by one MLP per '
+              'domain. Implies --cond=1.  [default: flow with any of the options below, or concat]',
+              type=click.Choice(['flow', 'concat', 'mlp']))
+@click.option('--i-dim', help='Number of style coordinates, the first ones of z.  [default: 256]', type=int, metavar='INT')
+@click.option('--flow-blocks', help='Depth of the flow.  [default: 2]', type=int, metavar='INT')
+@click.option('--flow-dim', help='Hidden width of the flow.  [default: 10]', type=int, metavar='INT')
+@cli.bool_option('--flow-norm', default=None, help='Normalise style and content, each by itself.  [default: 1]')
+@click.option('--lambda-sparse', help='Weight of mean |importance|: fewer style coordinates; 0.1 was published.  [default: 0]',
+              type=float, metavar='FLOAT')
+@click.option('--lambda-imgsparse', help="Weight of the sparsity of the generator's Jacobian with respect to the style (CG-GAN); "
+              '0.1 was published.  [default: 0]', type=float, metavar='FLOAT')
+@click.option('--perturb-norm', help='Step of the finite difference that finds the Jacobian; 0.1 was published.  [default: 0]',
+              type=float, metavar='FLOAT')
+@click.option('--jacobian', help='fd: the difference itself, as published. fd-normalized: divided by the step. jvp: exact, by '
+              'forward-mode differentiation.  [default: fd]', type=click.Choice(['fd', 'fd-normalized', 'jvp']))
+@click.option('--jacobian-penalty', help='l1: as published, also pulls towards no effect at all. hoyer: L1 / L2 of each '
+              'coordinate, sparsity at any strength.  [default: l1]', type=click.Choice(['l1', 'hoyer']))
+@click.option('--jacobian-shrink', help='Compute the term on one sample in so many.  [default: 2]', type=int, metavar='INT')
 # Transfer learning.
 @click.option('--resume', help='Network pickle of this project, path or URL, to go on from; goes on at its kimg.  '
               '[default: noresume]', metavar='PKL')
@@ -101,7 +124,7 @@ def main(**options) -> None:
 
     Every option can be written with hyphens or underscores.
     """
-    o = EasyDict(options)
+    o = complete_options(EasyDict(options))
     training_set, info = open_dataset(o.data)
     config = build_config(o, info)
     desc = run_description(o, info)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnnlib.util import EasyDict, OptionError
+from training import methods
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,12 @@ def auto_preset(resolution: int, gpus: int) -> Preset:
 def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     """Turn the options of train.py into the configuration of a run, without `run_dir`.
 
-    options: one item per option of train.py, None where it was not given. Raises OptionError for values that are
-    out of range or don't go together.
+    options: one item per option of train.py, None where it was not given, after methods.complete_options.
+    Raises OptionError for values that are out of range or don't go together.
     """
     o = options
     check_options(o)
+    methods.check_domains(o, data.label_dim, Z_DIM)
     if data.resolution < 8 or data.resolution & (data.resolution - 1):
         raise OptionError(f'--data={o.data}: images of {data.resolution}x{data.resolution}, but it must be a '
                           'power of two and 8x8 at least; resize them with dataset_tool.py --width and --height')
@@ -101,7 +103,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     if o.subset is not None and o.subset < data.size:
         c.training_set_kwargs.update(max_size=o.subset, random_seed=o.seed)
     c.data_loader_kwargs = dict(num_workers=o.workers, prefetch_factor=2)
-    mapping = dict(num_layers=o.map_depth or preset.map_depth)
+    mapping = dict(num_layers=o.map_depth or preset.map_depth, **methods.mapping_kwargs(o))
     if o.concat_dim is not None:
         mapping['embed_features'] = o.concat_dim
     c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=Z_DIM, w_dim=W_DIM, mapping_kwargs=mapping,
@@ -120,6 +122,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
         'D/logistic_fake': {},
         'D/logistic_real': {},
         'D/r1': dict(weight=gamma / 2, interval=D_REG_INTERVAL),
+        **methods.terms(o),
     })
     c.batch_size = batch
     c.batch_gpu = o.batch_gpu or (batch // o.gpus if o.batch is not None else max(preset.batch // preset.ref_gpus, 1))
@@ -128,6 +131,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     c.ema_kimg, c.ema_rampup = preset.ema_kimg, preset.ema_rampup
     c.total_kimg = preset.kimg if o.kimg is None else o.kimg
     c.kimg_per_tick = o.tick
+    c.grid_by_domain = o.cond_mode in ('flow', 'mlp')
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap
     c.resume_pkl = o.resume if o.resume not in (None, 'noresume') else None
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
@@ -179,6 +183,7 @@ def run_description(options: EasyDict, data: DatasetInfo) -> str:
         (o.aug is not None, f'-{o.aug}'),
         (o.resume is not None, '-noresume' if o.resume == 'noresume' else '-resumecustom'),
         (o.freezed is not None, f'-freezed{o.freezed}'),
+        (True, methods.description(o)),
         (o.desc, f'-{o.desc}'),
     ]
     return ''.join(text for given, text in parts if given)

@@ -13,15 +13,24 @@ from dnnlib.files import atomic_open
 WIDTH, HEIGHT = 7680, 4320  # the published limits of the picture, in pixels
 
 
-def choose_grid(training_set: Any) -> tuple[tuple[int, int], list[int]]:
+def grid_size(resolution: int, num_domains: int = 0) -> tuple[int, int]:
+    """(columns, rows) of the snapshot grid. num_domains: of a grid by domain, which is smaller; 0 for the usual one."""
+    if not num_domains:
+        return int(np.clip(WIDTH // resolution, 7, 32)), int(np.clip(HEIGHT // resolution, 4, 32))
+    columns = int(np.clip(768 // resolution, 7, 32)) * (2 if resolution < 256 else 1)
+    blocks = int(np.clip(432 // resolution, 4, 32))
+    # With many domains, fewer blocks than published: the picture must stay one that can be opened.
+    return columns, min(blocks, max(HEIGHT // (resolution * num_domains), 1)) * num_domains
+
+
+def choose_grid(training_set: Any, by_domain: bool = False) -> tuple[tuple[int, int], list[int]]:
     """Choose the cells of the snapshot grid: (columns, rows), and the dataset item that each cell shows, row by row.
 
     Without labels, random items. With labels, each row shows one label; labels follow one another in ascending order
     (of the label's entries read backwards), and a label that comes round again goes on where it stopped.
+    by_domain: the size is that of the published multi-domain grids, whose rows come in blocks of one row per label.
     """
-    resolution = training_set.resolution
-    columns = int(np.clip(WIDTH // resolution, 7, 32))
-    rows = int(np.clip(HEIGHT // resolution, 4, 32))
+    columns, rows = grid_size(training_set.resolution, training_set.label_dim if by_domain else 0)
     rng = np.random.RandomState(0)
     if not training_set.has_labels:
         items = rng.permutation(len(training_set))

@@ -26,6 +26,7 @@ class Monitor:
         self.start_time = self._tick_start = self._previous_end = time.time()
         self._tick_nimg, self._total_nimg = start_nimg, total_nimg
         self._collector = training_stats.Collector()
+        self._style_lives = True
         self._process = psutil.Process()
         self._stats = open(Path(run_dir, 'stats.jsonl'), 'a', encoding='utf-8')  # noqa: SIM115 (closed by close)
         self._events = _summary_writer(run_dir)
@@ -81,6 +82,10 @@ class Monitor:
         for name, values in stats.items():
             if name.endswith('/nonfinite_grads') and values['mean'] > 0:
                 self.print(f'warning: {name.split("/")[1]} had gradients that were not finite in this tick; they were zeroed')
+        if self._style_lives and stats.get('Progress/style_dims', {'mean': 1})['mean'] == 0:
+            self._style_lives = False
+            self.print('warning: no style coordinate is left alive (importance above 0.1), so that all domains share all latents '
+                       'and there is no Jacobian to make sparse; a smaller --lambda-sparse keeps more of them')
         # Strict JSON has no NaN: what is undefined is null.
         line = {name: {k: v if math.isfinite(v) else None for k, v in values.items()} for name, values in stats.items()}
         self._stats.write(json.dumps({**line, 'timestamp': time.time()}, allow_nan=False) + '\n')

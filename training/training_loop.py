@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
-from torch_utils import devices, misc
+from torch_utils import devices, misc, training_stats
 from training.ema import update_ema
 from training.image_grid import choose_grid, save_image_grid
 from training.losses import make_phases, make_terms
@@ -76,6 +76,8 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
             continue
 
         # End of a tick; the first holds a single batch, so that whatever is wrong shows at once.
+        if G.mapping.i_dim > 0:
+            training_stats.report0('Progress/style_dims', G.mapping.style_mask().sum())
         monitor.end_of_tick(tick, cur_nimg, augment_p=0.0, gpu_gib=devices.peak_memory_gib(device))
         if stop_requested():
             monitor.print('Stopping early, as asked: saving first ...')
@@ -160,11 +162,16 @@ class SnapshotGrid:
     """The same latents and labels, rendered again and again while G_ema learns."""
 
     def __init__(self, c: EasyDict, training_set: Any, z_dim: int, device: torch.device):
-        self.size, items = choose_grid(training_set)
+        self.size, items = choose_grid(training_set, c.grid_by_domain)
         images, labels = zip(*(training_set[i] for i in items), strict=True)
         self.reals = np.stack(images)
         devices.seed_everything(c.random_seed, GRID)
-        self.z = torch.randn(len(items), z_dim, device=device).split(c.batch_gpu)
+        z = torch.randn(len(items), z_dim, device=device)
+        if c.grid_by_domain:  # in each block of one row per domain, a column is one latent
+            columns, rows = self.size
+            block = torch.arange(rows, device=device) // training_set.label_dim * columns
+            z = z[(block[:, None] + torch.arange(columns, device=device)).flatten()]
+        self.z = z.split(c.batch_gpu)
         self.c = torch.from_numpy(np.stack(labels)).to(device).split(c.batch_gpu)
 
     def save_reals(self, path: Path) -> None:

@@ -9,18 +9,21 @@ import pytest
 
 from dnnlib.util import EasyDict, OptionError
 from training.config import DatasetInfo, auto_preset, build_config, run_description
+from training.methods import complete_options
 
 DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=50, tick=4.0, metrics='none', seed=0, dry_run=False, desc=None,
-                data='d/afhq.zip', cond=False, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
+                data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
                 batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None, noise=True,
                 glr=None, dlr=None, aug=None, resume=None, freezed=None,
+                method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
+                lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
                 fp32=False, nhwc=False, nobench=False, allow_tf32=False, workers=3)
 DATA = DatasetInfo(name='afhq', resolution=256, label_dim=3, size=1000)
 
 
 def options(**changes):
     assert changes.keys() <= DEFAULTS.keys()
-    return EasyDict(DEFAULTS, **changes)
+    return complete_options(EasyDict(DEFAULTS, **changes))
 
 
 def build(data=DATA, **changes):

@@ -76,7 +76,7 @@ class _PiecewiseLinear(torch.autograd.Function):
     """y = clamp(gain * max(x + b, slope * (x + b))), made in place in one buffer instead of four.
 
     dy/dx takes three values and is read off y: gain, gain * slope, or 0 where the clamp holds. The second derivative
-    is zero, so the backward pass is differentiable with respect to the incoming gradient as it stands.
+    is zero, so the backward pass, and forward-mode differentiation too, are differentiable as they stand.
     """
 
     @staticmethod
@@ -89,21 +89,27 @@ class _PiecewiseLinear(torch.autograd.Function):
         if clamp is not None:
             y.clamp_(-clamp, clamp)
         ctx.save_for_backward(y)
+        ctx.save_for_forward(y)
         ctx.constants = slope, gain, clamp
         ctx.bias_shape = None if b is None else b.shape
         return y
 
     @staticmethod
     def backward(ctx, dy):
-        (y,) = ctx.saved_tensors
-        slope, gain, clamp = ctx.constants
-        with torch.no_grad():
-            if slope == 1:
-                factor = gain
-            else:
-                factor = torch.where(y > 0, gain, gain * slope)
-            if clamp is not None:
-                factor = (y.abs() < clamp).to(y.dtype).mul_(factor)
-        dx = dy * factor
+        dx = dy * _PiecewiseLinear._factor(ctx)
         db = dx.sum_to_size(ctx.bias_shape) if ctx.bias_shape is not None and ctx.needs_input_grad[1] else None
         return dx, db, None, None, None
+
+    @staticmethod
+    def jvp(ctx, tangent, bias_tangent, *_):
+        total = tangent if bias_tangent is None else bias_tangent if tangent is None else tangent + bias_tangent
+        return total * _PiecewiseLinear._factor(ctx)
+
+    @staticmethod
+    @torch.no_grad()
+    def _factor(ctx) -> torch.Tensor | float:
+        """dy/dx."""
+        (y,) = ctx.saved_tensors
+        slope, gain, clamp = ctx.constants
+        factor = gain if slope == 1 else torch.where(y > 0, gain, gain * slope)
+        return factor if clamp is None else (y.abs() < clamp).to(y.dtype).mul_(factor)

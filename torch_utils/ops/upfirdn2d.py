@@ -62,12 +62,14 @@ def upfirdn2d(x: torch.Tensor, f: torch.Tensor | None, up: Pair = 1, down: Pair 
 
 class _UpFirDn2d(torch.autograd.Function):
     """The operator is linear, and its adjoint is of the same family: up and down change places, the filter turns
-    round. So its gradient is itself, at the price of a forward pass, and so is the gradient's gradient."""
+    round. So its gradient is itself, at the price of a forward pass, and so is the gradient's gradient. Being linear,
+    it maps tangents (forward-mode differentiation) as it maps images."""
 
     @staticmethod
     def forward(ctx, x, f, up, down, padding, flip_filter, gain):
         y = kernels(x).upfirdn2d(x, f, up, down, padding, flip_filter, gain)
         ctx.save_for_backward(f)
+        ctx.save_for_forward(f)
         ctx.call = (up, down, padding, flip_filter, gain)
         ctx.sizes = (x.shape[3], x.shape[2]), (y.shape[3], y.shape[2])
         return y
@@ -85,6 +87,11 @@ class _UpFirDn2d(torch.autograd.Function):
             adjoint_padding += [before, n * up[axis] - n_out * down[axis] + padding[2 * axis] - up[axis] + 1]
         dx = _UpFirDn2d.apply(dy, f, down, up, tuple(adjoint_padding), not flip_filter, gain)
         return (dx, *(None,) * 6)
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        (f,) = ctx.saved_tensors
+        return _UpFirDn2d.apply(tangent, f, *ctx.call)
 
 
 def filter2d(x: torch.Tensor, f: torch.Tensor | None, padding: Pair = 0, flip_filter: bool = False,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from training.losses.batch import PhaseBatch
+from training.losses.flow_sparsity import FlowSparsity
+from training.losses.jacobian_sparsity import JacobianSparsity
 from training.losses.logistic import DiscriminatorLogisticFake, DiscriminatorLogisticReal, GeneratorLogistic
 from training.losses.path_length import PathLength
 from training.losses.phase import Phase, make_phases
@@ -14,6 +16,8 @@ __all__ = ['TERMS', 'Phase', 'PhaseBatch', 'Term', 'make_phases', 'make_terms']
 TERMS = {f'{cls.net}/{cls.name}': cls for cls in (
     GeneratorLogistic,
     PathLength,
+    FlowSparsity,
+    JacobianSparsity,
     DiscriminatorLogisticFake,
     DiscriminatorLogisticReal,
     R1,

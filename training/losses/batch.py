@@ -31,9 +31,14 @@ class PhaseBatch:
         self.style_mixing_prob = style_mixing_prob
 
     @cached_property
+    def latent(self) -> torch.Tensor:
+        """(z, c) as it enters the layers of the mapping network, after flow and normalisation: [N, >= z_dim]."""
+        return self.G.mapping.latent(self.z, self.c)
+
+    @cached_property
     def ws(self) -> torch.Tensor:
         """Style-mixed w [N, num_ws, w_dim] of (z, c); one crossover point for the whole round (Karras et al. 2019, 3.1)."""
-        ws = self.G.mapping(self.z, self.c)
+        ws = self.G.mapping.map_latent(self.latent)
         num_ws = ws.shape[1]
         # Drawn on the CPU, so that no device is waited for.
         crossover = int(torch.randint(1, num_ws, [])) if float(torch.rand([])) < self.style_mixing_prob else num_ws

@@ -48,13 +48,15 @@ class SynthesisLayer(nn.Module):
         self.register_buffer('resample_filter', setup_filter(resample_filter))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: str = 'random', fused_modconv: bool = True,
-                gain: float = 1) -> torch.Tensor:
-        """noise_mode: 'random' draws noise per sample and pixel, 'const' takes the stored one, 'none' adds none."""
+                gain: float = 1, noise_repeat: int = 1) -> torch.Tensor:
+        """noise_mode: 'random' draws noise per sample and pixel, 'const' takes the stored one, 'none' adds none.
+        noise_repeat: the batch is so many parts of equal size one after the other, which share their random noise."""
         if noise_mode not in NOISE_MODES:
             raise ValueError(f'noise_mode is one of {", ".join(NOISE_MODES)}, not {noise_mode!r}')
         noise = None
         if self.use_noise and noise_mode == 'random':
-            noise = torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device) * self.noise_strength
+            noise = torch.randn(x.shape[0] // noise_repeat, 1, self.resolution, self.resolution, device=x.device)
+            noise = noise.repeat(noise_repeat, 1, 1, 1) * self.noise_strength
         elif self.use_noise and noise_mode == 'const':
             noise = self.noise_const * self.noise_strength
         x = modulated_conv2d(x, self.weight, self.affine(w), noise, up=self.up, padding=self.padding,
@@ -175,7 +177,7 @@ class SynthesisNetwork(nn.Module):
     def forward(self, ws: torch.Tensor, **block_kwargs) -> torch.Tensor:
         """ws [N, num_ws, w_dim] -> images [N, img_channels, R, R] float32, unbounded, nominally in [-1, 1].
 
-        block_kwargs: noise_mode ('random', 'const', 'none'), force_fp32, fused_modconv.
+        block_kwargs: noise_mode ('random', 'const', 'none'), noise_repeat, force_fp32, fused_modconv.
         Raises ValueError for ws of the wrong shape.
         """
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):

@@ -12,14 +12,29 @@ from training.losses.r1 import R1
 
 
 class ToyMapping(torch.nn.Module):
+    """Three coordinates, of which the first two are style, and the second of these is dead."""
+
     def __init__(self):
         super().__init__()
         self.fc = torch.nn.Linear(3, 4, dtype=torch.float64)
+        self.importance = torch.nn.Parameter(torch.tensor([[0.8, -0.3]], dtype=torch.float64))
         self.calls = []
 
-    def forward(self, z, c, skip_w_avg_update=False):
+    def latent(self, z, c):
+        return z + 0.1 * z ** 3
+
+    def map_latent(self, latent, skip_w_avg_update=False):
         self.calls.append(skip_w_avg_update)
-        return torch.tanh(self.fc(z))[:, None].repeat(1, 5, 1)
+        return torch.tanh(self.fc(latent))[:, None].repeat(1, 5, 1)
+
+    def forward(self, z, c, skip_w_avg_update=False):
+        return self.map_latent(self.latent(z, c), skip_w_avg_update)
+
+    def sparsity(self):
+        return self.importance.abs().mean()
+
+    def style_mask(self):
+        return torch.tensor([True, False, False])
 
 
 class ToySynthesis(torch.nn.Module):
@@ -29,7 +44,7 @@ class ToySynthesis(torch.nn.Module):
         super().__init__()
         self.fc = torch.nn.Linear(20, 2 * 4 * 4, dtype=torch.float64)
 
-    def forward(self, ws):
+    def forward(self, ws, noise_repeat=1):
         return torch.sin(self.fc(ws.flatten(1))).reshape(-1, 2, 4, 4)
 
 

@@ -1,0 +1,75 @@
+"""Sparse effect of each style coordinate on the image (CG-GAN, ICLR 2025, arXiv 2503.00639).
+
+The code published with the paper renders the same latent twice, so that its term does not depend on the Jacobian;
+this is the term that the paper means. docs/cg-gan.md compares them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from torch_utils.forward_ad import jvp
+from training.losses.batch import PhaseBatch
+from training.losses.term import Term
+
+JACOBIANS = ('fd', 'fd-normalized', 'jvp')
+PENALTIES = ('l1', 'hoyer')
+
+
+class JacobianSparsity(Term):
+    """Penalty on one column J = ±∂x/∂u_j of the generator's Jacobian per sample, j drawn among the living style coordinates.
+
+    u is the latent after flow and normalisation, x = g(f(u)) the image of unmixed styles.
+
+    jacobian: how J is found. 'fd': x(u + ε σ e_j) - x(u), with step ε = perturb_norm and random sign σ, the same noise
+    in both images, and not divided by ε, as in the published code; so J is scaled by ε, and l1 with it. 'fd-normalized':
+    divided by ε. 'jvp': exact, by forward-mode differentiation; no ε.
+    penalty: 'l1', the mean |J| over all pixels and channels, which the paper takes: less effect is better. 'hoyer':
+    mean |J| / rms J, between 1/√CHW (a single pixel) and 1 (all alike); it asks for sparsity at any strength of effect.
+    batch_shrink: look at one sample in so many, at least one.
+    """
+
+    net, name, pass_ = 'G', 'img_sparse', 'generated'
+
+    def __init__(self, weight: float = 1.0, interval: int | None = None, jacobian: str = 'fd', penalty: str = 'l1',
+                 perturb_norm: float = 0.1, batch_shrink: int = 2):
+        super().__init__(weight, interval)
+        if jacobian not in JACOBIANS or penalty not in PENALTIES:
+            raise ValueError(f'unknown jacobian {jacobian!r} or penalty {penalty!r}')
+        self.jacobian, self.penalty = jacobian, penalty
+        self.perturb_norm, self.batch_shrink = perturb_norm, batch_shrink
+
+    def num_rows(self, batch_size: int) -> int:
+        return max(batch_size // self.batch_shrink, 1)
+
+    def forward(self, batch: PhaseBatch) -> torch.Tensor:
+        latent = batch.latent[:self.num_rows(batch.round_size)]
+        column = self._column(batch.G, latent, random_coordinates(batch.G.mapping.style_mask(), latent))
+        size = column.abs().mean(dim=(1, 2, 3))
+        if self.penalty == 'l1':
+            return size
+        # Where a coordinate has practically no effect (rms below 1e-4), the penalty and its gradient vanish with it.
+        return size / (column.square().mean(dim=(1, 2, 3)) + 1e-8).sqrt()
+
+    def _column(self, G: torch.nn.Module, latent: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+        """J · direction [N, C, H, W], scaled by ε with 'fd' and 'l1'."""
+
+        def render(u: torch.Tensor, noise_repeat: int = 1) -> torch.Tensor:
+            return G.synthesis(G.mapping.map_latent(u, skip_w_avg_update=True), noise_repeat=noise_repeat)
+
+        if self.jacobian == 'jvp':
+            return jvp(render, latent, direction)[1]
+        pair = torch.cat([latent + self.perturb_norm * direction, latent])
+        moved, still = render(pair, noise_repeat=2).chunk(2)
+        unscaled = self.jacobian == 'fd' and self.penalty == 'l1'
+        return (moved - still) if unscaled else (moved - still) / self.perturb_norm
+
+
+def random_coordinates(mask: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+    """± a unit vector along a random coordinate for each row of latent [N, F], uniformly among those where
+    mask [z_dim <= F] is True; zero rows if there is none. Does not wait for the device."""
+    living = mask.to(latent.dtype)
+    scores = (torch.rand(latent.shape[0], mask.shape[0], dtype=latent.dtype, device=latent.device) + 1) * living
+    chosen = scores.argmax(dim=1)
+    signs = torch.randint(2, chosen.shape, device=latent.device).to(latent.dtype) * 2 - 1
+    return torch.zeros_like(latent).scatter_(1, chosen[:, None], (signs * living[chosen])[:, None])
