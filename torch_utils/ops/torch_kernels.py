@@ -111,5 +111,8 @@ class _PiecewiseLinear(torch.autograd.Function):
         """dy/dx."""
         (y,) = ctx.saved_tensors
         slope, gain, clamp = ctx.constants
-        factor = gain if slope == 1 else torch.where(y > 0, gain, gain * slope)
+        if slope == 1:
+            factor = gain
+        else:  # one of the two must say the dtype: two numbers would give float32
+            factor = torch.where(y > 0, gain, torch.full([], gain * slope, dtype=y.dtype, device=y.device))
         return factor if clamp is None else (y.abs() < clamp).to(y.dtype).mul_(factor)

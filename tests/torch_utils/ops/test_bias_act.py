@@ -1,8 +1,9 @@
-"""bias_act: values, first and second derivatives."""
+"""bias_act: values, first and second derivatives, forward-mode derivatives."""
 
 import pytest
 import torch
 
+from torch_utils.forward_ad import jvp
 from torch_utils.ops.bias_act import activation_funcs, bias_act
 
 
@@ -24,6 +25,37 @@ def test_gradients(act):
     b = torch.randn(4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, b: bias_act(x, b, dim=2, act=act, clamp=1.5), (x, b))
     assert torch.autograd.gradgradcheck(lambda x, b: bias_act(x, b, dim=-1, act=act), (x, b))
+
+
+@pytest.mark.parametrize('clamp', [None, 0.8])
+@pytest.mark.parametrize('act', activation_funcs)
+def test_forward_mode(act, clamp):
+    """Tangents of x, of b and of both against finite differences; and the gradient of what is made of a tangent."""
+    x, b, v = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 3, 4), (3,), (2, 3, 4)))
+
+    def along(x, v):
+        return jvp(lambda x: bias_act(x, b, act=act, clamp=clamp), x, v)[1].square()
+
+    def of_bias(b):
+        return bias_act(x.detach(), b, act=act, clamp=clamp)
+
+    for fn, inputs in ((lambda x, b: bias_act(x, b, act=act, clamp=clamp), (x, b)), (of_bias, (b,)),
+                       (lambda x: bias_act(x, act=act, clamp=clamp), (x,))):
+        assert torch.autograd.gradcheck(fn, inputs, check_forward_ad=True, check_backward_ad=False)
+    assert torch.autograd.gradcheck(along, (x, v))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize('clamp', [None, 100.0])
+@pytest.mark.parametrize('act', ['linear', 'relu', 'lrelu'])
+def test_derivatives_have_the_precision_of_the_image(act, clamp, dtype):
+    x = torch.tensor([-1.0, 1.0], dtype=dtype, requires_grad=True)
+    expected = torch.tensor([{'linear': 1.3, 'relu': 0.0, 'lrelu': 1.3 * 0.2}[act], 1.3], dtype=torch.float64).to(dtype)
+    gradient, = torch.autograd.grad(bias_act(x, dim=0, act=act, gain=1.3, clamp=clamp).sum(), x)
+    y, tangent = jvp(lambda x: bias_act(x, dim=0, act=act, gain=1.3, clamp=clamp), x, torch.ones_like(x))
+    assert y.dtype == tangent.dtype == gradient.dtype == dtype
+    for got in (gradient, tangent):
+        torch.testing.assert_close(got, expected, rtol=2 * torch.finfo(dtype).eps, atol=0)
 
 
 def test_wrong_arguments():

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from torch_utils.forward_ad import jvp
 from torch_utils.ops.conv2d_resample import conv2d_resample, modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
@@ -61,6 +62,23 @@ def test_fused_and_unfused_modulation_agree_with_per_sample_weights(k, up, demod
     for fused in (False, True):
         actual = modulated_conv2d(x, w, s, noise, fused_modconv=fused, **call)
         torch.testing.assert_close(actual, torch.cat(expected))
+
+
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize('k, up, demodulate', [(3, 1, True), (3, 2, True), (1, 1, False)])
+def test_forward_mode_through_modulation(k, up, demodulate, fused):
+    """Tangents of image, weight and style at once; and the gradient of a function of the tangent."""
+    x, s, v = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 2, 4, 4), (2, 2), (2, 2)))
+    w = torch.randn(3, 2, k, k, dtype=torch.float64, requires_grad=True)
+    call = dict(up=up, padding=k // 2, resample_filter=setup_filter([1, 3, 3, 1]), demodulate=demodulate, flip_weight=up == 1,
+                fused_modconv=fused)
+    assert torch.autograd.gradcheck(lambda x, w, s: modulated_conv2d(x, w, s, **call), (x, w, s), check_forward_ad=True,
+                                    check_backward_ad=False)
+
+    def of_tangent(w, s, v):
+        return jvp(lambda s: modulated_conv2d(x.detach(), w, s, **call), s, v)[1].square()
+
+    assert torch.autograd.gradcheck(of_tangent, (w, s, v))
 
 
 def test_published_modulation_numbers():

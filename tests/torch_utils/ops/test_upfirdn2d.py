@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from torch_utils.forward_ad import jvp
 from torch_utils.ops import upfirdn2d as op
 
 
@@ -44,6 +45,19 @@ def test_first_and_second_gradients(call, taps):
     call = {**call, 'padding': [p + 4 for p in op.parse_padding(call['padding'])]}
     assert torch.autograd.gradcheck(lambda x: op.upfirdn2d(x, f, **call), x)
     assert torch.autograd.gradgradcheck(lambda x: op.upfirdn2d(x, f, **call).square(), x)
+
+
+@pytest.mark.parametrize('call', [dict(padding=1), dict(up=2, padding=[2, 1, 2, 1], gain=4), dict(down=2, padding=1),
+                                  dict(up=[2, 1], down=[1, 3], padding=[-1, 2, 3, 1], flip_filter=True)])
+@pytest.mark.parametrize('taps', [[1, 2, 4], [1, 2, 4, 8, 16, 8, 4, 3, 2]])
+def test_forward_mode(call, taps):
+    """The operator is linear: a tangent goes where an image would go, and the gradient of a tangent likewise."""
+    x, v = (torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    f = op.setup_filter(taps)
+    call = {**call, 'padding': [p + 2 for p in op.parse_padding(call['padding'])]}
+    y, tangent = jvp(lambda x: op.upfirdn2d(x, f, **call), x, v)
+    assert torch.equal(y, op.upfirdn2d(x, f, **call)) and torch.equal(tangent, op.upfirdn2d(v, f, **call))
+    assert torch.autograd.gradcheck(lambda x, v: jvp(lambda x: op.upfirdn2d(x, f, **call).square(), x, v)[1], (x, v))
 
 
 def test_filters():
