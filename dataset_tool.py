@@ -107,6 +107,7 @@ def convert(source: Source, dest: str, transform: Transform) -> Summary:
     Raises UserError for the first image that does not fit, or if none is left.
     """
     labels: list[list[Any]] = []
+    contents: list[list[Any]] = []
     checker = Checker()
     with ArchiveWriter(dest) as out:
         for index, image in enumerate(tqdm(source, total=source.size, unit='img', disable=None)):
@@ -117,13 +118,16 @@ def convert(source: Source, dest: str, transform: Transform) -> Summary:
             name = f'{index // 1000:05d}/img{index:08d}.png'
             out.write(name, encode_png(pixels))
             labels.append([name, image.label])
+            contents.append([name, image.content])
         if not labels:
             raise UserError(f'{dest}: no image to write; all of the source are smaller than --width and --height, or it has none')
         complete = all(label is not None for _, label in labels)
-        content: dict[str, Any] = {'labels': labels if complete else None}
+        fields: dict[str, Any] = {'labels': labels if complete else None}
         if complete and source.domains:
-            content['domains'] = source.domains
-        out.write(FILE_NAME, json.dumps(content).encode())
+            fields['domains'] = source.domains
+        if all(content is not None for _, content in contents):
+            fields['content'] = contents
+        out.write(FILE_NAME, json.dumps(fields).encode())
     return Summary(len(labels), checker.attributes, Counter(tuple(v) if isinstance(v, list) else v for _, v in labels))
 
 

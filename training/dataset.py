@@ -40,6 +40,7 @@ class ImageFolderDataset:
             raise UserError(f'{path}: No image files found in the specified path; give a folder or ZIP file of images')
         self._use_labels = use_labels
         self._label_cache: np.ndarray | None = None
+        self._content_cache: np.ndarray | None = None
 
         # Which image item i shows, and whether mirrored.
         self._raw_idx = np.arange(len(self._names))
@@ -61,7 +62,7 @@ class ImageFolderDataset:
                             f'{_REMEDY} --width={resolution} --height={resolution}')
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_label_cache': None}  # workers read it again if they need it
+        return {**self.__dict__, '_label_cache': None, '_content_cache': None}  # workers read them again if need be
 
     def close(self) -> None:
         """Close the ZIP file; the next access opens it again."""
@@ -140,6 +141,26 @@ class ImageFolderDataset:
     def has_onehot_labels(self) -> bool:
         """Whether the labels are class numbers, given out as one-hot vectors."""
         return self._labels().dtype == np.int64
+
+    def get_content(self, idx: int) -> int:
+        """The class of what item `idx` shows, 0..content_dim - 1, such as its digit. Raises UserError if there is none."""
+        if self.content_dim == 0:
+            raise UserError(f'{self.path}: has no content labels; paint a labelled source with dataset_tool.py --domains')
+        return int(self._contents()[self._raw_idx[idx]])
+
+    @property
+    def content_dim(self) -> int:
+        """Number of content classes, also in a subset without some; 0 if the dataset has none. Not for conditioning."""
+        contents = self._contents()
+        return int(contents.max()) + 1 if len(contents) else 0
+
+    def _contents(self) -> np.ndarray:
+        """Of all images of the archive: int64 [N]; [0] without content."""
+        if self._content_cache is None:
+            content = read_label_file(self._archive).content
+            self._content_cache = (np.zeros([0], dtype=np.int64) if content is None else
+                                   label_array(content, self._names, self._archive, kind='content'))
+        return self._content_cache
 
     @property
     def domains(self) -> list[str] | None:

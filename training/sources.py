@@ -18,11 +18,13 @@ from training.labels import read_label_file
 
 
 class SourceImage(NamedTuple):
-    """One image on its way into a dataset: uint8 [H, W] or [H, W, C]; a label or None; its name for messages."""
+    """One image on its way into a dataset: uint8 [H, W] or [H, W, C]; a label or None; its name for messages; the
+    class of what it shows in whatever domain, if known."""
 
     pixels: np.ndarray
     label: Any
     name: str
+    content: int | None = None
 
 
 class Source:
@@ -106,7 +108,7 @@ def _from_archive(archive: FolderArchive | ZipArchive, subfolders_are_domains: b
     names = image_names(archive.names)
     if not names:
         raise UserError(f'{archive.path}: No image files found in the specified path; give a folder or ZIP file of images')
-    labels, domains = read_label_file(archive)
+    labels, domains, content = read_label_file(archive)
     if subfolders_are_domains is None:
         subfolders_are_domains = isinstance(archive, FolderArchive) and labels is None and not _is_canonical(archive.names)
     groups: dict[str, list[str]] = {}
@@ -123,9 +125,10 @@ def _from_archive(archive: FolderArchive | ZipArchive, subfolders_are_domains: b
     elif max_per_domain is not None:
         raise UserError(f'{archive.path}: --max-images-per-domain needs a folder whose sub-folders are domains; use --max-images')
 
-    labels = labels or {}
+    labels, content = labels or {}, content or {}
     where = archive.where
-    items = (SourceImage(decode(archive.read(name), where(name)), labels.get(name), where(name)) for name in names)
+    items = (SourceImage(decode(archive.read(name), where(name)), labels.get(name), where(name), content.get(name))
+             for name in names)
     return Source(items, len(names), domains)
 
 
@@ -139,7 +142,7 @@ def coloured(source: Source, colours: dict[str, tuple[int, int, int]], seed: int
     """Make a multi-domain source out of a greyscale one: domain k has the images in colour k, on black.
 
     Every image goes to one domain, drawn at random so that the domains are equally large (to within one image); or
-    to all of them if `paired`. Labels are the domains; those of the source are dropped.
+    to all of them if `paired`. Labels are the domains; class numbers of the source become the content.
 
     colours: name of a domain -> red, green and blue, each 0..255.
     """
@@ -151,11 +154,11 @@ def coloured(source: Source, colours: dict[str, tuple[int, int, int]], seed: int
     palette = np.array(list(colours.values()), dtype=np.uint32)  # [domains, 3]
 
     def images() -> Iterator[SourceImage]:
-        for position, (pixels, _, name) in enumerate(source):
+        for position, (pixels, label, name, _) in enumerate(source):
             if pixels.ndim != 2:
                 raise UserError(f'{name}: is not greyscale; --domains with colours needs greyscale images, such as MNIST')
             for domain in range(count) if paired else [int(domain_of[position])]:
                 tinted = (pixels[:, :, np.newaxis] * palette[domain] + 127) // 255  # [H, W, 3], rounded
-                yield SourceImage(tinted.astype(np.uint8), domain, name)
+                yield SourceImage(tinted.astype(np.uint8), domain, name, label if type(label) is int else None)
 
     return Source(images(), source.size * (count if paired else 1), list(colours))
