@@ -1,0 +1,113 @@
+"""Evaluate a trained network. `python calc_metrics.py --help` explains."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from dnnlib import cli
+from dnnlib.util import EasyDict, OptionError, UserError
+from metrics.context import Context
+from metrics.registry import METRICS, calc_metric
+from metrics.report import write_report
+from torch_utils.devices import DEVICES, resolve_device
+from training.dataset import ImageFolderDataset
+from training.snapshot import load_network_snapshot
+
+EXAMPLES = """\b
+Metrics:
+  jacobian   how strong, and how sparse over the image, is the effect of each style and each content coordinate
+  domains    does a latent make an image of each domain, with the same content? Classifiers are trained for it, on the data
+\b
+Examples:
+  # Evaluate a snapshot; the results go into its run directory
+  python calc_metrics.py --metrics=jacobian,domains --network=runs/00000-mnist-cond-auto1/network-snapshot-000060.pkl
+\b
+  # A network from elsewhere
+  python calc_metrics.py --metrics=domains --data=datasets/mnist.zip --network=network-snapshot-000060.pkl --outdir=out
+"""
+
+
+def parse_metrics(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
+    """Turn --metrics into a list of names, each once; 'none' and '' are the empty one."""
+    if value.lower() in ('', 'none'):
+        return []
+    names = list(dict.fromkeys(name.strip() for name in value.split(',')))
+    if any(name not in METRICS for name in names):
+        raise OptionError(f'--metrics can only contain the following values: {", ".join(METRICS)}')
+    return names
+
+
+@click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
+@click.option('--network', help='Network pickle: path or URL.', required=True, metavar='PKL')
+@click.option('--metrics', help='What to compute: names separated by commas, or none.', required=True, callback=parse_metrics,
+              metavar='LIST')
+@click.option('--data', help='Dataset to compare with: a folder or ZIP made by dataset_tool.py.  '
+              '[default: the one that the network was trained on, if it is still there]', metavar='PATH')
+@click.option('--seed', help='One seed fixes the results.', type=click.IntRange(min=0), default=0, show_default=True,
+              metavar='INT')
+@click.option('--outdir', help='Where to put metric-<name>.jsonl and the figures; made if need be.  [default: the folder of the '
+              'network if it is a run directory, else nowhere]', metavar='DIR')
+@click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
+@cli.bool_option('--verbose', help='Show what is being done.', default=True, show_default=True)
+def main(network: str, metrics: list[str], data: str | None, seed: int, outdir: str | None, device: str, verbose: bool) -> None:
+    """Evaluate the moving average of a trained generator (G_ema).
+
+    Prints one line of JSON for each metric. Appends it to metric-<name>.jsonl and draws <name>-<network>.png in --outdir.
+    """
+    where = resolve_device(device)
+    if verbose:
+        print(f'Loading network from "{network}"...', flush=True)
+    snapshot = load_network_snapshot(network, only=('G_ema',))
+    dataset = open_dataset(data, snapshot) if any(METRICS[name].needs_data for name in metrics) else None
+    run_dir = find_outdir(outdir, network)
+    if run_dir is None and verbose:
+        print('No figures: this network is not in a run directory; choose a folder with --outdir.')
+    context = Context(snapshot.G_ema.to(where), dataset, where, seed, verbose)
+    for name in metrics:
+        if verbose:
+            print(f'Calculating {name}...', flush=True)
+        result, record = calc_metric(name, context)
+        local = run_dir is not None and Path(network).is_file()
+        write_report(result, record, run_dir, os.path.relpath(network, run_dir) if local else network, stem(network))
+
+
+def open_dataset(path: str | None, snapshot: EasyDict) -> ImageFolderDataset:
+    """Open --data, or else the dataset of the snapshot, if it is there, as it was used. Raises OptionError if it can't."""
+    stored: Any = snapshot.training_set_kwargs if isinstance(snapshot.training_set_kwargs, dict) else {}
+    kwargs: dict[str, Any] = {}
+    if path is None:
+        path = stored.get('path')
+        if not isinstance(path, str) or not Path(path).exists():
+            raise OptionError('Could not look up dataset options; please specify --data')
+        kwargs = {key: stored[key] for key in ('max_size', 'random_seed') if isinstance(stored.get(key), int)}
+    try:
+        return ImageFolderDataset(path, use_labels=True, **kwargs)
+    except UserError as err:
+        raise OptionError(f'--data: {err}') from err
+
+
+def find_outdir(outdir: str | None, network: str) -> Path | None:
+    """The folder for results: --outdir, made here, or that of a local network if it is a run directory, or None."""
+    if outdir is None:
+        folder = Path(network).parent
+        return folder if Path(network).is_file() and (folder / 'training_options.json').is_file() else None
+    try:
+        Path(outdir).mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UserError(f'--outdir: cannot create {outdir} ({err.strerror}); choose another directory') from err
+    return Path(outdir)
+
+
+def stem(network: str) -> str:
+    """The file name of a path or URL, without its extension."""
+    path = network if Path(network).is_file() else urlsplit(network).path
+    return Path(path).stem or 'network'
+
+
+if __name__ == '__main__':
+    cli.run(main)

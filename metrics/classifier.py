@@ -1,0 +1,113 @@
+"""A small convolutional classifier, trained on the spot: for data sets that nobody has a classifier for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from metrics.context import batches
+
+SIZE = 32      # images are shrunk to this width: enough to tell digits and animals, and cheap
+MARGIN = 2     # pixels by which training images are moved about, in each direction
+WIDTHS = (16, 32, 64)
+
+
+class Trained(NamedTuple):
+    """A network in eval mode, [N, C, S, S] -> logits [N, classes], and its share of right answers on held-out images."""
+
+    net: nn.Module
+    accuracy: float
+
+
+def shrink(images: torch.Tensor) -> torch.Tensor:
+    """Clamp images [N, C, H, W] to [-1, 1] and average blocks of pixels until they are at most SIZE wide."""
+    factor = max(images.shape[-1] // SIZE, 1)
+    return F.avg_pool2d(images.clamp(-1, 1), factor)
+
+
+def shape_of(images: torch.Tensor) -> torch.Tensor:
+    """The drawing without its colour: [N, C, S, S] -> [N, 1, S, S], zero mean and unit variance per image.
+
+    Content must be recognised in colours other than those that its examples happened to have. The maximum over channels
+    is the same for a red, a green and a white drawing on black, by construction and for images that are neither, such
+    as a generator's first attempts at a colour; random permutations of channels while training approach that, but
+    need longer, and leave colour in the input to be fooled by. Unit variance removes what is left: dark colours.
+    """
+    brightest = images.amax(dim=1, keepdim=True)
+    centred = brightest - brightest.mean(dim=(2, 3), keepdim=True)
+    return centred / (centred.square().mean(dim=(2, 3), keepdim=True).sqrt() + 1e-2)
+
+
+def train_classifier(images: torch.Tensor, labels: torch.Tensor, num_classes: int, generator: torch.Generator, epochs: int = 8,
+                     batch: int = 50, lr: float = 8e-3, good_enough: float = 0.995,
+                     progress: Callable[[Iterable], Iterable] = iter) -> Trained:
+    """Train on 90% of images float32 [N, C, S, S] with labels int64 [N] of 0..num_classes - 1; hold out the rest.
+
+    Stops before `epochs` once `good_enough` a share of the held-out images is right. Deterministic on a CPU: all random
+    numbers come from `generator`, none from the global ones. progress: wraps the list of epochs.
+    """
+    order = torch.randperm(len(images), generator=generator)
+    held_out, kept = order.split([max(len(images) // 10, 1), len(images) - max(len(images) // 10, 1)])
+    images = images.contiguous(memory_format=torch.channels_last)
+    net = make_network(images.shape[1], images.shape[-1], num_classes, generator).to(images.device)
+    net = net.to(memory_format=torch.channels_last)
+    steps = epochs * math.ceil(len(kept) / batch)
+    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(  # up for a fifth of the time, then down to 0
+        optimizer, lambda step: min((step + 1) / (0.2 * steps), (steps - step) / (0.8 * steps)))
+    accuracy = 0.0
+    with torch.enable_grad():
+        for _ in progress(range(epochs)):
+            net.train()
+            shuffled = kept[torch.randperm(len(kept), generator=generator)]
+            for part in batches(len(shuffled), batch):
+                chosen = shuffled[part].to(images.device)
+                loss = F.cross_entropy(net(moved_about(images[chosen], generator)), labels[chosen])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            net.eval()
+            accuracy = float((predict(net, images[held_out]) == labels[held_out]).double().mean())
+            if accuracy >= good_enough:
+                break
+    return Trained(net.requires_grad_(False), accuracy)
+
+
+def predict(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
+    """The most likely class of each image: [N, C, S, S] -> int64 [N]."""
+    with torch.no_grad():
+        return torch.cat([net(images[part]).argmax(dim=1) for part in batches(len(images), batch)])
+
+
+def moved_about(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Shift each image [N, C, S, S] by up to MARGIN pixels each way, repeating its border: the labels stay true."""
+    n, _, _, size = images.shape
+    padded = F.pad(images, [MARGIN] * 4, mode='replicate')
+    shifts = torch.randint(2 * MARGIN + 1, [2, n], generator=generator).to(images.device)
+    rows, columns = shifts[:, :, None] + torch.arange(size, device=images.device)  # [N, S] each
+    moved = padded.permute(0, 2, 3, 1)[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None]]
+    return moved.permute(0, 3, 1, 2)
+
+
+def make_network(channels: int, size: int, num_classes: int, generator: torch.Generator) -> nn.Module:
+    """Three convolutions with batch normalisation, each followed by 2x2 max pooling, and a linear layer.
+
+    For images [N, channels, size, size], size at least 4. Weights: He et al. 2015, from `generator`.
+    """
+    layers: list[nn.Module] = []
+    for width in WIDTHS:
+        layers += [nn.utils.skip_init(nn.Conv2d, channels, width, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(width),
+                   nn.ReLU(), nn.MaxPool2d(2) if size > 4 else nn.Identity()]
+        channels, size = width, size // 2 if size > 4 else size
+    layers += [nn.Flatten(), nn.utils.skip_init(nn.Linear, channels * size ** 2, num_classes)]
+    for layer in layers:
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):  # skip_init: the usual way takes global random numbers
+            nn.init.kaiming_normal_(layer.weight, nonlinearity='relu', generator=generator)
+    nn.init.zeros_(layers[-1].bias)
+    return nn.Sequential(*layers)
