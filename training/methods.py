@@ -52,8 +52,8 @@ def complete_options(options: EasyDict) -> EasyDict:
 def _complete_style(o: EasyDict, given: set[str]) -> None:
     for name in sorted(given & {'flow_blocks', 'flow_dim'} if o.cond_mode == 'mlp' else ()):
         raise OptionError(f'--{name} has no effect with --cond_mode=mlp; use --cond_mode=flow')
-    if o.jacobian == 'jvp' and 'perturb_norm' not in given:
-        o.perturb_norm = 0.0  # exact: there is no step
+    if (o.jacobian == 'jvp' or not o.lambda_imgsparse) and 'perturb_norm' not in given:
+        o.perturb_norm = 0.0  # the step of a method is for a term that takes one
     for name, value in STYLE_DEFAULTS.items():
         o[name] = value if o[name] is None else o[name]
     for name in ('lambda_sparse', 'lambda_imgsparse', 'perturb_norm'):
