@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 import torch
 
+import train as command
 from training.snapshot import load_network_snapshot
 
 ROOT = Path(__file__).parents[1]
@@ -131,6 +132,39 @@ def test_resume_goes_on_where_the_snapshot_ends(run, data, tmp_path):
     assert (run_dir / 'fakes_init.png').read_bytes() == (run[1] / 'fakes000001.png').read_bytes()
     stats = json.loads((run_dir / 'stats.jsonl').read_text().splitlines()[0])
     assert stats['Progress/kimg']['mean'] == 1.05
+
+
+def train_here(*args):
+    """Run train.py in this process, which has imported torch already."""
+    command.main([*map(str, args)], standalone_mode=False)
+
+
+def test_the_published_recipe_of_cg_gan(data, tmp_path):
+    """First i-StyleGAN, then go on from its snapshot with the Jacobian term."""
+    published = ['--gpus=1', '--cond=1', '--cond_mode=flow', '--i_dim=16', '--flow_blocks=2', '--flow_dim=10', '--flow_norm=1',
+                 '--lambda_sparse=0.1', '--metrics=none', '--batch=500', '--cbase=64', '--cmax=4', '--workers=1', '--device=cpu']
+    train_here(f'--outdir={tmp_path}', f'--data={data}', '--kimg=1', *published)
+    name = 'tiny-cond-auto1-kimg{}-batch500{}-flow-nb2-dim10-styledim16-norm-sparse0.1'
+    first = tmp_path / f'00000-{name.format(1, "")}'
+    pkl = first / 'network-snapshot-000001.pkl'
+    train_here(f'--outdir={tmp_path}', f'--data={data}', '--kimg=2', *published, '--lambda_imgsparse=0.1', '--perturb_norm=0.1',
+               f'--resume={pkl}')
+    second = tmp_path / f'00001-{name.format(2, "-resumecustom")}'
+
+    stats = [[json.loads(line) for line in (run_dir / 'stats.jsonl').read_text().splitlines()] for run_dir in (first, second)]
+    assert [[line['Progress/kimg']['mean'] for line in lines] for lines in stats] == [[0.5, 1.0], [1.5, 2.0]]
+    for line in stats[0] + stats[1]:
+        assert line['Progress/style_dims']['mean'] == 16 and 0.9 < line['Loss/G/sparse']['mean'] <= 1
+    assert stats[1][0]['Loss/G/sparse']['mean'] < 1, 'the importance that was learned, not a new one'
+    assert not any('Loss/G/img_sparse' in line and line['Loss/G/img_sparse']['num'] for line in stats[0])
+    assert all(line['Loss/G/img_sparse']['num'] == 250 and line['Loss/G/img_sparse']['mean'] > 0 for line in stats[1])
+
+    before, after = (load_network_snapshot(str(path)) for path in (pkl, second / 'network-snapshot-000002.pkl'))
+    assert after.cur_nimg == 2000 and after.G_ema.mapping.cond_mode == 'flow'
+    for name in ('mapping.importance', 'mapping.flow.model.1.w_', 'mapping.flow_fc2.weight', 'synthesis.b16.conv1.weight'):
+        assert not torch.equal(before.G.get_parameter(name), after.G.get_parameter(name)), name
+    assert (second / 'fakes_init.png').read_bytes() == (first / 'fakes000001.png').read_bytes()
+    assert PIL.Image.open(second / 'reals.png').size == (64 * 16, 54 * 16)
 
 
 def test_greyscale_without_labels_trains(tmp_path):

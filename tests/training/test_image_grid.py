@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from dnnlib import EasyDict
-from training.image_grid import choose_grid, save_image_grid
+from training.image_grid import choose_grid, grid_size, save_image_grid
 
 
 class Items:
@@ -17,6 +17,7 @@ class Items:
     def __init__(self, count, resolution=1024, labels=None):
         self.count, self.resolution, self.labels = count, resolution, labels
         self.has_labels = labels is not None
+        self.label_dim = 1 + max(labels) if labels and isinstance(labels[0], int) else 0
 
     def __len__(self):
         return self.count
@@ -25,9 +26,9 @@ class Items:
         return EasyDict(raw_label=np.array(self.labels[i]))
 
 
-def rows_of(items):
+def rows_of(items, by_domain=False):
     """Rows of cells, and the label that each row shows."""
-    (columns, rows), cells = choose_grid(items)
+    (columns, rows), cells = choose_grid(items, by_domain)
     assert len(cells) == columns * rows
     cells = [cells[columns * row:columns * (row + 1)] for row in range(rows)]
     labels = [{str(items.labels[i]) for i in row} for row in cells]
@@ -96,6 +97,33 @@ def test_items_of_labels_are_shuffled_as_published():
     rng.shuffle(even)
     cells, _ = rows_of(items)
     assert cells == [odd[:7], even[:7], odd[7:14], even[7:14]]
+
+
+@pytest.mark.parametrize('resolution, columns, blocks', [(8, 64, 32), (16, 64, 27), (32, 48, 13), (64, 24, 6), (128, 14, 4),
+                                                         (256, 7, 4)])
+def test_sizes_by_domain_as_published(resolution, columns, blocks):
+    for domains in (2, 3, 4):
+        assert grid_size(resolution, domains) == (columns, blocks * domains)
+        items = Items(20, resolution, [i % domains for i in range(20)])
+        (got_columns, got_rows), cells = choose_grid(items, by_domain=True)
+        assert (got_columns, got_rows) == (columns, blocks * domains) and len(cells) == got_columns * got_rows
+
+
+@pytest.mark.parametrize('resolution', [32, 64, 128, 256, 512, 1024, 2048])
+def test_with_many_domains_there_are_fewer_blocks_but_always_one(resolution):
+    blocks = []
+    for domains in (2, 3, 5, 10, 30, 100, 1000):
+        columns, rows = grid_size(resolution, domains)
+        assert columns == grid_size(resolution, 2)[0] and rows % domains == 0
+        assert rows == domains or rows * resolution <= 4320
+        blocks.append(rows // domains)
+    assert blocks == sorted(blocks, reverse=True) and blocks[-1] == 1
+
+
+def test_rows_by_domain_show_the_domains_in_ascending_order():
+    cells, labels = rows_of(Items(90, 256, [2 - i % 3 for i in range(90)]), by_domain=True)
+    assert labels == ['0', '1', '2'] * 4 and all(len(row) == 7 for row in cells)
+    assert len({i for row in cells for i in row}) == 84, 'nothing is repeated while its label has more'
 
 
 # The picture.

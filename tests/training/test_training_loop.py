@@ -98,6 +98,61 @@ def test_rounds_partition_the_batch():
     assert [r['c'].flatten().tolist() for r in rounds] == [[0, 10], [20, 30], [40, 50]]
 
 
+@pytest.fixture(scope='module')
+def domains(tmp_path_factory):
+    """Nine 8x8 images in three domains; all pixels of each have the value 80 times its domain."""
+    path = tmp_path_factory.mktemp('data') / 'domains.zip'
+    with zipfile.ZipFile(path, 'w') as z:
+        for i in range(9):
+            with z.open(f'{i}.png', 'w') as f:
+                PIL.Image.fromarray(np.full((8, 8), 80 * (2 - i % 3), np.uint8)).save(f, format='PNG')
+        z.writestr('dataset.json', json.dumps({'labels': [[f'{i}.png', 2 - i % 3] for i in range(9)]}))
+    return str(path)
+
+
+def cg_gan(domains, run_dir, jacobian='fd', **changes):
+    c = config(domains, run_dir, batch_size=100, batch_gpu=100, data_loader_kwargs=dict(num_workers=0), **changes)
+    c.G_kwargs['mapping_kwargs'].update(cond_mode='flow', i_dim=3, flow_dim=2)
+    c.loss_kwargs['terms'] |= {'G/sparse': dict(weight=0.1), 'G/img_sparse': dict(weight=0.1, jacobian=jacobian)}
+    return c
+
+
+def test_a_column_of_the_grid_is_one_latent_in_every_domain(domains, tmp_path):
+    c = cg_gan(domains, tmp_path / 'a', grid_by_domain=True)
+    training_set = loop.construct_class_by_name(**c.training_set_kwargs)
+    grid = loop.SnapshotGrid(c, training_set, 4, torch.device('cpu'))
+    columns, rows = grid.size
+    assert (columns, rows) == (64, 96)
+    z = torch.cat(grid.z).reshape(rows // 3, 3, columns, 4)
+    assert torch.equal(z, z[:, :1].expand_as(z)) and len(z[:, 0].reshape(-1, 4).unique(dim=0)) == 32 * 64
+    shown = torch.cat(grid.c).argmax(dim=1).reshape(rows // 3, 3, columns)
+    assert torch.equal(shown, torch.arange(3)[None, :, None].expand_as(shown)), 'domains in ascending order'
+    np.testing.assert_array_equal(grid.reals[:, 0, 0, 0], 80 * shown.flatten())
+    plain = loop.SnapshotGrid(EasyDict(c, grid_by_domain=False), training_set, 4, torch.device('cpu'))
+    assert len(torch.cat(plain.z).unique(dim=0)) == plain.size[0] * plain.size[1]
+
+
+@pytest.mark.parametrize('jacobian', ['fd', 'jvp'])
+def test_one_seed_fixes_a_run_of_cg_gan(jacobian, domains, tmp_path):
+    first = final_weights(cg_gan(domains, tmp_path / 'a', jacobian))
+    torch.manual_seed(99)
+    assert final_weights(cg_gan(domains, tmp_path / 'b', jacobian)) == first
+    stats = [json.loads(line) for line in (tmp_path / 'a' / 'stats.jsonl').read_text().splitlines()]
+    assert all(line['Loss/G/img_sparse']['mean'] > 0 for line in stats)
+    assert stats[0]['Progress/style_dims']['mean'] == 3
+
+
+def test_living_style_coordinates_are_counted_at_the_end_of_each_tick(domains, tmp_path, capsys):
+    c = cg_gan(domains, tmp_path / 'a')
+    c.loss_kwargs['terms'] = {'G/sparse': dict(weight=1.0)}  # nothing else: importance falls steadily
+    c.G_opt_kwargs = dict(c.G_opt_kwargs, lr=0.2)
+    loop.training_loop(c)
+    stats = [json.loads(line) for line in (tmp_path / 'a' / 'stats.jsonl').read_text().splitlines()]
+    living = [line['Progress/style_dims']['mean'] for line in stats]
+    assert living[0] == 3 and living[-1] == 0 and living == sorted(living, reverse=True)
+    assert capsys.readouterr().out.count('warning: no style coordinate is left alive') == 1
+
+
 @pytest.mark.parametrize('interval, tick, done, due', [(2, 0, False, False), (2, 1, False, False), (2, 2, False, True),
                                                        (None, 2, False, False), (None, 2, True, True), (5, 0, True, True)])
 def test_when_snapshots_are_due(interval, tick, done, due):
