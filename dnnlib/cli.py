@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from dnnlib.errors import UserError
+from dnnlib.errors import OptionError, UserError
 
 MOST_NUMBERS = 10_000_000  # in one range: more is a slip of the finger, and would fill the memory
 
@@ -19,6 +20,36 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [_hyphenated(arg) for arg in args])
+
+
+class Group(click.Group):
+    """Subcommands that are imported when they are called, one of which is meant if none is named.
+
+    package: where they are; the module <package>.<name> holds the subcommand <name> as `command`.
+    summaries: name -> a line for `--help`, which needs no import. default: the name of the one that is meant.
+    """
+
+    def __init__(self, *args: Any, package: str, summaries: Mapping[str, str], default: str, **kwargs: Any):
+        super().__init__(*args, options_metavar='', subcommand_metavar=f'[COMMAND, or {default}] [OPTIONS]', **kwargs)
+        self.package, self.summaries, self.default = package, summaries, default
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.summaries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Raises OptionError for an unknown name."""
+        if cmd_name not in self.summaries:
+            raise OptionError(f'there is no command {cmd_name!r}; choose one of {", ".join(self.summaries)}')
+        return importlib.import_module(f'{self.package}.{cmd_name}').command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith('-') and args[0] not in ctx.help_option_names):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section('Commands'):
+            formatter.write_dl(list(self.summaries.items()))
 
 
 def _hyphenated(arg: str) -> str:

@@ -1,0 +1,110 @@
+"""What all ways to draw from a network share: opening it, latents and labels, means of w, rendering, saving."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+
+from dnnlib.files import atomic_open
+from dnnlib.util import OptionError, UserError
+from torch_utils.devices import seed_everything
+from training.networks import Generator
+from training.snapshot import load_network_snapshot
+
+BATCH = 16  # images that are rendered at once
+MEAN_LATENTS, MEAN_BATCH = 10_000, 1000
+
+
+def open_generator(network: str, device: torch.device) -> Generator:
+    """G_ema of a snapshot, on the device, in eval mode, without gradients. Raises UserError if it cannot be read."""
+    print(f'Loading networks from "{network}"...')
+    return load_network_snapshot(network, only=('G_ema',)).G_ema.to(device)
+
+
+def seed_latent(G: Generator, seed: int, device: torch.device) -> torch.Tensor:
+    """The latent z [1, z_dim] of a seed, float32."""
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, G.z_dim)).to(torch.float32).to(device)
+
+
+def one_hot(G: Generator, class_idx: int, device: torch.device) -> torch.Tensor:
+    """The label [1, c_dim] of a class, float32."""
+    label = torch.zeros([1, G.c_dim], device=device)
+    label[:, class_idx] = 1
+    return label
+
+
+def class_label(G: Generator, class_idx: int | None, device: torch.device) -> torch.Tensor:
+    """The label [1, c_dim] of --class. Raises OptionError if a conditional network gets none, or one it does not know."""
+    if G.c_dim == 0:
+        if class_idx is not None:
+            print('warn: --class=lbl ignored when running on an unconditional network')
+        return torch.zeros([1, 0], device=device)
+    if class_idx is None:
+        raise OptionError(f'Must specify class label with --class when using a conditional network (0 to {G.c_dim - 1})')
+    if not 0 <= class_idx < G.c_dim:
+        raise OptionError(f'--class must be between 0 and {G.c_dim - 1} for this network')
+    return one_hot(G, class_idx, device)
+
+
+@torch.no_grad()
+def domain_w_mean(G: Generator, label: torch.Tensor, num_latents: int = MEAN_LATENTS, seed: int = 0) -> torch.Tensor:
+    """The mean w [w_dim] of one domain, float32: of num_latents latents of a fixed seed, mapped with label [1, c_dim].
+
+    The network's own w_avg is the mean over all domains: truncation towards that one pulls every image out of its domain.
+    """
+    rng = np.random.RandomState(seed)
+    total = np.zeros(G.w_dim)
+    for first in range(0, num_latents, MEAN_BATCH):
+        z = torch.from_numpy(rng.randn(min(MEAN_BATCH, num_latents - first), G.z_dim)).to(torch.float32).to(label.device)
+        w = G.mapping(z, label.expand(z.shape[0], -1))[:, 0]
+        total += w.sum(dim=0).cpu().numpy()
+    return torch.from_numpy(total / num_latents).to(torch.float32).to(label.device)
+
+
+def truncate(ws: torch.Tensor, w_mean: torch.Tensor | None, psi: float) -> torch.Tensor:
+    """ws [N, num_ws, w_dim], pulled towards w_mean, which broadcasts; as they are if w_mean is None."""
+    return ws if w_mean is None else w_mean.lerp(ws, psi)
+
+
+def image_name(seed: int) -> str:
+    """The name of the image of a seed."""
+    return f'seed{seed:04d}.png'
+
+
+@torch.no_grad()
+def render(G: Generator, ws: torch.Tensor, noise_mode: str, names: Sequence[str]) -> np.ndarray:
+    """Images uint8 [N, H, W, C], C = 1 or 3, of ws [N, num_ws, w_dim]. To be called with a batch that fits into memory.
+
+    names: one for each image; with noise_mode 'random' it alone decides what noise the image has.
+    """
+    if noise_mode != 'random':
+        return to_pixels(G.synthesis(ws, noise_mode=noise_mode))
+    images = []
+    for i, name in enumerate(names):
+        seed_everything(zlib.crc32(name.encode()))
+        images.append(to_pixels(G.synthesis(ws[i:i + 1], noise_mode=noise_mode)))
+    return np.concatenate(images)
+
+
+def to_pixels(images: torch.Tensor) -> np.ndarray:
+    """Images [N, C, H, W], nominally in [-1, 1] -> uint8 [N, H, W, C], by the published rule: truncated, not rounded."""
+    return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def make_outdir(outdir: str) -> None:
+    """Create it. Raises UserError where that is not possible."""
+    try:
+        Path(outdir).mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UserError(f'--outdir: cannot create {outdir} ({err.strerror}); choose another directory') from err
+
+
+def save_png(pixels: np.ndarray, path: str | Path) -> None:
+    """Write pixels uint8 [H, W, C], C = 1 or 3, as PNG, atomically."""
+    with atomic_open(path) as f:
+        PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(f, format='PNG')

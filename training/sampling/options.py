@@ -1,0 +1,40 @@
+"""Options that several subcommands of generate.py have, and the checks of their values."""
+
+from __future__ import annotations
+
+import math
+
+import click
+
+from dnnlib import cli
+from dnnlib.util import OptionError
+from torch_utils.devices import DEVICES
+from training.networks.synthesis import NOISE_MODES
+
+network = click.option('--network', help='Network pickle: path or URL.', required=True, metavar='PKL')
+class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
+                         metavar='INT')
+noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",
+                          type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
+outdir = click.option('--outdir', help='Where to save the images; made if need be.', required=True, metavar='DIR')
+device = click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
+domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.",
+                            type=float, default=1, show_default=True, metavar='PSI')
+
+
+def seeds(default: str | None, help: str):
+    """`--seeds` with another default and text."""
+    return click.option('--seeds', help=help, type=cli.NumRange(), default=default, show_default=default is not None,
+                        metavar='RANGE')
+
+
+def check_seeds(seeds: list[int]) -> None:
+    """Raises OptionError for what cannot seed NumPy's generator."""
+    if not 0 <= min(seeds) <= max(seeds) < 2 ** 32:
+        raise OptionError('--seeds must be between 0 and 4294967295')
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raises OptionError for infinity and what is no number, which click takes for floats."""
+    if not math.isfinite(value):
+        raise OptionError(f'{name} must be a finite number')
