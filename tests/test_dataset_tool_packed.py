@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 from dataset_making import content, make_folder, picture, refused, tool
 
+import dataset_tool
 from dnnlib import UserError
 from training import mnist, packed, sources
 from training.dataset import ImageFolderDataset
@@ -137,6 +138,40 @@ def test_paired_puts_every_image_in_every_domain(tmp_path):
     for i in range(6):
         colour = [[1, 0, 0], [0, 0, 1], [1, 1, 0]][i % 3]
         np.testing.assert_array_equal(data[i][0][:, 2:30, 2:30], images[i // 3] * np.uint8(colour)[:, None, None])
+
+
+@pytest.mark.parametrize('args', [[], ['--paired'], ['--seed=1']])
+def test_painted_digits_stay_known(tmp_path, args):
+    path, images = write_idx(tmp_path / 'mnist', count=5)
+    tool('--source', path, '--domains=two-color', *args, '--dest', tmp_path / 'o.zip')
+    fields = content(tmp_path / 'o.zip')
+    assert list(fields) == ['labels', 'domains', 'content']
+    assert [name for name, _ in fields['content']] == [name for name, _ in fields['labels']]
+    data = ImageFolderDataset(tmp_path / 'o.zip', use_labels=True)
+    assert data.content_dim == 5 and data.label_dim == 2
+    for i in range(len(data)):
+        np.testing.assert_array_equal(data[i][0].max(axis=0)[2:30, 2:30], images[data.get_content(i)])  # digit k is image k
+    tool('--source', tmp_path / 'o.zip', '--dest', tmp_path / 'again.zip')
+    assert content(tmp_path / 'again.zip') == fields
+
+
+@pytest.mark.parametrize('labels', [[0, 1, None], [[0.5], [1.5], [2.5]], [1.0, 2.0, 3.0]])
+def test_content_is_classes_of_all_images_or_nothing(labels):
+    grey = [sources.SourceImage(np.full([4, 4], 200, np.uint8), label, '') for label in labels]
+    images = list(sources.coloured(sources.Source(grey, 3), {'a': (255, 0, 0)}))
+    assert [image.content for image in images] == [label if type(label) is int else None for label in labels]
+
+
+def test_without_painting_there_is_no_content(tmp_path):
+    path, _ = write_idx(tmp_path / 'mnist', count=3)
+    tool('--source', path, '--dest', tmp_path / 'o.zip')
+    assert list(content(tmp_path / 'o.zip')) == ['labels']
+
+
+def test_content_of_some_images_only_is_left_out(tmp_path):
+    images = [sources.SourceImage(np.zeros([4, 4], np.uint8), 0, '', value) for value in (3, None)]
+    dataset_tool.convert(sources.Source(images, 2), str(tmp_path / 'o.zip'), lambda image: image)
+    assert content(tmp_path / 'o.zip') == {'labels': [['00000/img00000000.png', 0], ['00000/img00000001.png', 0]]}
 
 
 def test_limits_of_unpaired_colours_count_per_domain():

@@ -124,6 +124,43 @@ def test_xflip_appends_mirrored_copies(path):
     assert (details.raw_idx, details.xflip, int(details.raw_label)) == (2, True, 0)
 
 
+CONTENT = [[f'0000{i % 2}/img{i}.png', value] for i, value in enumerate([7, 1, 2, 0, 4, 5])] + [['extra', 30]]
+
+
+def test_content_is_given_out_in_subsets_and_mirrored(path):
+    files = {'dataset.json': json.dumps({'labels': None, 'content': CONTENT}).encode()}
+    data = ImageFolderDataset(write(path.with_name('content'), {**dataset_files(), **files}), max_size=4, xflip=True)
+    assert [data.get_details(i).raw_idx for i in range(4)] == [1, 2, 3, 5]
+    assert [data.get_content(i) for i in range(8)] == [2, 4, 1, 5] * 2 and data.content_dim == 8
+    assert type(data.get_content(0)) is int and not data.has_labels
+    assert pickle.loads(pickle.dumps(data)).get_content(3) == 5
+
+
+def test_without_content_there_is_none(path):
+    data = ImageFolderDataset(path, use_labels=True)
+    assert data.content_dim == 0
+    with pytest.raises(UserError, match=r'has no content labels; .*dataset_tool\.py'):
+        data.get_content(0)
+
+
+@pytest.mark.parametrize('content', [None, 'text', {'a': 1}, [], [['a.png', 1.5]], [['a.png', True]], [['a.png', [1]]], [3]])
+def test_content_of_another_tool_is_ignored(tmp_path, content):
+    json_file = json.dumps({'labels': [['00000/img0.png', 1]], 'content': content}).encode()
+    data = ImageFolderDataset(write(tmp_path / 'a', {**dataset_files(1), 'dataset.json': json_file}), use_labels=True)
+    assert data.content_dim == 0 and data.get_label(0).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize('content,message', [
+    (CONTENT[1:], 'no content for 00000/img0.png'),
+    ([*CONTENT[:2], ['00000/img2.png', -1], *CONTENT[3:]], r'content of 00000/img2\.png is negative'),
+    (CONTENT[:1], r'no content for 00000/img2\.png and 4 other images')])
+def test_damaged_content_is_named(tmp_path, content, message):
+    files = {**dataset_files(), 'dataset.json': json.dumps({'labels': None, 'content': content}).encode()}
+    data = ImageFolderDataset(write(tmp_path / 'a.zip', files))
+    with pytest.raises(UserError, match=rf'dataset\.json in .*{message}'):
+        data.content_dim  # noqa: B018
+
+
 def test_pickled_copies_read_the_same(path):
     data = ImageFolderDataset(path, use_labels=True, xflip=True)
     copy = pickle.loads(pickle.dumps(data))
