@@ -12,6 +12,7 @@ from metrics.classifier import predict, shape_of, shrink, train_classifier
 from metrics.context import Context, Result, batches
 
 LATENTS, SUBSET, DOMAIN, CONTENT = 0, 1, 2, 3  # what random numbers are for
+MIN_REALS = 20
 NO_CONTENT = ('domains: the dataset has no content labels, so that content_* are null; dataset_tool.py keeps the labels of '
               'a source that it paints (--source=mnist --domains=two-color)')
 
@@ -40,11 +41,13 @@ def domains(context: Context, num_latents: int = 512, max_reals: int = 10_000, b
                             that draws nothing but ones and is consistent for that reason
       content_classes       exp(entropy) of the predicted classes, mean over domains: how many are drawn
       variety               mean L2 distance of the images of a domain from their mean image, divided by the same of the
-                            real images, mean over domains: 1 if as varied as the data, 0 for a collapsed generator
+                            real images, mean over domains: 1 if as varied as the data, 0 for a collapsed generator;
+                            not finite if all real images of a domain are the same
     content_* are None where the dataset has no content labels.
     Arrays: domains, contents: predicted classes int64 [num_latents, U]; images: the first 8 z, [8, U, C, R, R].
 
-    Raises UserError for an unconditional network, fewer than 2 domains, and a dataset that does not fit the network.
+    Raises UserError for an unconditional network, fewer than 2 domains, and a dataset that does not fit the network or
+    has too few images.
     """
     check(context)
     num_domains, num_contents, device = context.G.c_dim, context.dataset.content_dim, context.device
@@ -73,7 +76,7 @@ def domains(context: Context, num_latents: int = 512, max_reals: int = 10_000, b
         values |= content_values(contents, num_contents)
         arrays['contents'] = contents.numpy()
     ratios = [spread(fakes[:, u]) / spread(reals.images[reals.domains == u]) for u in range(num_domains)]
-    values['variety'] = float(np.mean(ratios))
+    values['variety'] = float(torch.stack(ratios).mean())
     names = context.dataset.domains or [str(u) for u in range(num_domains)]
     return Result(values, arrays, lambda: draw(arrays, names, num_contents),
                   notes=() if content_judge else (NO_CONTENT,))
@@ -92,10 +95,10 @@ def content_values(contents: torch.Tensor, num_classes: int) -> dict[str, float 
     return dict(zip(CONTENT_VALUES, (consistency, chance, kappa, float(entropy.exp().mean())), strict=True))
 
 
-def spread(images: torch.Tensor) -> float:
-    """Mean L2 distance of images [N, C, S, S] from their mean image; nan without images."""
+def spread(images: torch.Tensor) -> torch.Tensor:
+    """Mean L2 distance of images [N, C, S, S] from their mean image: a scalar float64."""
     flat = images.flatten(start_dim=1).double()
-    return float((flat - flat.mean(dim=0)).norm(dim=1).mean())
+    return (flat - flat.mean(dim=0)).norm(dim=1).mean()
 
 
 def check(context: Context) -> None:
@@ -121,6 +124,8 @@ def read_reals(context: Context, max_reals: int) -> Reals:
         images.append(shrink(torch.from_numpy(pixels)[None].to(torch.float32) / 127.5 - 1))
         labels.append(int(label.argmax()))
     missing = set(range(data.label_dim)) - set(labels)
+    if len(items) < MIN_REALS:
+        raise UserError(f'{data.path}: {len(items)} images are too few to train a classifier; pass at least {MIN_REALS}')
     if missing:
         raise UserError(f'{data.path}: no image of domain {min(missing)}; pass a dataset with images of every domain')
     contents = torch.tensor([data.get_content(i) for i in items]) if data.content_dim > 0 else None
@@ -174,7 +179,8 @@ def draw(arrays: dict[str, np.ndarray], names: list[str], num_classes: int):
         pairs = [contents[:, a] * num_classes + contents[:, b] for a in range(rows) for b in range(a + 1, rows)]
         matrix = np.bincount(np.concatenate(pairs), minlength=num_classes ** 2).reshape(num_classes, num_classes)
         of = [names[0], names[1]] if rows == 2 else ['one domain', 'a later domain']
-        axes.set(ylabel=f'content in {of[0]}', xlabel=f'content of the same z in {of[1]}', xticks=range(num_classes),
-                 yticks=range(num_classes))
+        axes.set(ylabel=f'content in {of[0]}', xlabel=f'content of the same z in {of[1]}')
+        if num_classes <= 20:  # else there is no room for all of them
+            axes.set(xticks=range(num_classes), yticks=range(num_classes))
     figure.colorbar(axes.imshow(matrix, cmap='Blues'), ax=axes, label='number of z')
     return figure

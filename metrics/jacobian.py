@@ -32,12 +32,12 @@ def jacobian(context: Context, num_latents: int = 16, max_content: int = 64, bat
       *_hoyer, *_gini   sparsity of |J_j| over channels and pixels (metrics.sparsity): mean over the columns with an effect
       *_dead        coordinates without effect on any of the images (rms below 1e-6), which hoyer and gini leave out
       style_l1_hoyer, style_l1_gini   sparsity of the vector of the coordinates' l1: is the effect that of a few?
-    None where there is nothing to average: no such coordinate, or too few for a sparsity.
+    All but *_dims are None where there is nothing to average: no such coordinate, or too few for a sparsity.
     Arrays: style_*, content_*: indices [n], l1 [n] and hoyer [n] (nan: no effect) of each coordinate.
     """
     G = context.G
-    style = _style_mask(G)
-    c = torch.nn.functional.one_hot(torch.arange(num_latents) % max(G.c_dim, 1), max(G.c_dim, 1))[:, :G.c_dim]
+    style = G.mapping.style_mask().cpu()
+    c = torch.eye(G.c_dim)[torch.arange(num_latents) % G.c_dim] if G.c_dim else torch.zeros(num_latents, 0)
     coordinates = {'style': style.nonzero()[:, 0], 'content': (~style).nonzero()[:, 0]}
     dims = {kind: len(js) for kind, js in coordinates.items()}
     if dims['content'] > max_content:
@@ -45,35 +45,27 @@ def jacobian(context: Context, num_latents: int = 16, max_content: int = 64, bat
         coordinates['content'] = coordinates['content'][chosen]
 
     with torch.no_grad():
-        u = G.mapping.latent(context.latents(num_latents, LATENTS), c.to(context.device, torch.float32))
+        u = G.mapping.latent(context.latents(num_latents, LATENTS), c.to(context.device))
         both = torch.cat(list(coordinates.values()))
         columns = list(_measure_columns(context, u, both, batch))
-    l1, rms, hoyers, ginis = (torch.cat(parts).reshape(len(both), num_latents) for parts in zip(*columns, strict=True)) \
-        if columns else torch.zeros(4, 0, num_latents)
+    measures = torch.cat([torch.zeros(4, 0), *columns], dim=1).reshape(4, len(both), num_latents)
 
     values, arrays = {}, {}
-    parts = zip(KINDS, *(x.split([len(coordinates[kind]) for kind in KINDS]) for x in (l1, rms, hoyers, ginis)), strict=True)
-    for kind, size, effect, h, g in parts:
-        alive = effect > DEAD
+    by_kind = measures.split([len(coordinates[kind]) for kind in KINDS], dim=1)
+    for kind, (size, effect, h, g) in zip(KINDS, by_kind, strict=True):
+        alive, per_coordinate = effect > DEAD, size.mean(dim=1)
         values |= {f'{kind}_dims': dims[kind], f'{kind}_l1': _mean(size), f'{kind}_hoyer': _mean(h[alive]),
-                   f'{kind}_gini': _mean(g[alive]), f'{kind}_dead': int((~alive.any(dim=1)).sum())}
-        arrays |= {f'{kind}_indices': coordinates[kind].numpy(), f'{kind}_l1': size.mean(dim=1).numpy(),
-                   f'{kind}_hoyer': h.where(alive, torch.nan).nanmean(dim=1).numpy()}
+                   f'{kind}_gini': _mean(g[alive]), f'{kind}_dead': int((~alive.any(dim=1)).sum()) if dims[kind] else None}
         if kind == 'style':
-            per_coordinate = size.mean(dim=1)
             values |= {'style_l1_hoyer': _mean(hoyer(per_coordinate)), 'style_l1_gini': _mean(gini(per_coordinate))}
-    if dims['style'] == 0:
-        values |= {key: None for key in values if key.startswith('style_')}
+        arrays |= {f'{kind}_indices': coordinates[kind].numpy(), f'{kind}_l1': per_coordinate.numpy(),
+                   f'{kind}_hoyer': h.where(alive, torch.nan).nanmean(dim=1).numpy()}
     return Result(values, arrays, lambda: draw(values, arrays))
 
 
-def _style_mask(G: torch.nn.Module) -> torch.Tensor:
-    return G.mapping.style_mask().cpu()
-
-
-def _measure_columns(context: Context, u: torch.Tensor, coordinates: torch.Tensor,
-                     batch: int) -> Iterator[tuple[torch.Tensor, ...]]:
-    """For each coordinate, and for each row of u [N, F] within it: l1, rms, hoyer, gini of the column, [rows] on the CPU."""
+def _measure_columns(context: Context, u: torch.Tensor, coordinates: torch.Tensor, batch: int) -> Iterator[torch.Tensor]:
+    """For each coordinate, and within it for each row of u [N, F]: l1, rms, hoyer, gini of the column. In parts [4, rows],
+    on the CPU."""
 
     def render(u: torch.Tensor) -> torch.Tensor:
         return context.G.synthesis(context.G.mapping.map_latent(u), noise_mode='const', force_fp32=True)
@@ -83,7 +75,7 @@ def _measure_columns(context: Context, u: torch.Tensor, coordinates: torch.Tenso
     for part in context.progress(batches(len(js), batch), 'jacobian'):
         direction = torch.nn.functional.one_hot(js[part], u.shape[1]).to(u.dtype)
         column = jvp(render, u[rows[part]], direction)[1].flatten(start_dim=1)  # [rows, C*H*W]
-        yield tuple(x.cpu() for x in (column.abs().mean(dim=1), column.square().mean(dim=1).sqrt(), hoyer(column), gini(column)))
+        yield torch.stack([column.abs().mean(dim=1), column.square().mean(dim=1).sqrt(), hoyer(column), gini(column)]).cpu()
 
 
 def _mean(x: torch.Tensor) -> float | None:
