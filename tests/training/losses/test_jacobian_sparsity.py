@@ -9,7 +9,7 @@ from torch_utils import training_stats
 from training.losses import PhaseBatch, make_phases, make_terms
 from training.losses.flow_sparsity import FlowSparsity
 from training.losses.jacobian_sparsity import JACOBIANS, PENALTIES, JacobianSparsity, random_coordinates
-from training.networks import Discriminator, Generator
+from training.networks import Discriminator, Generator, layers
 
 ALL = list(itertools.product(JACOBIANS, PENALTIES))
 LIVING = [0, 2, 3]  # of both generators below
@@ -203,6 +203,12 @@ def test_where_nothing_lives_nothing_is_drawn():
     assert torch.equal(drawn, torch.zeros(3, 6))
 
 
+def test_a_random_number_of_zero_draws_a_living_coordinate_too(monkeypatch):
+    monkeypatch.setattr(torch, 'rand', lambda *shape, **kwargs: torch.zeros(*shape, **kwargs))
+    drawn = random_coordinates(torch.tensor([False, False, True]), torch.zeros(2, 3))
+    assert drawn.abs().tolist() == [[0, 0, 1]] * 2
+
+
 # Gradients.
 
 
@@ -236,6 +242,23 @@ def test_every_part_of_a_real_generator_gets_a_gradient(jacobian, penalty, real)
                  'synthesis.b4.const', 'synthesis.b8.conv0.weight', 'synthesis.b8.conv1.affine.weight',
                  'synthesis.b8.torgb.weight'):
         assert grads[name].abs().max() > 0, name
+
+
+@pytest.mark.parametrize('clamp', [None, 256])
+@pytest.mark.parametrize('jacobian', JACOBIANS)
+def test_half_precision_is_nearly_as_good(jacobian, clamp, monkeypatch):
+    """As on CUDA: here the CPU is told to compute in half precision."""
+    values = []
+    for half in (False, True):
+        monkeypatch.setattr(layers, 'computes_fp16', lambda device, half=half: half)
+        torch.manual_seed(0)
+        G = Generator(6, 2, 8, 16, 3, mapping_kwargs=dict(num_layers=2, cond_mode='flow', i_dim=4, flow_dim=3),
+                      synthesis_kwargs=dict(channel_base=64, num_fp16_res=4, conv_clamp=clamp))
+        values.append(value(make_batch(G), jacobian=jacobian))
+        for g in torch.autograd.grad(values[-1].mean(), list(G.parameters()), allow_unused=True):
+            assert g is None or g.isfinite().all()
+    assert not torch.equal(*values)
+    torch.testing.assert_close(*values, rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize('jacobian, penalty', ALL)
