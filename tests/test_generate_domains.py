@@ -100,6 +100,8 @@ def test_noise_modes(flow):
         images = draw('images', flow, '--seeds=2', f'--class={domain}', '--noise-mode=random', outdir=f'{domain}')
         np.testing.assert_array_equal(random[1, domain], images['seed0002.png'])
     assert np.abs(random[1].astype(int) - none[1]).mean() > 2
+    mean_images = cells_of(picture(flow, '--seeds=4,2', '--noise-mode=random', '--trunc=0', outdir='means'), 2, 3)
+    assert np.abs(mean_images[0].astype(int) - mean_images[1]).mean() > 2  # the noise is all that differs between seeds
 
 
 # Truncation.
@@ -174,6 +176,17 @@ def test_captions_name_the_seeds_and_domains_of_their_rows_and_columns(flow):
     assert exchanged[2:] == [right, left] and len(exchanged[0]) > len(first)
 
 
+@pytest.mark.parametrize('layout', ['columns', 'rows'])
+def test_every_caption_stands_at_its_own_images(flow, layout):
+    data = write_dataset('named.zip', {'domains': ['', 'i', 'aa']})
+    result = picture(flow, '--seeds=1,44', '--labels=1', f'--layout={layout}', f'--data={data}')[:, :, 0]
+    rows, columns = (2, 3) if layout == 'columns' else (3, 2)
+    top, left = result.shape[0] - 16 * rows, result.shape[1] - 16 * columns
+    for texts in (np.split(result[top:, :left], rows), np.split(result[:top, left:], columns, axis=1)):
+        ink = [int((255 - text.astype(int)).sum()) for text in texts]
+        assert ink == sorted(set(ink)) and (ink[0] == 0) == (len(ink) == 3)
+
+
 def test_small_images_get_space_for_their_captions(grey):
     plain = cells_of(picture(grey, '--seeds=0-1', outdir='plain'), 2, 2)
     labelled = picture(grey, '--seeds=0-1', '--labels=1', outdir='labelled')
@@ -196,9 +209,11 @@ def test_domains_are_named_by_the_dataset_that_is_given(flow):
 
 
 def test_odd_names_of_domains_do_no_harm(flow):
-    data = write_dataset('odd.zip', {'domains': ['a\nb', '', 'x' * 10_000]})
-    result = picture(flow, '--seeds=0', '--labels=1', '--layout=rows', f'--data={data}')
-    assert result.shape[1] < 300
+    odd = write_dataset('odd.zip', {'domains': ['a\nb', '', 'x' * 10_000]})
+    tidy = write_dataset('tidy.zip', {'domains': ['a b', '', 'x' * 24]})
+    args = '--seeds=0', '--labels=1', '--layout=rows'
+    odd, tidy = (picture(flow, *args, f'--data={data}', outdir=f'{data}-out') for data in (odd, tidy))
+    np.testing.assert_array_equal(odd, tidy)
 
 
 def test_a_path_in_the_snapshot_is_not_opened(tmp_path):

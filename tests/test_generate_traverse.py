@@ -179,9 +179,9 @@ def test_numbers_stand_in_margins_around_the_same_pixels(grey, network):
 
 
 def test_captions_tell_coordinate_importance_and_effect(network):
-    captions = traverse.make_captions(drawing.load(network), [4, 1, 7], [-1.0, 0.0, 1 / 3], [0.12345, 2.0, 1e-7])
+    captions = traverse.make_captions(drawing.load(network), [4, 1, 5, 6], [-1.0, 0.0, 1 / 3], [0.12345, 2.0, 1.0, 1e-7])
     assert captions.columns == ['-1', '0', '+0.33', 'where']
-    assert captions.rows == [('4', '1.50', '0.123'), ('1', '-2.00', '2.00'), ('7', '-', '1.00e-07')]
+    assert captions.rows == [('4', '1.50', '0.123'), ('1', '-2.00', '2.00'), ('5', '-0.01', '1.00'), ('6', '-', '1.00e-07')]
     assert len(captions.corner) == 3
 
 
