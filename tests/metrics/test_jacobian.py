@@ -83,6 +83,24 @@ def test_values_by_hand_and_dead_coordinates():
     np.testing.assert_allclose(result.arrays['style_hoyer'], [1, np.nan, 0], atol=1e-6)
 
 
+class Rectified(Linear):
+    """The image is A·max(u, 0)."""
+
+    def map_latent(self, u):
+        return u.relu()
+
+
+def test_where_a_coordinate_has_no_effect_it_has_no_sparsity():
+    G = Rectified([[1e-5, 0, 0, 0], [1e-5, 1e-5, 0, 0], [1, 2, 3, 4]], num_style=2)
+    context = Context(G, None, CPU)
+    share = (context.latents(10, 0) > 0).double().mean(dim=0)
+    assert share[:2].min() > 0 and share[0] != share[1] and share.max() < 1
+    values = jacobian(context, num_latents=10).values
+    assert values['style_dead'] == values['content_dead'] == 0 and values['content_gini'] == pytest.approx(1 / 4)
+    assert values['style_gini'] == pytest.approx(float((3 / 4 * share[0] + 1 / 2 * share[1]) / (share[0] + share[1])))
+    assert values['content_l1'] == pytest.approx(2.5 * float(share[2]))
+
+
 def test_if_everything_is_dead_sparsity_is_undefined():
     values = jacobian(Context(Linear(np.zeros([4, 5]), num_style=2), None, CPU)).values
     assert (values['style_hoyer'], values['content_gini'], values['style_l1_gini'], values['style_l1']) == (None, None, None, 0)
