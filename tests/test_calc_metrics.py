@@ -66,8 +66,8 @@ def run(tmp_path, monkeypatch, capsys):
 def fast(monkeypatch):
     """Replaces the metrics by quick ones: 'plain' tells the seed, 'picky' needs data and tells how much there is."""
 
-    def plain(context, **kwargs):
-        return Result({'seed': context.seed, 'odd': kwargs.get('odd')}, notes=('Note this.',))
+    def plain(context, odd):
+        return Result({'seed': context.seed, 'odd': odd}, notes=('Note this.',))
 
     def picky(context):
         return Result({'images': len(context.dataset), 'labels': context.dataset.label_dim})
