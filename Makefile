@@ -1,13 +1,16 @@
-# make demo    train on two-colour MNIST for a few minutes and look at the result
+# make demo    train on two-colour MNIST for a few minutes, measure and look at the result
 # make test    run the tests
 # Both set up .venv first, and need Python 3.10 or newer and a package index.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-KIMG   ?= 42
-DEMO   := --batch=32 --cbase=512 --cmax=64 --gamma=1 \
-          --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0
+KIMG   ?= 24
+DEMO   := --data=datasets/mnist.zip --outdir=runs --i_dim=32 --batch=32 --cbase=512 --cmax=64 --gamma=1 \
+          --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --snap=5 --fp32=1 --workers=1
+CG_GAN := --method=cg-gan --jacobian=jvp --jacobian-penalty=hoyer --lambda_imgsparse=10
+BEFORE := $$(ls -t runs/*-demo-i-stylegan/network-snapshot-*.pkl | head -1)
+AFTER  := $$(ls -t runs/*-demo-cg-gan/network-snapshot-*.pkl | head -1)
 
 .PHONY: demo test test-slow clean
 
@@ -21,10 +24,15 @@ $(VENV)/.complete: requirements.txt
 datasets/mnist.zip: | $(VENV)/.complete
 	$(BIN)/python dataset_tool.py --source=mnist --domains=two-color --dest=$@
 
-# A network small enough for two CPU cores; docs/demo.md says how these options were found. On a GPU it uses that.
+# Networks small enough for two CPU cores; docs/demo.md says how these options were found. On a GPU they use that.
+# First i-StyleGAN for KIMG thousand images, then CG-GAN from its snapshot for a quarter more.
 demo: $(VENV)/.complete datasets/mnist.zip
-	$(BIN)/python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 --desc=demo $(DEMO) \
-	    --kimg=$(KIMG) --snap=5 --fp32=1 --workers=1
+	$(BIN)/python train.py --method=i-stylegan $(DEMO) --kimg=$(KIMG) --desc=demo-i-stylegan
+	$(BIN)/python train.py $(CG_GAN) $(DEMO) --kimg=$$(($(KIMG) + ($(KIMG) + 3) / 4)) --desc=demo-cg-gan --resume=$(BEFORE)
+	$(BIN)/python calc_metrics.py --metrics=jacobian,domains --network=$(BEFORE) --network=$(AFTER)
+	$(BIN)/python generate.py domains --network=$(AFTER) --outdir=$$(dirname $(AFTER)) --seeds=0-15 --layout=rows --labels=1 \
+	    --data=datasets/mnist.zip
+	@echo "Look at the pictures in $$(dirname $(AFTER)): fakes*.png, domains.png, and what was measured, *-network-snapshot-*.png"
 
 test: $(VENV)/.complete
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from dnnlib import cli
 from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import Context
 from metrics.registry import METRICS, calc_metric
-from metrics.report import write_report
+from metrics.report import comparison, write_report
 from torch_utils.devices import DEVICES, resolve_device
 from training.dataset import ImageFolderDataset
 from training.snapshot import load_network_snapshot
@@ -26,6 +27,10 @@ Metrics:
 Examples:
   # Evaluate a snapshot; the results go into its run directory
   python calc_metrics.py --metrics=jacobian,domains --network=runs/00000-mnist-cond-auto1/network-snapshot-000060.pkl
+\b
+  # Two of them side by side: before and after fine-tuning
+  python calc_metrics.py --metrics=jacobian --network=i-stylegan/network-snapshot-000240.pkl \\
+      --network=cg-gan/network-snapshot-000288.pkl
 \b
   # A network from elsewhere
   python calc_metrics.py --metrics=domains --data=datasets/mnist.zip --network=network-snapshot-000060.pkl --outdir=out
@@ -43,7 +48,8 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str) -> lis
 
 
 @click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
-@click.option('--network', help='Network pickle: path or URL.', required=True, metavar='PKL')
+@click.option('--network', 'networks', help='Network pickle: path or URL. Can be given several times, to compare.', required=True,
+              multiple=True, metavar='PKL')
 @click.option('--metrics', help='What to compute: names separated by commas, or none.', required=True, callback=parse_metrics,
               metavar='LIST')
 @click.option('--data', help='Dataset to compare with: a folder or ZIP made by dataset_tool.py.  '
@@ -54,26 +60,37 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str) -> lis
               'network if it is a run directory, else nowhere]', metavar='DIR')
 @click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
 @cli.bool_option('--verbose', help='Show what is being done.', default=True, show_default=True)
-def main(network: str, metrics: list[str], data: str | None, seed: int, outdir: str | None, device: str, verbose: bool) -> None:
-    """Evaluate the moving average of a trained generator (G_ema).
+def main(networks: tuple[str, ...], metrics: list[str], data: str | None, seed: int, outdir: str | None, device: str,
+         verbose: bool) -> None:
+    """Evaluate the moving average of a trained generator (G_ema), or several.
 
-    Prints one line of JSON for each metric. Appends it to metric-<name>.jsonl and draws <name>-<network>.png in --outdir.
+    Prints one line of JSON for each metric and network. Appends it to metric-<name>.jsonl and draws <name>-<network>.png
+    in --outdir. With several networks, prints a table of each metric, too.
     """
     where = resolve_device(device)
-    if verbose:
-        print(f'Loading network from "{network}"...', flush=True)
-    snapshot = load_network_snapshot(network, only=('G_ema',))
-    dataset = open_dataset(data, snapshot) if any(METRICS[name].needs_data for name in metrics) else None
-    run_dir = find_outdir(outdir, network)
-    if run_dir is None and verbose:
-        print('No figures: this network is not in a run directory; choose a folder with --outdir.')
-    context = Context(snapshot.G_ema.to(where), dataset, where, seed, verbose)
-    for name in metrics:
+    contexts, run_dirs, caches = [], [], {}
+    for network in networks:
         if verbose:
-            print(f'Calculating {name}...', flush=True)
-        result, record = calc_metric(name, context)
-        local = run_dir is not None and Path(network).is_file()
-        write_report(result, record, run_dir, os.path.relpath(network, run_dir) if local else network, stem(network))
+            print(f'Loading network from "{network}"...', flush=True)
+        snapshot = load_network_snapshot(network, only=('G_ema',))
+        dataset = open_dataset(data, snapshot) if any(METRICS[name].needs_data for name in metrics) else None
+        cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
+        contexts.append(Context(snapshot.G_ema.to(where), dataset, where, seed, verbose, cache))
+        run_dirs.append(find_outdir(outdir, network))
+        if run_dirs[-1] is None and verbose:
+            print('No figures: this network is not in a run directory; choose a folder with --outdir.')
+    names = distinct_names(networks)
+    for metric in metrics:
+        records = []
+        for network, context, run_dir, name in zip(networks, contexts, run_dirs, names, strict=True):
+            if verbose:
+                print(f'Calculating {metric}...', flush=True)
+            result, record = calc_metric(metric, context)
+            local = run_dir is not None and Path(network).is_file()
+            write_report(result, record, run_dir, os.path.relpath(network, run_dir) if local else network, name)
+            records.append(record)
+        if len(networks) > 1:
+            print(f'\n{comparison(records, names)}\n', flush=True)
 
 
 def open_dataset(path: str | None, snapshot: EasyDict) -> ImageFolderDataset:
@@ -103,10 +120,14 @@ def find_outdir(outdir: str | None, network: str) -> Path | None:
     return Path(outdir)
 
 
-def stem(network: str) -> str:
-    """The file name of a path or URL, without its extension."""
-    path = network if Path(network).is_file() else urlsplit(network).path
-    return Path(path).stem or 'network'
+def distinct_names(networks: Sequence[str]) -> list[str]:
+    """Names for networks given by path or URL: of the file, without extension; with the folder where it takes that to tell
+    them apart."""
+    paths = [Path(network if Path(network).is_file() else urlsplit(network).path) for network in networks]
+    stems = [path.stem or 'network' for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [f'{path.absolute().parent.name}-{stem}' for path, stem in zip(paths, stems, strict=True)]
 
 
 if __name__ == '__main__':

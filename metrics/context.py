@@ -20,7 +20,8 @@ class Context:
     """The subject of an evaluation.
 
     G: generator on `device`, in eval mode. dataset: what it was trained on, with labels; None where there is none.
-    seed: fixes the result. verbose: show progress on a terminal.
+    seed: fixes the result. verbose: show progress on a terminal. cache: results of `once`, to be shared by the contexts of
+    several networks with the same dataset and seed.
     """
 
     G: torch.nn.Module
@@ -28,6 +29,13 @@ class Context:
     device: torch.device
     seed: int = 0
     verbose: bool = False
+    cache: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made only once for all contexts that share a cache: for what does not depend on G."""
+        if name not in self.cache:
+            self.cache[name] = make()
+        return self.cache[name]
 
     def generator(self, *key: int) -> torch.Generator:
         """A random number generator of the CPU that depends on the seed and on `key` alone. The global generators are

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dnnlib.errors import UserError
-from metrics.classifier import predict, shape_of, shrink, train_classifier
+from metrics.classifier import Trained, predict, shape_of, shrink, train_classifier
 from metrics.context import Context, Result, batches
 
 LATENTS, SUBSET, DOMAIN, CONTENT = 0, 1, 2, 3  # what random numbers are for
@@ -51,14 +51,7 @@ def domains(context: Context, num_latents: int = 512, max_reals: int = 10_000, b
     """
     check(context)
     num_domains, num_contents, device = context.G.c_dim, context.dataset.content_dim, context.device
-    reals = read_reals(context, max_reals)
-    domain_judge = train_classifier(reals.images.to(device), reals.domains.to(device), num_domains, context.generator(DOMAIN),
-                                    progress=lambda epochs: context.progress(epochs, 'domain classifier'))
-    content_judge = None
-    if reals.contents is not None:
-        content_judge = train_classifier(shape_of(reals.images).to(device), reals.contents.to(device), num_contents,
-                                         context.generator(CONTENT),
-                                         progress=lambda epochs: context.progress(epochs, 'content classifier'))
+    reals, domain_judge, content_judge = context.once('judges', lambda: train_judges(context, max_reals))
 
     examples, fakes = render(context, num_latents, batch)          # fakes: [N, U, C, S, S]
     flat = fakes.flatten(end_dim=1).to(device)
@@ -80,6 +73,19 @@ def domains(context: Context, num_latents: int = 512, max_reals: int = 10_000, b
     names = context.dataset.domains or [str(u) for u in range(num_domains)]
     return Result(values, arrays, lambda: draw(arrays, names, num_contents),
                   notes=() if content_judge else (NO_CONTENT,))
+
+
+def train_judges(context: Context, max_reals: int) -> tuple[Reals, Trained, Trained | None]:
+    """Real images, and classifiers of domain and content trained on them; the latter None without content labels."""
+    reals, device = read_reals(context, max_reals), context.device
+    domain_judge = train_classifier(reals.images.to(device), reals.domains.to(device), context.G.c_dim, context.generator(DOMAIN),
+                                    progress=lambda epochs: context.progress(epochs, 'domain classifier'))
+    if reals.contents is None:
+        return reals, domain_judge, None
+    content_judge = train_classifier(shape_of(reals.images).to(device), reals.contents.to(device), context.dataset.content_dim,
+                                     context.generator(CONTENT),
+                                     progress=lambda epochs: context.progress(epochs, 'content classifier'))
+    return reals, domain_judge, content_judge
 
 
 CONTENT_VALUES = ('content_consistency', 'content_consistency_chance', 'content_kappa', 'content_classes')

@@ -35,3 +35,16 @@ def write_report(result: Result, record: dict[str, Any], run_dir: str | Path | N
                 result.draw().savefig(f, format='png', dpi=120)
     except OSError as err:
         raise UserError(f'{path}: cannot be written ({err.strerror}); choose another --outdir') from err
+
+
+def comparison(records: list[dict[str, Any]], names: list[str]) -> str:
+    """A table of the results of one metric, a column for each network. names: of the networks, as headings."""
+    keys = list(dict.fromkeys(key for record in records for key in record['results']))
+    rows = [['', *names], *([key, *(_number(record['results'].get(key)) for record in records)] for key in keys)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return '\n'.join('  '.join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+                     for row in rows)
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.4g}'

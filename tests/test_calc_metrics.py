@@ -14,7 +14,7 @@ from shapes import write_dataset
 import calc_metrics
 from dnnlib import cli
 from dnnlib.util import format_time
-from metrics import registry
+from metrics import domains, registry
 from metrics.context import Result
 from training.networks import Discriminator, Generator
 from training.snapshot import save_network_snapshot
@@ -102,6 +102,34 @@ def test_results_go_into_the_run_directory(network, run):
             pixels = np.array(image.convert('RGB'))
         assert min(pixels.shape[:2]) > 300 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10
     assert json.loads(out[2])['results']['style_dims'] == 3
+
+
+def test_several_networks_are_compared_in_a_table(network, run):
+    later = save_network(network.parents[1] / '00001-y' / network.name)
+    with torch.no_grad():
+        G = calc_metrics.load_network_snapshot(str(later)).G
+        G.mapping.importance[0, 0] = 0
+        save_network_snapshot(later, dict(G=G, G_ema=G, D=Discriminator(2, 16, 3, channel_base=64)), {}, 0)
+    status, out, err = run(f'--network={network}', f'--network={later}', '--metrics=jacobian', '--outdir=out', '--verbose=0')
+    assert (status, err) == (0, [])
+    records = [json.loads(line) for line in out[:2]]
+    assert [record['results']['style_dims'] for record in records] == [3, 2]
+    table = [line.split() for line in out[2:] if line]
+    assert table[0] == ['00000-x-network-snapshot-000012', '00001-y-network-snapshot-000012']
+    assert table[1] == ['style_dims', '3', '2']
+    assert table[2] == ['style_l1', *(f'{record["results"]["style_l1"]:.4g}' for record in records)]
+    assert files('out') == ['jacobian-00000-x-network-snapshot-000012.png', 'jacobian-00001-y-network-snapshot-000012.png',
+                            'metric-jacobian.jsonl']
+
+
+def test_classifiers_are_trained_once_for_networks_with_the_same_data(network, data, run, monkeypatch):
+    calls = []
+    train = domains.train_judges
+    monkeypatch.setattr(domains, 'train_judges', lambda *args: calls.append(args) or train(*args))
+    alone = [json.loads(run(f'--network={network}', '--metrics=domains', '--verbose=0')[1][0])['results'] for _ in range(2)]
+    assert len(calls) == 2
+    out = run(f'--network={network}', f'--network={network}', '--metrics=domains', f'--data={data}', '--verbose=0')[1]
+    assert len(calls) == 3 and [json.loads(line)['results'] for line in out[:2]] == alone
 
 
 def test_results_are_appended(network, run, fast):

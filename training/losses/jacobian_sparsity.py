@@ -1,7 +1,7 @@
 """Sparse effect of each style coordinate on the image (CG-GAN, ICLR 2025, arXiv 2503.00639).
 
 The code published with the paper renders the same latent twice, so that its term does not depend on the Jacobian;
-this is the term that the paper means. docs/cg-gan.md compares them.
+this is the term that the paper means. docs/methods.md compares them.
 """
 
 from __future__ import annotations
