@@ -11,6 +11,7 @@ import PIL.Image
 from dnnlib.files import atomic_open
 
 WIDTH, HEIGHT = 7680, 4320  # the published limits of the picture, in pixels
+HIGHEST = 16384             # and ours of one by domain: what can still be opened
 
 
 def grid_size(resolution: int, num_domains: int = 0) -> tuple[int, int]:
@@ -19,8 +20,7 @@ def grid_size(resolution: int, num_domains: int = 0) -> tuple[int, int]:
         return int(np.clip(WIDTH // resolution, 7, 32)), int(np.clip(HEIGHT // resolution, 4, 32))
     columns = int(np.clip(768 // resolution, 7, 32)) * (2 if resolution < 256 else 1)
     blocks = int(np.clip(432 // resolution, 4, 32))
-    # With many domains, fewer blocks than published: the picture must stay one that can be opened.
-    return columns, min(blocks, max(HEIGHT // (resolution * num_domains), 1)) * num_domains
+    return columns, min(blocks, max(HIGHEST // (resolution * num_domains), 1)) * num_domains
 
 
 def choose_grid(training_set: Any, by_domain: bool = False) -> tuple[tuple[int, int], list[int]]:

@@ -115,7 +115,7 @@ def test_with_many_domains_there_are_fewer_blocks_but_always_one(resolution):
     for domains in (2, 3, 5, 10, 30, 100, 1000):
         columns, rows = grid_size(resolution, domains)
         assert columns == grid_size(resolution, 2)[0] and rows % domains == 0
-        assert rows == domains or rows * resolution <= 4320
+        assert rows == domains or rows * resolution <= 16384
         blocks.append(rows // domains)
     assert blocks == sorted(blocks, reverse=True) and blocks[-1] == 1
 
