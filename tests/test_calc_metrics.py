@@ -170,9 +170,11 @@ def test_a_figure_is_named_after_the_file_of_a_url(network, run):
     assert json.loads(out[-1])['snapshot_pkl'] == network.as_uri()
 
 
-def test_stems():
-    assert calc_metrics.stem('https://example.org/runs/net-1.pkl?version=2.0') == 'net-1'
-    assert calc_metrics.stem('some/folder/net.v2.pkl') == 'net.v2' and calc_metrics.stem('https://example.org') == 'network'
+def test_names_of_networks():
+    names = calc_metrics.distinct_names
+    assert names(['https://example.org/runs/net-1.pkl?version=2.0']) == ['net-1']
+    assert names(['a/net.v2.pkl', 'b/net.v1.pkl', 'https://example.org']) == ['net.v2', 'net.v1', 'network']
+    assert names(['a/net.pkl', 'https://example.org/runs/b/net.pkl?version=2.0']) == ['a-net', 'b-net']
 
 
 def test_metrics_are_computed_once_each_in_the_order_given(network, run, fast):
