@@ -37,6 +37,15 @@ def test_a_perfect_generator(evaluate):
     assert 0.8 < v['variety'] < 1.2 and result.notes == ()
 
 
+def test_variety_compares_each_domain_with_its_own_images(evaluate, dataset):
+    G = Artist(shape=lambda z, u: u * int(z[:3].argmax()))
+    v = evaluate(G).values
+    fakes = render(Context(G, None, CPU), NUM, batch=NUM)[1]
+    reals = read_reals(Context(G, dataset, CPU), 1000)
+    ratios = [float(spread(fakes[:, u]) / spread(reals.images[u::2])) for u in (0, 1)]
+    assert ratios[0] < 0.95 * ratios[1] and v['variety'] == pytest.approx(np.mean(ratios))
+
+
 def test_domains_that_are_swapped_or_ignored(evaluate):
     swapped, red = evaluate(Artist(domain=lambda u: 1 - u)), evaluate(Artist(domain=lambda u: 0))
     assert (swapped.values['domain_accuracy'], red.values['domain_accuracy']) == (0, 0.5)
@@ -71,7 +80,7 @@ def test_content_values_by_hand():
 
 
 def test_spread_by_hand():
-    assert spread(torch.tensor([[[[0., 0]]], [[[6, 8]]]])).item() == 5
+    assert spread(torch.tensor([[[[0., 0]]], [[[0, 0]]], [[[9, 12]]]])).item() == pytest.approx((5 + 5 + 10) / 3)
     assert spread(torch.ones(4, 3, 2, 2)).item() == 0
 
 
