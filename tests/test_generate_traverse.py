@@ -71,11 +71,12 @@ class Moved:
         return drawing.pixels(self.G, self.ws(j, t))
 
     def jacobian(self, j):
-        """|dx/du_j| [C, H, W] by reverse-mode differentiation of every pixel."""
+        """|dx/du_j| [C, H, W] by reverse-mode differentiation, twice: v J is linear in v, and its gradient is J."""
         t = torch.zeros([], requires_grad=True)
         image = self.G.synthesis(self.ws(j, t), noise_mode='const')
-        column = [torch.autograd.grad(pixel, t, retain_graph=True)[0] for pixel in image.flatten()]
-        return torch.stack(column).reshape(image.shape[1:]).abs()
+        v = torch.zeros_like(image, requires_grad=True)
+        product, = torch.autograd.grad(image, t, v, create_graph=True)
+        return torch.autograd.grad(product, v)[0][0].abs()
 
     def heat_map(self, j):
         strength = self.jacobian(j).mean(dim=0)
