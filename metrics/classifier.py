@@ -35,9 +35,9 @@ def shape_of(images: torch.Tensor) -> torch.Tensor:
     """The drawing without its colour: [N, C, S, S] -> [N, 1, S, S], zero mean and unit variance per image.
 
     Content must be recognised in colours other than those that its examples happened to have. The maximum over channels
-    is the same for a red, a green and a white drawing on black, by construction and for images that are neither, such
-    as a generator's first attempts at a colour; random permutations of channels while training approach that, but
-    need longer, and leave colour in the input to be fooled by. Unit variance removes what is left: dark colours.
+    is the same for a red, a green and a white drawing on black by construction, and for one of several colours, such as
+    a generator's first attempts; random permutations of channels while training approach that, but need longer, and
+    leave colour in the input to be fooled by. Unit variance removes what is left: dark colours.
     """
     brightest = images.amax(dim=1, keepdim=True)
     centred = brightest - brightest.mean(dim=(2, 3), keepdim=True)

@@ -27,7 +27,9 @@ def draw(shape, domain, jitter):
 
 
 def write_dataset(path, count=120, content=True, labels=True, shapes=SHAPES, moves=True):
-    """A ZIP of images: number i is of domain i mod 2 and of shape i mod 3, so that they are independent."""
+    """A ZIP of images: number i is of domain i mod 2 and of shape i mod 3, so that they are independent.
+
+    labels: True, False, or 'vectors' in place of classes."""
     rng = np.random.RandomState(0)
     with zipfile.ZipFile(path, 'w') as z:
         names = [f'00000/img{i:08d}.png' for i in range(count)]
@@ -37,6 +39,8 @@ def write_dataset(path, count=120, content=True, labels=True, shapes=SHAPES, mov
             PIL.Image.fromarray(((image + 1) * 127.5).byte().permute(1, 2, 0).numpy()).save(buffer, 'png')
             z.writestr(name, buffer.getvalue())
         fields = {'labels': [[name, i % 2] for i, name in enumerate(names)] if labels else None, 'domains': ['red', 'green']}
+        if labels == 'vectors':
+            fields['labels'] = [[name, [1 - i % 2, i % 2]] for i, name in enumerate(names)]
         if content:
             fields['content'] = [[name, i % shapes] for i, name in enumerate(names)]
         z.writestr('dataset.json', json.dumps(fields))

@@ -159,6 +159,7 @@ def test_of_many_real_images_a_seeded_part_is_read(dataset):
     (dict(c_dim=0), {}, 'conditional network with at least 2 domains'),
     (dict(c_dim=3), {}, 'has 2 domains, but the network 3'),
     ({}, dict(labels=False), 'has no domains, but the network 2'),
+    ({}, dict(labels='vectors'), 'has no domains, but the network 2'),
     (dict(img_resolution=32), {}, r'its images are \[3, 16, 16\], but the network makes \[3, 32, 32\]'),
     (dict(img_channels=1), {}, r'but the network makes \[1, 16, 16\]'),
     ({}, dict(count=18), '18 images are too few')])

@@ -128,7 +128,8 @@ CONTENT = [[f'0000{i % 2}/img{i}.png', value] for i, value in enumerate([7, 1, 2
 
 
 def test_content_is_given_out_in_subsets_and_mirrored(path):
-    files = {'dataset.json': json.dumps({'labels': None, 'content': CONTENT}).encode()}
+    content = [[name.replace('/', '\\'), value] for name, value in CONTENT]  # as Windows may write it
+    files = {'dataset.json': json.dumps({'labels': None, 'content': content}).encode()}
     data = ImageFolderDataset(write(path.with_name('content'), {**dataset_files(), **files}), max_size=4, xflip=True)
     assert [data.get_details(i).raw_idx for i in range(4)] == [1, 2, 3, 5]
     assert [data.get_content(i) for i in range(8)] == [2, 4, 1, 5] * 2 and data.content_dim == 8
