@@ -15,7 +15,7 @@ def hoyer(x: torch.Tensor) -> torch.Tensor:
     """
     root = math.sqrt(x.shape[-1])
     ratio = x.abs().sum(dim=-1) / x.square().sum(dim=-1).sqrt()
-    return ((root - ratio) / (root - 1)).clamp(0, 1) if root > 1 else torch.full_like(ratio, math.nan)
+    return ((root - ratio) / (root - 1)).clamp(0, 1)
 
 
 def gini(x: torch.Tensor) -> torch.Tensor:

@@ -38,4 +38,4 @@ def test_what_has_no_sparsity_is_nan(measure):
 
 
 def test_hoyer_needs_two_entries():
-    assert hoyer(torch.rand(1000, 1, generator=torch.Generator().manual_seed(0))).isnan().all()  # also where √x² is not x
+    assert hoyer(torch.rand(1000, 1, generator=torch.Generator().manual_seed(0))).isnan().all()
