@@ -82,9 +82,17 @@ Examples:
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--aug', help='Augmentation. This version has none yet: StyleGAN2.  [default: noaug]',
               type=click.Choice(['noaug']))
-# Methods: i-StyleGAN and CG-GAN.
-@click.option('--method', help='Set the weights that were published for a method, where they are not given.',
-              type=click.Choice(list(METHODS)))
+@click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
+# Methods.
+@click.option('--method', help='Set the options that were published for a method, where they are not given: '
+              f'{", ".join(METHODS)}, or several, such as cg-gan,clr-gan.', type=cli.ChoiceList(list(METHODS)), metavar='LIST')
+@click.option('--lambda-latent', help='CLR-GAN: weight of the latent consistency, by which the discriminator learns to recover '
+              'z from a generated image; 5 was published.  [default: 0]', type=float, metavar='FLOAT')
+@click.option('--lambda-recon', help='CLR-GAN: weight of the reconstruction of real images from what the discriminator takes '
+              'for their latent; 0.5 was published.  [default: 0]', type=float, metavar='FLOAT')
+@cli.bool_option('--clr-compat', help='CLR-GAN as published: style mixing in both terms, and the encoder sees augmented images.',
+                 show_default=True)
+# i-StyleGAN and CG-GAN.
 @click.option('--cond-mode', help='How the label acts. concat: joined to z, as in StyleGAN2-ADA. flow: it moves the style '
               'coordinates of z, the rest being content, the same in every domain (i-StyleGAN). mlp: the same by one MLP per '
               'domain. Implies --cond=1.  [default: flow with any of the options below, or concat]',

@@ -84,6 +84,24 @@ class NumRange(click.ParamType):
         return numbers
 
 
+class ChoiceList(click.ParamType):
+    """One or several of some words, with commas: `cg-gan,clr-gan`. Gives a list without repetitions."""
+
+    name = 'list'
+
+    def __init__(self, choices: list[str]):
+        self.choices = choices
+
+    def convert(self, value: Any, param, ctx) -> list[str]:
+        if isinstance(value, list):
+            return value
+        words = [word.strip() for word in str(value).split(',')]
+        for word in words:
+            if word not in self.choices:
+                self.fail(f'{word!r} is not one of {", ".join(self.choices)}', param, ctx)
+        return list(dict.fromkeys(words))
+
+
 def bool_option(*names: str, default: bool | None = False, help: str = '', **kwargs) -> Callable:
     """An option that takes a value: 1/0, true/false, yes/no, on/off (any case). Written `--cond=1`."""
     return click.option(*names, type=bool, default=default, metavar='BOOL', help=help, **kwargs)

@@ -43,7 +43,7 @@ PRESETS = {
                         d_architecture='orig', pl_weight=0.0, style_mixing_prob=0.0),
 }
 CFG_NAMES = ('auto', *PRESETS)
-Z_DIM = W_DIM = 512
+W_DIM = 512
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
 
 
@@ -77,7 +77,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     """
     o = options
     check_options(o)
-    methods.check_domains(o, data.label_dim, Z_DIM)
+    methods.check_domains(o, data.label_dim, o.z_dim)
     if data.resolution < 8 or data.resolution & (data.resolution - 1):
         raise OptionError(f'--data={o.data}: images of {data.resolution}x{data.resolution}, but it must be a '
                           'power of two and 8x8 at least; resize them with dataset_tool.py --width and --height')
@@ -92,6 +92,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     width = dict(channel_base=o.cbase or preset.channel_base, channel_max=o.cmax)
     if width['channel_base'] < data.resolution:
         raise OptionError(f'--cbase must be at least {data.resolution}, which leaves one feature map at this image size')
+    methods.check_code(o, o.z_dim, min(width['channel_base'] // 4, width['channel_max']))
     layout = dict(fp16_channels_last=bool(o.nhwc))
     optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 
@@ -106,7 +107,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     mapping = dict(num_layers=o.map_depth or preset.map_depth, **methods.mapping_kwargs(o))
     if o.concat_dim is not None:
         mapping['embed_features'] = o.concat_dim
-    c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=Z_DIM, w_dim=W_DIM, mapping_kwargs=mapping,
+    c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=o.z_dim, w_dim=W_DIM, mapping_kwargs=mapping,
                       synthesis_kwargs=dict(**width, **fp16, **layout, use_noise=o.noise))
     c.D_kwargs = dict(class_name='training.networks.Discriminator', architecture=preset.d_architecture, **width, **fp16,
                       block_kwargs=dict(freeze_layers=o.freezed or 0, **layout),
@@ -132,6 +133,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     c.total_kimg = preset.kimg if o.kimg is None else o.kimg
     c.kimg_per_tick = o.tick
     c.grid_by_domain = o.cond_mode in ('flow', 'mlp')
+    c.reconstructs = o.lambda_latent > 0 or o.lambda_recon > 0
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap
     c.resume_pkl = o.resume if o.resume not in (None, 'noresume') else None
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
@@ -140,7 +142,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
 
 # The values that options may have where they are given.
 AT_LEAST = {'gpus': 1, 'snap': 1, 'kimg': 1, 'batch': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1, 'map_depth': 1,
-            'concat_dim': 1}
+            'concat_dim': 1, 'z_dim': 1}
 NOT_NEGATIVE = ('seed', 'gamma', 'pl_weight', 'freezed')
 POSITIVE = ('tick', 'glr', 'dlr')
 

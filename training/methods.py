@@ -14,11 +14,14 @@ METHODS = {
     'stylegan2': {},
     'i-stylegan': dict(cond_mode='flow', lambda_sparse=0.1),
     'cg-gan': dict(cond_mode='flow', lambda_sparse=0.1, lambda_imgsparse=0.1, perturb_norm=0.1),
+    'clr-gan': dict(lambda_latent=5.0, lambda_recon=0.5),
 }
 # The options of i-StyleGAN and CG-GAN, and their values where neither the user nor a method says anything.
 STYLE_DEFAULTS = dict(i_dim=256, flow_blocks=2, flow_dim=10, flow_norm=True, lambda_sparse=0.0, lambda_imgsparse=0.0,
                       perturb_norm=0.0)
 JACOBIAN_DEFAULTS = dict(jacobian='fd', jacobian_penalty='l1', jacobian_shrink=2)
+# Those of CLR-GAN.
+CLR_DEFAULTS = dict(lambda_latent=0.0, lambda_recon=0.0)
 
 
 def complete_options(options: EasyDict) -> EasyDict:
@@ -28,8 +31,9 @@ def complete_options(options: EasyDict) -> EasyDict:
     """
     o = EasyDict(options)
     given = {name for name in (*STYLE_DEFAULTS, *JACOBIAN_DEFAULTS, 'cond_mode') if o[name] is not None}
-    for name, value in METHODS[o.method or 'stylegan2'].items():
+    for name, value in _method_options(o.method or ['stylegan2']).items():
         o[name] = value if o[name] is None else o[name]
+    _complete_clr(o)
     if o.cond_mode is None and (given & {*STYLE_DEFAULTS, *JACOBIAN_DEFAULTS}):
         o.cond_mode = 'flow'  # the default of the published command that these options come from
     if o.cond_mode is not None:
@@ -44,9 +48,31 @@ def complete_options(options: EasyDict) -> EasyDict:
         if useless:
             raise OptionError(f'--{useless[0]} has no effect with --cond_mode=concat, where every coordinate of z is content; '
                               'use --cond_mode=flow')
-        if o.method not in (None, 'stylegan2'):
-            raise OptionError(f'--method={o.method} contradicts --cond_mode=concat; leave one of them out')
+        if any('cond_mode' in METHODS[name] for name in o.method or ()):
+            raise OptionError(f'--method={",".join(o.method)} contradicts --cond_mode=concat; leave one of them out')
     return o
+
+
+def _method_options(names: list[str]) -> dict:
+    """What several methods set together. Raises OptionError if they contradict each other."""
+    if 'stylegan2' in names and len(names) > 1:
+        raise OptionError(f'--method={",".join(names)}: stylegan2 means none of the others; leave it out')
+    options: dict = {}
+    for name in names:
+        for option, value in METHODS[name].items():
+            if options.setdefault(option, value) != value:
+                raise OptionError(f'--method={",".join(names)}: they set --{option} to different values; give it explicitly '
+                                  'or leave one of them out')
+    return options
+
+
+def _complete_clr(o: EasyDict) -> None:
+    for name, value in CLR_DEFAULTS.items():
+        o[name] = value if o[name] is None else o[name]
+        if not 0 <= o[name] < math.inf:
+            raise OptionError(f'--{name} must be non-negative')
+    if o.clr_compat and o.lambda_latent == o.lambda_recon == 0:
+        raise OptionError('--clr-compat has no effect without --method=clr-gan, --lambda_latent or --lambda_recon')
 
 
 def _complete_style(o: EasyDict, given: set[str]) -> None:
@@ -88,6 +114,13 @@ def check_domains(o: EasyDict, label_dim: int, z_dim: int) -> None:
         raise OptionError(f'--i_dim must be between 1 and {z_dim}, the width of z')
 
 
+def check_code(o: EasyDict, z_dim: int, latent_dim: int) -> None:
+    """Raise OptionError if the discriminator's features, latent_dim of them, can't be a latent."""
+    if (o.lambda_latent > 0 or o.lambda_recon > 0) and z_dim != latent_dim:
+        raise OptionError(f'CLR-GAN takes the {latent_dim} features of the discriminator at 4x4 for a latent, but the latent has '
+                          f'{z_dim} numbers; add --z-dim={latent_dim}, or have --cmax={z_dim} and --cbase={4 * z_dim} at least')
+
+
 def mapping_kwargs(o: EasyDict) -> dict:
     """What the generator's mapping network needs to know of the method."""
     if o.cond_mode not in ('flow', 'mlp'):
@@ -106,14 +139,19 @@ def terms(o: EasyDict) -> dict[str, dict]:
             step = {} if o.jacobian == 'jvp' else dict(perturb_norm=o.perturb_norm)
             result['G/img_sparse'] = dict(weight=o.lambda_imgsparse, jacobian=o.jacobian, penalty=o.jacobian_penalty, **step,
                                           batch_shrink=o.jacobian_shrink)
+    if o.lambda_recon > 0:
+        result['G/recon'] = dict(weight=o.lambda_recon, compat=bool(o.clr_compat))
+    if o.lambda_latent > 0:
+        result['D/latent'] = dict(weight=o.lambda_latent, compat=bool(o.clr_compat))
     return result
 
 
 def description(o: EasyDict) -> str:
-    """The part of a run directory's name, as published: `-flow-nb2-dim10-styledim256-norm-sparse0.1`."""
+    """The part of a run directory's name; of i-StyleGAN and CG-GAN as published: `-flow-nb2-dim10-styledim256-norm-sparse0.1`."""
+    clr = f'-clr{o.lambda_latent:g}-{o.lambda_recon:g}' if o.lambda_latent > 0 or o.lambda_recon > 0 else ''
     if o.cond_mode is None:
-        return ''
+        return clr
     if o.cond_mode == 'concat':
-        return '-concat' + (f'-dim{o.concat_dim}' if o.concat_dim is not None else '')
+        return '-concat' + (f'-dim{o.concat_dim}' if o.concat_dim is not None else '') + clr
     flow = f'-nb{o.flow_blocks}-dim{o.flow_dim}' if o.cond_mode == 'flow' else ''
-    return f'-{o.cond_mode}{flow}-styledim{o.i_dim}{"-norm" if o.flow_norm else ""}-sparse{float(o.lambda_sparse)}'
+    return f'-{o.cond_mode}{flow}-styledim{o.i_dim}{"-norm" if o.flow_norm else ""}-sparse{float(o.lambda_sparse)}' + clr

@@ -83,6 +83,8 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
             monitor.print('Stopping early, as asked: saving first ...')
         if is_due(c.image_snapshot_ticks, tick, done):
             grid.save_fakes(G_ema, run_dir / f'fakes{cur_nimg // 1000:06d}.png')
+            if c.reconstructs:
+                grid.save_reconstructions(G_ema, D, run_dir / f'recon{cur_nimg // 1000:06d}.png')
         if is_due(c.network_snapshot_ticks, tick, done):
             save_network_snapshot(run_dir / f'network-snapshot-{cur_nimg // 1000:06d}.pkl', networks,
                                   c.training_set_kwargs, cur_nimg)
@@ -181,3 +183,16 @@ class SnapshotGrid:
         with torch.no_grad():
             images = [G_ema(z, c, noise_mode='const').cpu() for z, c in zip(self.z, self.c, strict=True)]
         save_image_grid(torch.cat(images).numpy(), path, (-1, 1), self.size)
+
+    def save_reconstructions(self, G_ema: torch.nn.Module, D: torch.nn.Module, path: Path) -> None:
+        """Real images, each with its reconstruction G(E(x), c) to the right (CLR-GAN)."""
+        columns, rows = self.size
+        width = columns - columns % 2
+        chosen = [row * columns + column for row in range(rows) for column in range(width // 2)]
+        reals = torch.from_numpy(self.reals[chosen]).to(self.c[0].device).to(torch.float32) / 127.5 - 1
+        pairs = []
+        for x, c in zip(reals.split(len(self.c[0])), torch.cat(self.c)[chosen].split(len(self.c[0])), strict=True):
+            with torch.no_grad():
+                reconstructions = G_ema(D(x, c, return_latent=True)[1], c, noise_mode='const')
+            pairs.append(torch.stack([x, reconstructions], dim=1).cpu())
+        save_image_grid(torch.cat(pairs).flatten(0, 1).numpy(), path, (-1, 1), (width, rows))

@@ -15,6 +15,7 @@ DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=50, tick=4.0, metrics
                 data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
                 batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None, noise=True,
                 glr=None, dlr=None, aug=None, resume=None, freezed=None,
+                z_dim=512, lambda_latent=None, lambda_recon=None, clr_compat=False,
                 method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
                 lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
                 fp32=False, nhwc=False, nobench=False, allow_tf32=False, workers=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.losses.batch import PhaseBatch
+from training.losses.clr import ImageReconstruction, LatentConsistency
 from training.losses.flow_sparsity import FlowSparsity
 from training.losses.jacobian_sparsity import JacobianSparsity
 from training.losses.logistic import DiscriminatorLogisticFake, DiscriminatorLogisticReal, GeneratorLogistic
@@ -18,7 +19,9 @@ TERMS = {f'{cls.net}/{cls.name}': cls for cls in (
     PathLength,
     FlowSparsity,
     JacobianSparsity,
+    ImageReconstruction,
     DiscriminatorLogisticFake,
+    LatentConsistency,
     DiscriminatorLogisticReal,
     R1,
 )}

@@ -18,17 +18,20 @@ class PhaseBatch:
     inputs of the generator. real_images [M, C, H, W] in [-1, 1] and real_c [M, c_dim]. round_size: samples in the round
     before the phase kept only the rows that its terms need; N by default. augment: applied to every
     image that enters D. style_mixing_prob: probability that later layers take their w from another latent.
+    keep_unmixed: but not in the first half of the rows.
     """
 
     def __init__(self, G: nn.Module, D: nn.Module, z: torch.Tensor, c: torch.Tensor, real_images: torch.Tensor,
                  real_c: torch.Tensor, round_size: int | None = None,
-                 augment: Callable[[torch.Tensor], torch.Tensor] | None = None, style_mixing_prob: float = 0.0):
+                 augment: Callable[[torch.Tensor], torch.Tensor] | None = None, style_mixing_prob: float = 0.0,
+                 keep_unmixed: bool = False):
         self.G, self.D = G, D
         self.z, self.c = z, c
         self.real_images, self.real_c = real_images, real_c
         self.round_size = z.shape[0] if round_size is None else round_size
         self.augment = augment or (lambda images: images)
         self.style_mixing_prob = style_mixing_prob
+        self.num_unmixed = 0 if not keep_unmixed else (z.shape[0] + 1) // 2 if style_mixing_prob > 0 else z.shape[0]
 
     @cached_property
     def latent(self) -> torch.Tensor:
@@ -37,15 +40,21 @@ class PhaseBatch:
 
     @cached_property
     def ws(self) -> torch.Tensor:
-        """Style-mixed w [N, num_ws, w_dim] of (z, c); one crossover point for the whole round (Karras et al. 2019, 3.1)."""
-        ws = self.G.mapping.map_latent(self.latent)
+        """Style-mixed w [N, num_ws, w_dim] of (z, c); one crossover point for the whole round (Karras et al. 2019, 3.1).
+        The first `num_unmixed` rows stay as they are."""
+        return self.mixed(self.G.mapping.map_latent(self.latent), self.c, self.num_unmixed)
+
+    def mixed(self, ws: torch.Tensor, c: torch.Tensor, num_unmixed: int = 0) -> torch.Tensor:
+        """ws [N, num_ws, w_dim] of labels c [N, c_dim], with style mixing by chance in all rows but the first."""
         num_ws = ws.shape[1]
         # Drawn on the CPU, so that no device is waited for.
         crossover = int(torch.randint(1, num_ws, [])) if float(torch.rand([])) < self.style_mixing_prob else num_ws
         if crossover == num_ws:
             return ws
-        other = self.G.mapping(torch.randn_like(self.z), self.c, skip_w_avg_update=True)
-        return torch.cat([ws[:, :crossover], other[:, crossover:]], dim=1)
+        z = torch.randn(ws.shape[0], self.z.shape[1], dtype=self.z.dtype, device=self.z.device)
+        other = self.G.mapping(z, c, skip_w_avg_update=True)
+        both = torch.cat([ws[:, :crossover], other[:, crossover:]], dim=1)
+        return torch.cat([ws[:num_unmixed], both[num_unmixed:]])
 
     @cached_property
     def images(self) -> torch.Tensor:
@@ -55,12 +64,22 @@ class PhaseBatch:
     @cached_property
     def fake_logits(self) -> torch.Tensor:
         """D's opinion of the generated images [N, 1]."""
-        return _reported('fake', self.D(self.augment(self.images), self.c))
+        return self._fake[0]
+
+    @cached_property
+    def fake_latent(self) -> torch.Tensor:
+        """What D takes for the z of the generated images [N, latent_dim]."""
+        return self._fake[1]
 
     @cached_property
     def real_logits(self) -> torch.Tensor:
         """D's opinion of the real images [M, 1]."""
         return _reported('real', self.D(self.augment(self.real_images), self.real_c))
+
+    @cached_property
+    def _fake(self) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, latent = self.D(self.augment(self.images), self.c, return_latent=True)
+        return _reported('fake', logits), latent
 
 
 def _reported(kind: str, logits: torch.Tensor) -> torch.Tensor:

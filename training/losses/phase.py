@@ -44,7 +44,8 @@ class Phase:
         rows = max(term.num_rows(size) for term in self.terms)
         inputs = {k: v[:rows] for k, v in inputs.items()}
         inputs['real_images'] = inputs['real_images'].detach().requires_grad_(any(t.needs_real_grad for t in self.terms))
-        batch = PhaseBatch(**self.networks, **inputs, round_size=size, **self.batch_kwargs)
+        batch = PhaseBatch(**self.networks, **inputs, round_size=size, keep_unmixed=any(t.needs_unmixed for t in self.terms),
+                           **self.batch_kwargs)
 
         totals = []
         for pass_ in ('generated', 'real'):  # the graph of the first is gone before the second is built

@@ -23,6 +23,7 @@ class Term(nn.Module):
     name: str
     pass_: str
     needs_real_grad = False
+    needs_unmixed = False
 
     def __init__(self, weight: float = 1.0, interval: int | None = None):
         """weight: factor in the loss. interval: compute it only every so many iterations, in a phase of its own, with

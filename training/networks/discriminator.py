@@ -123,17 +123,20 @@ class DiscriminatorEpilogue(nn.Module):
         self.fc = FullyConnectedLayer(in_channels * resolution ** 2, in_channels, activation=activation)
         self.out = FullyConnectedLayer(in_channels, cmap_dim or 1)
 
-    def forward(self, x: torch.Tensor, img: torch.Tensor | None, cmap: torch.Tensor | None) -> torch.Tensor:
-        """x [N, in_channels, 4, 4]; img [N, img_channels, 4, 4] if 'skip'; cmap [N, cmap_dim] -> logits [N, 1]."""
+    def forward(self, x: torch.Tensor, img: torch.Tensor | None,
+                cmap: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """x [N, in_channels, 4, 4]; img [N, img_channels, 4, 4] if 'skip'; cmap [N, cmap_dim] -> logits [N, 1], and the
+        features [N, in_channels] that they are a linear function of."""
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
         if self.architecture == 'skip':
             x = x + self.fromrgb(img.to(torch.float32, memory_format=torch.contiguous_format))
         if self.mbstd is not None:
             x = self.mbstd(x)
-        x = self.out(self.fc(self.conv(x).flatten(1)))
+        features = self.fc(self.conv(x).flatten(1))
+        x = self.out(features)
         if self.cmap_dim > 0:
             x = (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)
-        return x
+        return x, features
 
 
 @persistent
@@ -155,6 +158,7 @@ class Discriminator(nn.Module):
         self.img_resolution_log2 = log2_resolution(img_resolution)
         self.block_resolutions = [2 ** i for i in range(self.img_resolution_log2, 2, -1)]
         width = {r: channels_at(r, channel_base, channel_max) for r in [*self.block_resolutions, 4]}
+        self.latent_dim = width[4]
         cmap_dim = (width[4] if cmap_dim is None else cmap_dim) if c_dim > 0 else 0
         fp16_from = first_fp16_resolution(img_resolution, num_fp16_res)
         common = dict(img_channels=img_channels, architecture=architecture, conv_clamp=conv_clamp)
@@ -170,9 +174,12 @@ class Discriminator(nn.Module):
                                           **{'w_avg_beta': None, **(mapping_kwargs or {})})
         self.b4 = DiscriminatorEpilogue(width[4], cmap_dim=cmap_dim, resolution=4, **common, **(epilogue_kwargs or {}))
 
-    def forward(self, img: torch.Tensor, c: torch.Tensor | None, **block_kwargs) -> torch.Tensor:
+    def forward(self, img: torch.Tensor, c: torch.Tensor | None, return_latent: bool = False,
+                **block_kwargs) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """img [N, img_channels, R, R], nominally in [-1, 1]; c [N, c_dim] -> logits [N, 1] float32.
 
+        return_latent: return (logits, latent [N, latent_dim] float32), the features behind the logits, which CLR-GAN
+        trains to be the z of a generated image. They don't depend on c.
         block_kwargs: force_fp32. Raises ValueError for images or labels of the wrong shape.
         """
         expected = (self.img_channels, self.img_resolution, self.img_resolution)
@@ -182,4 +189,5 @@ class Discriminator(nn.Module):
         x = None
         for r in self.block_resolutions:
             x, img = getattr(self, f'b{r}')(x, img, **block_kwargs)
-        return self.b4(x, img, cmap)
+        logits, latent = self.b4(x, img, cmap)
+        return (logits, latent) if return_latent else logits

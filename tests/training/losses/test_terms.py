@@ -53,8 +53,9 @@ class ToyD(torch.nn.Module):
         super().__init__()
         self.fc0, self.fc1 = torch.nn.Linear(32, 6, dtype=torch.float64), torch.nn.Linear(6, 1, dtype=torch.float64)
 
-    def forward(self, img, c):
-        return self.fc1(torch.tanh(self.fc0(img.flatten(1))))
+    def forward(self, img, c, return_latent=False):
+        features = torch.tanh(self.fc0(img.flatten(1)))
+        return (self.fc1(features), features[:, :3]) if return_latent else self.fc1(features)
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ def networks():
 
 
 def make_batch(G, D, term=None, n=4, **kwargs):
+    kwargs.setdefault('keep_unmixed', term is not None and term.needs_unmixed)
     g = torch.Generator().manual_seed(1)
     z, x = (torch.randn(s, dtype=torch.float64, generator=g) for s in ((n, 3), (n, 2, 4, 4)))
     x.requires_grad_(term is not None and term.needs_real_grad)

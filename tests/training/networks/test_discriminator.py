@@ -31,6 +31,16 @@ def test_agrees_with_golden_numbers(name, golden, agrees):
         assert norm.item() == pytest.approx(g[key].item(), rel=1e-4, abs=5e-5 * largest), key
 
 
+def test_latent_of_clr_gan_agrees_with_golden_numbers(golden, agrees):
+    g = golden('clr_discriminator')
+    D = Discriminator(**g.meta['kwargs']).eval()
+    D.load_state_dict(g.state_dict, strict=True)
+    logits, latent = D(g['img'], None, return_latent=True)
+    agrees(logits, g['logits'])
+    agrees(latent, g['latent'])
+    assert D.latent_dim == latent.shape[1] and torch.equal(D(g['img'], None), logits)
+
+
 def test_published_size():
     with torch.device('meta'):
         D = Discriminator(0, 32, 3, channel_base=16384)
