@@ -10,6 +10,7 @@ from dnnlib import cli
 COMMANDS = dict(
     images='Images of seeds or of projected latents (what is done if no command is named).',
     domains='The same latents in every domain, in one picture.',
+    translate='Real images in other domains (CLR-GAN).',
     traverse='What each coordinate of the latent changes, ordered by importance.',
 )
 
