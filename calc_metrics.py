@@ -23,6 +23,7 @@ EXAMPLES = """\b
 Metrics:
   jacobian   how strong, and how sparse over the image, is the effect of each style and each content coordinate
   domains    does a latent make an image of each domain, with the same content? Classifiers are trained for it, on the data
+  translation   does a real image keep its content when CLR-GAN translates it to another domain? By the same classifiers
 \b
 Examples:
   # Evaluate a snapshot; the results go into its run directory
@@ -72,10 +73,12 @@ def main(networks: tuple[str, ...], metrics: list[str], data: str | None, seed: 
     for network in networks:
         if verbose:
             print(f'Loading network from "{network}"...', flush=True)
-        snapshot = load_network_snapshot(network, only=('G_ema',))
+        needs_D = any(METRICS[name].needs_D for name in metrics)
+        snapshot = load_network_snapshot(network, only=('G_ema', 'D') if needs_D else ('G_ema',))
         dataset = open_dataset(data, snapshot) if any(METRICS[name].needs_data for name in metrics) else None
         cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
-        contexts.append(Context(snapshot.G_ema.to(where), dataset, where, seed, verbose, cache))
+        D = snapshot.D.to(where) if needs_D else None
+        contexts.append(Context(snapshot.G_ema.to(where), dataset, where, seed, verbose, cache, D))
         run_dirs.append(find_outdir(outdir, network))
         if run_dirs[-1] is None and verbose:
             print('No figures: this network is not in a run directory; choose a folder with --outdir.')

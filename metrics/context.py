@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class Context:
     """The subject of an evaluation.
 
-    G: generator on `device`, in eval mode. dataset: what it was trained on, with labels; None where there is none.
-    seed: fixes the result. verbose: show progress on a terminal. cache: results of `once`, to be shared by the contexts of
-    several networks with the same dataset and seed.
+    G: generator on `device`, in eval mode. D: the discriminator beside it, or None. dataset: what they were trained on, with
+    labels; None where there is none.
+    seed: fixes the result. verbose: show progress on a terminal. cache: results of `once`, to be shared by the contexts
+    of several networks with the same dataset and seed.
     """
 
     G: torch.nn.Module
@@ -30,6 +31,7 @@ class Context:
     seed: int = 0
     verbose: bool = False
     cache: dict[str, Any] = field(default_factory=dict)
+    D: torch.nn.Module | None = None
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` returns, made only once for all contexts that share a cache: for what does not depend on G."""

@@ -17,16 +17,19 @@ from metrics.context import Context, Result
 
 
 class Metric(NamedTuple):
-    """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data: whether it looks at the dataset."""
+    """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the
+    dataset, and at the discriminator."""
 
     function: str
     needs_data: bool
     kwargs: Mapping[str, Any] = MappingProxyType({})
+    needs_D: bool = False
 
 
 METRICS = {
     'jacobian': Metric('metrics.jacobian:jacobian', needs_data=False),
     'domains': Metric('metrics.domains:domains', needs_data=True),
+    'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True),
 }
 
 

@@ -42,9 +42,9 @@ def config(data, run_dir, **changes):
         loss_kwargs=dict(style_mixing_prob=0.5, terms={
             'G/logistic': {}, 'G/path_length': dict(weight=2.0, interval=4), 'D/logistic_fake': {}, 'D/logistic_real': {},
             'D/r1': dict(weight=1.0, interval=16)}),
-        batch_size=25, batch_gpu=25, ema_kimg=1, ema_rampup=None, total_kimg=1, kimg_per_tick=0.25, grid_by_domain=False, reconstructs=False,
-        image_snapshot_ticks=None,
-        network_snapshot_ticks=None, resume_pkl=None, cudnn_benchmark=False, allow_tf32=False), **changes)
+        batch_size=25, batch_gpu=25, ema_kimg=1, ema_rampup=None, total_kimg=1, kimg_per_tick=0.25, grid_by_domain=False,
+        reconstructs=False, image_snapshot_ticks=None, network_snapshot_ticks=None,
+        resume_pkl=None, cudnn_benchmark=False, allow_tf32=False), **changes)
 
 
 def final_weights(c):
