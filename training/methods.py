@@ -19,7 +19,9 @@ METHODS = {
 # The options of i-StyleGAN and CG-GAN, and their values where neither the user nor a method says anything.
 STYLE_DEFAULTS = dict(i_dim=256, flow_blocks=2, flow_dim=10, flow_norm=True, lambda_sparse=0.0, lambda_imgsparse=0.0,
                       perturb_norm=0.0)
-JACOBIAN_DEFAULTS = dict(jacobian='fd', jacobian_penalty='l1', jacobian_shrink=2)
+# Options of a term, which have no effect without its weight: {option: (default, weight)}.
+DETAILS = dict(jacobian=('fd', 'lambda_imgsparse'), jacobian_penalty=('l1', 'lambda_imgsparse'),
+               jacobian_shrink=(2, 'lambda_imgsparse'))
 # Those of CLR-GAN.
 CLR_DEFAULTS = dict(lambda_latent=0.0, lambda_recon=0.0)
 
@@ -30,11 +32,11 @@ def complete_options(options: EasyDict) -> EasyDict:
     Raises OptionError for options that contradict each other or would have no effect.
     """
     o = EasyDict(options)
-    given = {name for name in (*STYLE_DEFAULTS, *JACOBIAN_DEFAULTS, 'cond_mode') if o[name] is not None}
+    given = {name for name in (*STYLE_DEFAULTS, *DETAILS, 'cond_mode') if o[name] is not None}
     for name, value in _method_options(o.method or ['stylegan2']).items():
         o[name] = value if o[name] is None else o[name]
     _complete_clr(o)
-    if o.cond_mode is None and (given & {*STYLE_DEFAULTS, *JACOBIAN_DEFAULTS}):
+    if o.cond_mode is None and (given & {*STYLE_DEFAULTS, *DETAILS}):
         o.cond_mode = 'flow'  # the default of the published command that these options come from
     if o.cond_mode is not None:
         if o.cond is False:
@@ -44,7 +46,7 @@ def complete_options(options: EasyDict) -> EasyDict:
     if o.cond_mode in ('flow', 'mlp'):
         _complete_style(o, given)
     else:
-        useless = sorted(given & {*STYLE_DEFAULTS, *JACOBIAN_DEFAULTS})
+        useless = sorted(given & {*STYLE_DEFAULTS, *DETAILS})
         if useless:
             raise OptionError(f'--{useless[0]} has no effect with --cond_mode=concat, where every coordinate of z is content; '
                               'use --cond_mode=flow')
@@ -94,9 +96,9 @@ def _complete_style(o: EasyDict, given: set[str]) -> None:
         raise OptionError('--lambda_imgsparse needs the size of a step: add --perturb_norm=0.1, or --jacobian=jvp without one')
     if o.perturb_norm > 0 and o.lambda_imgsparse == 0:
         raise OptionError('--perturb_norm needs the weight of the term that takes the step: add --lambda_imgsparse=0.1')
-    for name, value in JACOBIAN_DEFAULTS.items():
-        if o.lambda_imgsparse == 0 and name in given:
-            raise OptionError(f'--{name.replace("_", "-")} has no effect without --lambda_imgsparse')
+    for name, (value, weight) in DETAILS.items():
+        if o[weight] == 0 and name in given:
+            raise OptionError(f'--{name.replace("_", "-")} has no effect without --{weight}')
         o[name] = value if o[name] is None else o[name]
     if o.jacobian_shrink < 1:
         raise OptionError('--jacobian-shrink must be at least 1')
