@@ -112,6 +112,10 @@ Examples:
 @click.option('--jacobian-penalty', help='l1: as published, also pulls towards no effect at all. hoyer: L1 / L2 of each '
               'coordinate, sparsity at any strength.  [default: l1]', type=click.Choice(['l1', 'hoyer']))
 @click.option('--jacobian-shrink', help='Compute the term on one sample in so many.  [default: 2]', type=int, metavar='INT')
+@click.option('--lambda-orth', help='CSDI: weight of the orthogonality of what style and content do to the image; the larger, '
+              'the less one can imitate the other.  [default: 0]', type=float, metavar='FLOAT')
+@click.option('--orth-probes', help='CSDI: random projections per step that estimate it, a backward pass each.  [default: 4]',
+              type=int, metavar='INT')
 # Transfer learning.
 @click.option('--resume', help='Network pickle of this project, path or URL, to go on from; goes on at its kimg.  '
               '[default: noresume]', metavar='PKL')

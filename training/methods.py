@@ -16,12 +16,12 @@ METHODS = {
     'cg-gan': dict(cond_mode='flow', lambda_sparse=0.1, lambda_imgsparse=0.1, perturb_norm=0.1),
     'clr-gan': dict(lambda_latent=5.0, lambda_recon=0.5),
 }
-# The options of i-StyleGAN and CG-GAN, and their values where neither the user nor a method says anything.
+# The options of i-StyleGAN, CG-GAN and CSDI, and their values where neither the user nor a method says anything.
 STYLE_DEFAULTS = dict(i_dim=256, flow_blocks=2, flow_dim=10, flow_norm=True, lambda_sparse=0.0, lambda_imgsparse=0.0,
-                      perturb_norm=0.0)
+                      perturb_norm=0.0, lambda_orth=0.0)
 # Options of a term, which have no effect without its weight: {option: (default, weight)}.
 DETAILS = dict(jacobian=('fd', 'lambda_imgsparse'), jacobian_penalty=('l1', 'lambda_imgsparse'),
-               jacobian_shrink=(2, 'lambda_imgsparse'))
+               jacobian_shrink=(2, 'lambda_imgsparse'), orth_probes=(4, 'lambda_orth'))
 # Those of CLR-GAN.
 CLR_DEFAULTS = dict(lambda_latent=0.0, lambda_recon=0.0)
 
@@ -84,7 +84,7 @@ def _complete_style(o: EasyDict, given: set[str]) -> None:
         o.perturb_norm = 0.0  # the step of a method is for a term that takes one
     for name, value in STYLE_DEFAULTS.items():
         o[name] = value if o[name] is None else o[name]
-    for name in ('lambda_sparse', 'lambda_imgsparse', 'perturb_norm'):
+    for name in ('lambda_sparse', 'lambda_imgsparse', 'perturb_norm', 'lambda_orth'):
         if not 0 <= o[name] < math.inf:
             raise OptionError(f'--{name} must be non-negative')
     for name in ('flow_blocks', 'flow_dim'):
@@ -102,6 +102,8 @@ def _complete_style(o: EasyDict, given: set[str]) -> None:
         o[name] = value if o[name] is None else o[name]
     if o.jacobian_shrink < 1:
         raise OptionError('--jacobian-shrink must be at least 1')
+    if o.orth_probes < 2:
+        raise OptionError('--orth-probes must be at least 2')
 
 
 def check_domains(o: EasyDict, label_dim: int, z_dim: int) -> None:
@@ -141,6 +143,8 @@ def terms(o: EasyDict) -> dict[str, dict]:
             step = {} if o.jacobian == 'jvp' else dict(perturb_norm=o.perturb_norm)
             result['G/img_sparse'] = dict(weight=o.lambda_imgsparse, jacobian=o.jacobian, penalty=o.jacobian_penalty, **step,
                                           batch_shrink=o.jacobian_shrink)
+        if o.lambda_orth > 0:
+            result['G/orth'] = dict(weight=o.lambda_orth, probes=o.orth_probes)
     if o.lambda_recon > 0:
         result['G/recon'] = dict(weight=o.lambda_recon, compat=bool(o.clr_compat))
     if o.lambda_latent > 0:

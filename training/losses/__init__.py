@@ -7,6 +7,7 @@ from training.losses.clr import ImageReconstruction, LatentConsistency
 from training.losses.flow_sparsity import FlowSparsity
 from training.losses.jacobian_sparsity import JacobianSparsity
 from training.losses.logistic import DiscriminatorLogisticFake, DiscriminatorLogisticReal, GeneratorLogistic
+from training.losses.orthogonality import Orthogonality
 from training.losses.path_length import PathLength
 from training.losses.phase import Phase, make_phases
 from training.losses.r1 import R1
@@ -19,6 +20,7 @@ TERMS = {f'{cls.net}/{cls.name}': cls for cls in (
     PathLength,
     FlowSparsity,
     JacobianSparsity,
+    Orthogonality,
     ImageReconstruction,
     DiscriminatorLogisticFake,
     LatentConsistency,
