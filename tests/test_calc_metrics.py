@@ -216,7 +216,7 @@ def test_a_dataset_that_cannot_be_read_is_named(network, run, fast):
 def test_unknown_metrics_are_refused_before_anything_is_read(run):
     for value in ('fid50k_full', 'jacobian,', 'jacobian;domains', 'Jacobian'):
         assert run('--network=gone.pkl', f'--metrics={value}') == (
-            2, [], ['Error: --metrics can only contain the following values: jacobian, domains'])
+            2, [], ['Error: --metrics can only contain the following values: jacobian, domains, translation'])
 
 
 def test_a_metric_that_does_not_suit_the_network_says_so(run, tmp_path, data):
