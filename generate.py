@@ -26,6 +26,9 @@ Examples:
   # What the style coordinates of a network with --cond-mode=flow do to seed 0 in domain 1
   python generate.py traverse --outdir=out --class=1 --network=network-snapshot-000280.pkl
 \b
+  # Real images in every domain, by a network that was trained with --method=clr-gan
+  python generate.py translate --outdir=out --images=datasets/mnist.zip --network=network-snapshot-000200.pkl
+\b
   # All options of a command, with examples
   python generate.py images --help
   python generate.py domains --help

@@ -256,7 +256,7 @@ def test_a_real_process_prints_one_line(network, tmp_path):
 
 
 def test_names_of_metrics_are_known_without_torch_and_matplotlib():
-    code = ('import sys, metrics; assert list(metrics.METRICS) == ["jacobian", "domains"];'
+    code = ('import sys, metrics; assert list(metrics.METRICS) == ["jacobian", "domains", "translation"];'
             'assert not {"torch", "matplotlib"} & set(sys.modules);'
             'import metrics.jacobian, metrics.domains; assert "matplotlib" not in sys.modules')
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)

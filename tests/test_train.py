@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 import torch
 
+import generate
 import train as command
 from training.snapshot import load_network_snapshot
 
@@ -165,6 +166,33 @@ def test_the_published_recipe_of_cg_gan(data, tmp_path):
         assert not torch.equal(before.G.get_parameter(name), after.G.get_parameter(name)), name
     assert (second / 'fakes_init.png').read_bytes() == (first / 'fakes000001.png').read_bytes()
     assert PIL.Image.open(second / 'reals.png').size == (64 * 16, 54 * 16)
+
+
+def test_methods_together_train_resume_and_draw(data, tmp_path):
+    """CG-GAN, CLR-GAN and CSDI in one run; then on from its snapshot; then samples and translations."""
+    options = [f'--outdir={tmp_path}', f'--data={data}', '--method=cg-gan,clr-gan', '--lambda_orth=1', '--z-dim=16', '--i_dim=4',
+               '--batch=100', '--cbase=64', '--cmax=64', '--workers=1', '--device=cpu']
+    train_here(*options, '--kimg=1')
+    first = next(tmp_path.glob('00000-*-flow-nb2-dim10-styledim4-norm-sparse0.1-clr5-0.5'))
+    pkl = first / 'network-snapshot-000001.pkl'
+    train_here(*options, '--kimg=2', f'--resume={pkl}')
+    second = next(tmp_path.glob('00001-*'))
+    for run_dir, kimg in ((first, 1), (second, 2)):
+        last = json.loads((run_dir / 'stats.jsonl').read_text().splitlines()[-1])
+        for name in ('G/sparse', 'G/img_sparse', 'G/orth', 'G/recon', 'D/latent'):
+            assert last[f'Loss/{name}']['mean'] > 0 and last[f'Loss/{name}']['num'] > 0, name
+        assert last['Loss/G/nonfinite_grads']['mean'] == last['Loss/D/nonfinite_grads']['mean'] == 0
+        reals, pairs = (np.array(PIL.Image.open(run_dir / name)) for name in ('reals.png', f'recon{kimg:06d}.png'))
+        assert reals.shape == pairs.shape
+        for column in (0, 4):  # every other image of the picture is a real one
+            np.testing.assert_array_equal(pairs[:, 32 * column:32 * column + 16], reals[:, 16 * column:16 * column + 16])
+        assert not np.array_equal(pairs[:, 16:32], pairs[:, :16])
+    network = f'--network={second / "network-snapshot-000002.pkl"}'
+    for args in (['domains', network, '--seeds=0-3'], ['translate', network, f'--images={data}', '--max-images=4']):
+        with pytest.raises(SystemExit) as caught:
+            generate.main([*args, '--device=cpu', f'--outdir={tmp_path / args[0]}'])
+        assert not caught.value.code
+    assert (tmp_path / 'domains' / 'domains.png').is_file() and len(list((tmp_path / 'translate').glob('img*.png'))) == 4 * 2
 
 
 def test_greyscale_without_labels_trains(tmp_path):

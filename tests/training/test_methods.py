@@ -1,10 +1,11 @@
-"""i-StyleGAN and CG-GAN on the command line: what their options set, what they imply, and what is refused. No torch."""
+"""The methods on the command line: what their options set, what they imply, and what is refused. No torch."""
 
 import click
 import pytest
 
 import train
 from dnnlib.util import EasyDict, OptionError
+from training import methods
 from training.config import DatasetInfo, build_config, run_description
 from training.methods import complete_options
 
@@ -131,6 +132,17 @@ def test_the_options_that_were_given_are_not_changed():
     ('--lambda_sparse=0.1 --jacobian-penalty=l1', '--jacobian-penalty has no effect without'),
     ('--method=i-stylegan --jacobian-shrink=2', '--jacobian-shrink has no effect without'),
     ('--method=cg-gan --jacobian-shrink=0', '--jacobian-shrink must be at least 1'),
+    ('--method=stylegan2,clr-gan', '--method=stylegan2,clr-gan: stylegan2 means none of the others'),
+    ('--method=cg-gan,clr-gan --cond_mode=concat', '--method=cg-gan,clr-gan contradicts --cond_mode=concat'),
+    ('--lambda_latent=-1', '--lambda_latent must be non-negative'),
+    ('--lambda_recon=nan', '--lambda_recon must be non-negative'),
+    ('--clr-compat=1', '--clr-compat has no effect without --method=clr-gan'),
+    ('--method=clr-gan --lambda_latent=0 --lambda_recon=0 --clr-compat=1', '--clr-compat has no effect'),
+    ('--method=clr-gan --cmax=64', r'CLR-GAN takes the 64 features .* add --z-dim=64, or have --cmax=512 and --cbase=2048'),
+    ('--lambda_recon=1 --z-dim=256', 'CLR-GAN takes the 512 features .* add --z-dim=512'),
+    ('--lambda_latent=1 --cbase=1024', 'CLR-GAN takes the 256 features'),
+    ('--method=i-stylegan --z-dim=64', '--i_dim must be between 1 and 64'),
+    ('--z-dim=0', '--z-dim must be at least 1'),
     ('--lambda_orth=-1', '--lambda_orth must be non-negative'),
     ('--lambda_sparse=0.1 --orth-probes=4', '--orth-probes has no effect without --lambda_orth'),
     ('--lambda_orth=1 --orth-probes=1', '--orth-probes must be at least 2'),
@@ -193,3 +205,44 @@ def test_names_as_published():
     ('--cond_mode=mlp --i_dim=8 --lambda_sparse=1', 'afhq-cond-auto1-mlp-styledim8-norm-sparse1.0')])
 def test_names_of_other_runs(line, part):
     assert name_of(line) == part
+
+
+# CLR-GAN, and several methods at once.
+
+
+def test_clr_gan_sets_its_published_weights():
+    c = build('--method=clr-gan')[2]
+    assert c.loss_kwargs['terms']['G/recon'] == dict(weight=0.5, compat=False)
+    assert c.loss_kwargs['terms']['D/latent'] == dict(weight=5.0, compat=False)
+    assert c.reconstructs and not c.grid_by_domain and c.training_set_kwargs['use_labels'] is False
+    c = build('--method=clr-gan --lambda_recon=20 --clr-compat=1 --z-dim=64 --cmax=64')[2]
+    assert c.loss_kwargs['terms']['G/recon'] == dict(weight=20.0, compat=True) and c.G_kwargs['z_dim'] == 64
+    assert c.loss_kwargs['terms']['D/latent'] == dict(weight=5.0, compat=True)
+
+
+def test_without_its_weights_clr_gan_is_not_there():
+    plain = build()[2]
+    for line in ('--lambda_latent=0 --lambda_recon=0', '--method=clr-gan --lambda_latent=0 --lambda_recon=0'):
+        assert build(line)[2] == plain
+    assert not plain.reconstructs and not {'G/recon', 'D/latent'} & plain.loss_kwargs['terms'].keys()
+    only = build('--lambda_latent=5')[2]
+    assert only.reconstructs and 'G/recon' not in only.loss_kwargs['terms']
+
+
+def test_methods_combine_in_any_order():
+    both = build('--method=cg-gan,clr-gan --lambda_orth=2 --orth-probes=3')[2]
+    assert both == build('--method=clr-gan,cg-gan,i-stylegan,cg-gan --lambda_orth=2 --orth-probes=3')[2]
+    assert {'G/sparse', 'G/img_sparse', 'G/orth', 'G/recon', 'D/latent'} < both.loss_kwargs['terms'].keys()
+    assert both.loss_kwargs['terms']['G/orth'] == dict(weight=2.0, probes=3) and both.grid_by_domain and both.reconstructs
+    assert name_of('--method=cg-gan,clr-gan').endswith('-sparse0.1-clr5-0.5')
+
+
+def test_methods_that_set_an_option_differently_are_refused(monkeypatch):
+    monkeypatch.setitem(methods.METHODS, 'loud', dict(lambda_recon=9.0))
+    with pytest.raises(OptionError, match='clr-gan,loud: they set --lambda_recon to different values'):
+        methods._method_options(['clr-gan', 'loud'])
+
+
+def test_a_list_of_methods_is_checked_word_by_word():
+    with pytest.raises(click.BadParameter, match="'gan' is not one of stylegan2, i-stylegan"):
+        options('--method=clr-gan,gan')

@@ -46,8 +46,8 @@ class MappingNetwork(nn.Module):
         self.cond_mode = cond_mode if c_dim > 0 and z_dim > 0 else 'concat'  # without a label, nothing to be moved by
         self.flow_norm, self.use_label, self.label_dim = bool(flow_norm), bool(use_label), label_dim
         self.i_dim = i_dim if self.cond_mode != 'concat' else 0
-        if not 0 <= self.i_dim <= z_dim:
-            raise ValueError(f'i_dim={i_dim} style coordinates do not fit into z_dim={z_dim}')
+        if self.cond_mode != 'concat' and not 1 <= i_dim <= z_dim:
+            raise ValueError(f'i_dim={i_dim}: from 1 to z_dim={z_dim} coordinates can be style')
         embed_features = w_dim if embed_features is None else embed_features
         hidden = w_dim if layer_features is None else layer_features
 

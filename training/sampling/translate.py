@@ -74,13 +74,14 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
         x = torch.from_numpy(sources[part]).to(where, torch.float32) / 127.5 - 1
         own = torch.cat([common.one_hot(G, k, where) for k in classes[part]])
         code = refine(G, encode(D, x, own), x, own, steps, noise_mode)
-        columns = [common.to_pixels(x), draw(G, code, own, noise_mode)]
+        columns = [common.to_pixels(x), draw(G, code, own, noise_mode, first)]
         for target in targets:
-            drawn = draw(G, code, common.one_hot(G, target, where).expand(len(x), -1), noise_mode)
+            drawn = draw(G, code, common.one_hot(G, target, where).expand(len(x), -1), noise_mode, first)
             for i, pixels in enumerate(drawn):
                 common.save_png(pixels, Path(outdir, f'img{first + i:05d}-class{target}.png'))
             columns.append(drawn)
-        rows.append(np.stack(columns, axis=1))
+        if first < GRID_ROWS:
+            rows.append(np.stack(columns, axis=1))
     overview = np.concatenate(rows)[:GRID_ROWS]
     captions = grid.Captions(['image', 'rebuilt', *(f'to {k}' for k in targets)],
                              [(str(i), str(classes[i])) for i in range(len(overview))], ('', 'domain'))
@@ -114,9 +115,10 @@ def encode(D: nn.Module, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
 
 def refine(G: Generator, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, steps: int, noise_mode: str) -> torch.Tensor:
     """Move latents code [N, z_dim] so that G(code, c) comes closer to x [N, C, H, W], by `steps` steps of Adam on the mean
-    square; of all latents on the way, the best of each image is returned, so that none gets worse."""
+    square; of all latents on the way, the best of each image is returned, so that none gets worse. Where noise is random, images without noise are compared."""
     if steps == 0:
         return code
+    noise_mode = 'none' if noise_mode == 'random' else noise_mode
     z = code.clone().requires_grad_()
     optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)
     best, best_error = code, torch.full([len(code)], torch.inf, device=code.device)
@@ -132,6 +134,6 @@ def refine(G: Generator, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, s
 
 
 @torch.no_grad()
-def draw(G: Generator, code: torch.Tensor, c: torch.Tensor, noise_mode: str) -> np.ndarray:
-    """G(code, c) as pixels uint8 [N, H, W, C]."""
-    return common.to_pixels(G(code, c, noise_mode=noise_mode))
+def draw(G: Generator, code: torch.Tensor, c: torch.Tensor, noise_mode: str, first: int) -> np.ndarray:
+    """G(code, c) as pixels uint8 [N, H, W, C]. first: number of the first image; random noise belongs to the number."""
+    return common.render(G, G.mapping(code, c), noise_mode, [f'img{first + i:05d}' for i in range(len(code))])

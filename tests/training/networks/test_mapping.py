@@ -240,8 +240,9 @@ def test_the_embedding_of_a_second_label_is_joined_to_the_latent():
 
 @pytest.mark.parametrize('call, text', [
     (lambda: make_net(mode='film'), 'concat, flow, mlp'),
-    (lambda: make_net(i_dim=8), 'i_dim=8 .*z_dim=7'),
+    (lambda: make_net(i_dim=8), 'i_dim=8: .*z_dim=7'),
     (lambda: make_net(mode='mlp', i_dim=8), 'i_dim=8'),
+    (lambda: make_net(i_dim=0, importance=()), 'i_dim=0: from 1'),
     (lambda: make_net()(torch.zeros(2, 7), None), r'c must be \[N, 3\]'),
     (lambda: make_net()(torch.zeros(2, 6), torch.zeros(2, 3)), r'z must be \[N, 7\]'),
     (lambda: make_net(use_label=1)(torch.zeros(2, 7), torch.zeros(2, 3)), r'label must be \[N, 10\], not nothing'),
