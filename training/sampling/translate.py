@@ -115,7 +115,7 @@ def encode(D: nn.Module, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
 
 def refine(G: Generator, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, steps: int, noise_mode: str) -> torch.Tensor:
     """Move latents code [N, z_dim] so that G(code, c) comes closer to x [N, C, H, W], by `steps` steps of Adam on the mean
-    square; of all latents on the way, the best of each image is returned, so that none gets worse. Where noise is random, images without noise are compared."""
+    square; of all latents on the way, the best of each image is returned, so that none gets worse. Random noise is left out."""
     if steps == 0:
         return code
     noise_mode = 'none' if noise_mode == 'random' else noise_mode
