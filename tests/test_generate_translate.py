@@ -74,8 +74,7 @@ def expected(network, code, domain, **kwargs):
 
 
 def translated(network, images, classes, targets, *args, outdir='out', **kwargs):
-    """The images {(number, domain): pixels} of a run that takes images of these classes to these domains, whose overview is
-    seen to show them. Also what it shows as rebuilt, where that is no file."""
+    """{(number, domain): pixels} of a run from images of these classes to these domains, which its overview must show."""
     files = drawing.draw('translate', network, f'--images={images}', *args, outdir=outdir)
     overview = files.pop('translations.png')
     names = {(i, k): f'img{i:05d}-class{k}.png' for i, k in itertools.product(range(len(classes)), targets)}
@@ -83,14 +82,11 @@ def translated(network, images, classes, targets, *args, outdir='out', **kwargs)
     result = {key: files[name] for key, name in names.items()}
     captions = grid.Captions(['image', 'rebuilt', *(f'to {k}' for k in targets)],
                              [(str(i), str(k)) for i, k in enumerate(classes[:16])], ('', 'domain'))
-    rows = [[picture(i, **kwargs),
-             result[i, k] if k in targets else expected(network, find(network, i, **kwargs)[1], k),
+    rows = [[picture(i, **kwargs), result[i, k] if k in targets else expected(network, find(network, i, **kwargs)[1], k),
              *(result[i, target] for target in targets)] for i, k in enumerate(classes[:16])]
     assert_close(overview, grid.assemble(np.array(rows), captions))
     return result
 
-
-# What is drawn.
 
 def test_images_are_drawn_from_the_latents_that_the_discriminator_finds_in_each_alone(flow, images):
     result = translated(flow, images, LABELS, [0, 1, 2], '--max-images=18')
@@ -108,14 +104,11 @@ def test_an_image_does_not_depend_on_the_others(flow, images, args):
 
 
 @pytest.mark.parametrize('option', ['--source-class=1', '--source_class=1'])
-def test_one_domain_to_one_domain(flow, option):
+def test_one_domain_to_one_domain(flow, images, option):
     data = write_dataset('unlabelled.zip', None)
     for (i, _), pixels in translated(flow, data, [1, 1, 1], [2], option, '--class=2').items():
         assert_close(pixels, expected(flow, find(flow, i)[1], 2))
-
-
-def test_the_domain_that_is_named_counts_more_than_labels(flow, images):
-    translated(flow, images, [1] * 16, [0, 1, 2], '--source-class=1')  # sixteen, if not told otherwise
+    translated(flow, images, [1] * 16, [0, 1, 2], option, outdir='labelled')  # of which there are 18, with other labels
 
 
 def test_greyscale_images(tmp_path):
@@ -153,7 +146,7 @@ def test_refinement_lowers_the_error_and_makes_no_image_worse(flow, monkeypatch)
         return (G(z, c, noise_mode='none') - x).square().mean(dim=(1, 2, 3))[[0, 1, 3]]
 
     before = errors(0)
-    assert (errors(1) < before).all() and (errors(20) < 0.99 * before).all()
+    assert (errors(1) <= before).all() and (errors(1) < before).any() and (errors(20) < 0.99 * before).all()
     monkeypatch.setattr(translate, 'LEARNING_RATE', 3)  # far too large: errors go up and down, and the best is kept
     assert (torch.stack([errors(steps) for steps in range(12)]).diff(dim=0) < 1e-6).all()
 
@@ -196,14 +189,11 @@ def test_wrong_options_are_refused(flow, images):
     drawing.assert_refused(2, '--images', 'translate', flow)
 
 
-def test_images_of_another_shape_are_refused(flow):
+def test_images_that_do_not_fit_are_refused(flow):
+    assert_refused(1, 'gone.zip: no such file', flow, 'gone.zip')
     for size, channels in ((8, 3), (16, 1)):
         data = write_dataset('other.zip', [0, 1, 2], size=size, channels=channels)
         assert_refused(1, f'other.zip: images are [{channels}, {size}, {size}], but the network draws [3, 16, 16]', flow, data)
-    assert_refused(1, 'gone.zip: no such file', flow, 'gone.zip')
-
-
-@pytest.mark.parametrize('labels, found', [(None, 'no'), ([0, 1, 1], '2'), ([0, 3, 1], '4'), (ONE_HOT.tolist(), '3')])
-def test_images_without_a_domain_of_the_network_are_refused(flow, labels, found):
-    data = write_dataset('images.zip', labels)
-    assert_refused(2, f'images.zip has {found} domains, but this network has 3; say with --source-class', flow, data)
+    for labels, found in ((None, 'no'), ([0, 1, 1], '2'), ([0, 3, 1], '4'), (ONE_HOT.tolist(), '3')):
+        data = write_dataset('images.zip', labels)
+        assert_refused(2, f'images.zip has {found} domains, but this network has 3; say with --source-class', flow, data)
