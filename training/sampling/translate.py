@@ -65,6 +65,7 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
             raise OptionError(f'{name} must be between 0 and {G.c_dim - 1} for this network')
     sources, classes = read_images(images, G, source_class, max_images)
     targets = list(range(G.c_dim)) if class_idx is None else [class_idx]
+    grid.check_size(min(len(sources), GRID_ROWS), 2 + len(targets), G.img_resolution, 'name one domain with --class')
     common.make_outdir(outdir)
 
     rows = []
