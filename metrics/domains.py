@@ -111,7 +111,7 @@ def check(context: Context) -> None:
     """Raise UserError if the network or the dataset will not do."""
     G, data = context.G, context.dataset
     if G.c_dim < 2:
-        raise UserError('metric domains: needs a conditional network with at least 2 domains; train with --cond=1')
+        raise UserError('metrics of domains need a conditional network with at least 2 domains; train with --cond=1')
     if not data.has_onehot_labels or data.label_dim != G.c_dim:
         raise UserError(f'{data.path}: has {data.label_dim if data.has_onehot_labels else "no"} domains, but the network '
                         f'{G.c_dim}; pass the dataset that it was trained on')

@@ -1,19 +1,14 @@
 """Tiny networks to draw from, and generate.py as a program in this process, for the tests of its subcommands."""
 
-import contextlib
 import functools
-import io
-import sys
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import PIL.Image
-import pytest
 import torch
+from programs import run_program
 
 import generate
-from dnnlib import cli
 from training.networks import Discriminator, Generator
 from training.snapshot import load_network_snapshot, save_network_snapshot
 
@@ -45,11 +40,7 @@ def load(network):
 
 def run(*args):
     """(exit status, stdout, stderr) of `generate.py <args>`."""
-    out, err = io.StringIO(), io.StringIO()
-    with (mock.patch.object(sys, 'argv', ['generate.py', *map(str, args)]), contextlib.redirect_stdout(out),
-          contextlib.redirect_stderr(err), pytest.raises(SystemExit) as caught):
-        cli.run(generate.main)
-    return caught.value.code or 0, out.getvalue(), err.getvalue()
+    return run_program(generate.main, *args)
 
 
 def draw(command, network, *args, outdir='out'):

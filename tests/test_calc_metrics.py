@@ -9,10 +9,10 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from programs import run_program
 from shapes import write_dataset
 
 import calc_metrics
-from dnnlib import cli
 from dnnlib.util import format_time
 from metrics import domains, registry
 from metrics.context import Result
@@ -49,15 +49,13 @@ def network(tmp_path, data):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch):
     """run(*args): the command as a program, in this process. Gives (exit status, stdout lines, stderr lines)."""
     monkeypatch.chdir(tmp_path)
 
     def call(*args):
-        monkeypatch.setattr(sys, 'argv', ['calc_metrics.py', '--device=cpu', *map(str, args)])
-        with pytest.raises(SystemExit) as caught:
-            cli.run(calc_metrics.main)
-        return caught.value.code or 0, *(text.splitlines() for text in capsys.readouterr())
+        status, *texts = run_program(calc_metrics.main, '--device=cpu', *args)
+        return status, *(text.splitlines() for text in texts)
 
     return call
 
@@ -222,7 +220,7 @@ def test_unknown_metrics_are_refused_before_anything_is_read(run):
 def test_a_metric_that_does_not_suit_the_network_says_so(run, tmp_path, data):
     network = save_network(tmp_path / 'x.pkl', c_dim=0)
     status, _, err = run(f'--network={network}', '--metrics=domains', f'--data={data}')
-    assert status == 1 and err == ['Error: metric domains: needs a conditional network with at least 2 domains; '
+    assert status == 1 and err == ['Error: metrics of domains need a conditional network with at least 2 domains; '
                                    'train with --cond=1']
 
 

@@ -4,13 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drawing
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
-import generate
-from dnnlib import cli
 from training.networks import Discriminator, Generator
 from training.sampling.common import save_png, to_pixels
 from training.snapshot import load_network_snapshot, save_network_snapshot
@@ -46,17 +45,10 @@ def grey(tmp_path_factory):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch):
     """run(*args): the command as a program, in this process. Gives (exit status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        monkeypatch.setattr(sys, 'argv', ['generate.py', '--device=cpu', *map(str, args)])
-        with pytest.raises(SystemExit) as caught:
-            cli.run(generate.main)
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return call
+    return lambda *args: drawing.run('--device=cpu', *args)
 
 
 @pytest.fixture

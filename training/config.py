@@ -77,7 +77,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     """
     o = options
     check_options(o)
-    methods.check_domains(o, data.label_dim, o.z_dim)
+    methods.check_domains(o, data.label_dim)
     if data.resolution < 8 or data.resolution & (data.resolution - 1):
         raise OptionError(f'--data={o.data}: images of {data.resolution}x{data.resolution}, but it must be a '
                           'power of two and 8x8 at least; resize them with dataset_tool.py --width and --height')
@@ -92,7 +92,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     width = dict(channel_base=o.cbase or preset.channel_base, channel_max=o.cmax)
     if width['channel_base'] < data.resolution:
         raise OptionError(f'--cbase must be at least {data.resolution}, which leaves one feature map at this image size')
-    methods.check_code(o, o.z_dim, min(width['channel_base'] // 4, width['channel_max']))
+    methods.check_code(o, min(width['channel_base'] // 4, width['channel_max']))
     layout = dict(fp16_channels_last=bool(o.nhwc))
     optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 

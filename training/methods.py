@@ -106,7 +106,7 @@ def _complete_style(o: EasyDict, given: set[str]) -> None:
         raise OptionError('--orth-probes must be at least 2')
 
 
-def check_domains(o: EasyDict, label_dim: int, z_dim: int) -> None:
+def check_domains(o: EasyDict, label_dim: int) -> None:
     """Raise OptionError if the dataset has no domains to tell apart, or the style is wider than z."""
     if o.cond_mode not in ('flow', 'mlp'):
         return
@@ -114,15 +114,16 @@ def check_domains(o: EasyDict, label_dim: int, z_dim: int) -> None:
         problem = 'has no labels' if label_dim == 0 else 'has a single domain'
         raise OptionError(f'--cond_mode={o.cond_mode} needs two domains at least, but --data={o.data} {problem}; make a dataset '
                           'with labels by dataset_tool.py, such as one sub-folder per domain')
-    if not 1 <= o.i_dim <= z_dim:
-        raise OptionError(f'--i_dim must be between 1 and {z_dim}, the width of z')
+    if not 1 <= o.i_dim <= o.z_dim:
+        raise OptionError(f'--i_dim must be between 1 and {o.z_dim}, the width of z')
 
 
-def check_code(o: EasyDict, z_dim: int, latent_dim: int) -> None:
+def check_code(o: EasyDict, latent_dim: int) -> None:
     """Raise OptionError if the discriminator's features, latent_dim of them, can't be a latent."""
-    if (o.lambda_latent > 0 or o.lambda_recon > 0) and z_dim != latent_dim:
+    if (o.lambda_latent > 0 or o.lambda_recon > 0) and o.z_dim != latent_dim:
         raise OptionError(f'CLR-GAN takes the {latent_dim} features of the discriminator at 4x4 for a latent, but the latent has '
-                          f'{z_dim} numbers; add --z-dim={latent_dim}, or have --cmax={z_dim} and --cbase={4 * z_dim} at least')
+                          f'{o.z_dim} numbers; add --z-dim={latent_dim}, or have --cmax={o.z_dim} and '
+                          f'--cbase={4 * o.z_dim} at least')
 
 
 def mapping_kwargs(o: EasyDict) -> dict:

@@ -18,7 +18,7 @@ class PhaseBatch:
     inputs of the generator. real_images [M, C, H, W] in [-1, 1] and real_c [M, c_dim]. round_size: samples in the round
     before the phase kept only the rows that its terms need; N by default. augment: applied to every
     image that enters D. style_mixing_prob: probability that later layers take their w from another latent.
-    keep_unmixed: but not in the first half of the rows.
+    keep_unmixed: leave the first half of the rows without it, or all of them where that probability is 0.
     """
 
     def __init__(self, G: nn.Module, D: nn.Module, z: torch.Tensor, c: torch.Tensor, real_images: torch.Tensor,
