@@ -99,6 +99,7 @@ def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray]):
         first += len(l1) + 2
     left.set(title='Effect of each coordinate', xlabel='coordinate, the strongest first', ylabel='mean |∂x/∂u|')
     right.set(title='Sparsity of the effect', xlabel='mean |∂x/∂u|', ylabel='Hoyer sparsity over pixels (1: a single pixel)')
+    right.locator_params(axis='x', nbins=6)  # numbers of four digits don't fit closer
     for axes in (left, right):
         if first:
             axes.legend(frameon=False)
