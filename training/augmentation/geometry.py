@@ -24,6 +24,11 @@ SYM6 = (0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.04
         0.0017677118642428036, -0.007800708325034148)
 
 
+# Images up to this size are resampled by matrices, one per axis: more arithmetic than filtering, but of the kind that
+# computers do best. On a CPU that is 5 to 15 times faster.
+MATRIX_SIZE = 128
+
+
 @dataclass
 class Affine:
     """x -> linear x + offset for each image: [N, 2, 2] and [N, 2]; vectors are (x, y).
@@ -90,8 +95,7 @@ def warp(images: torch.Tensor, G: Affine, f: torch.Tensor) -> torch.Tensor:
     H, W = images.shape[2:]
     excess = f.shape[0] // 4  # what the filter needs beyond the result, in pixels of the original
     left, top, right, bottom = margins(G, H, W, 2 * excess)
-    images = F.pad(images, [left, right, top, bottom], mode='reflect')  # [N, C, H + top + bottom, W + left + right]
-    images = upsample2d(images, f)
+    images = enlarge(images, f, left, top, right, bottom)
     # G⁻¹ from centre to centre: of the padded image, then in pixels of half the size; the filter has an even number
     # of taps, so that centres shift by half of such a pixel on both sides.
     x, y = G.offset.unbind(dim=1)
@@ -105,7 +109,7 @@ def warp(images: torch.Tensor, G: Affine, f: torch.Tensor) -> torch.Tensor:
     theta = torch.stack([xx * (W_out / W_in), xy * (H_out / W_in), x * (2 / W_in),
                          yx * (W_out / H_in), yy * (H_out / H_in), y * (2 / H_in)], dim=1).reshape(-1, 2, 3)
     grid = F.affine_grid(theta, [images.shape[0], 1, H_out, W_out], align_corners=False)
-    return downsample2d(grid_sample(images, grid), f, padding=-2 * excess, flip_filter=True)  # [N, C, H, W]
+    return shrink(grid_sample(images, grid), f, excess)  # [N, C, H, W]
 
 
 def margins(G: Affine, height: int, width: int, extra: int) -> list[int]:
@@ -116,3 +120,34 @@ def margins(G: Affine, height: int, width: int, extra: int) -> list[int]:
     needed = torch.cat([(reach - G.offset).amax(dim=0), (reach + G.offset).amax(dim=0)]).tolist()
     centre, limit = [cx, cy] * 2, [width - 1, height - 1] * 2
     return [math.ceil(min(max(n + extra - c, 0), end)) for n, c, end in zip(needed, centre, limit, strict=True)]
+
+
+def enlarge(images: torch.Tensor, f: torch.Tensor, left: int, top: int, right: int, bottom: int) -> torch.Tensor:
+    """Continue images [N, C, H, W] by reflection, then double them: [N, C, 2 (H + top + bottom), 2 (W + left + right)]."""
+    H, W = images.shape[2:]
+    if max(H, W) > MATRIX_SIZE:
+        return upsample2d(F.pad(images, [left, right, top, bottom], mode='reflect'), f)
+
+    def along(size: int, before: int, after: int) -> torch.Tensor:
+        """What becomes of each unit vector: [size, 2 (size + before + after)]."""
+        return upsample2d(F.pad(units(size, images), [before, after, 0, 0], mode='reflect'), f[None], up=[2, 1])[0, 0]
+
+    return along(H, top, bottom).T @ (images @ along(W, left, right))
+
+
+def shrink(images: torch.Tensor, f: torch.Tensor, excess: int) -> torch.Tensor:
+    """Halve images, then take `excess` pixels off all sides: [N, C, 2 (H + 2 excess), 2 (W + 2 excess)] -> [N, C, H, W]."""
+    H, W = images.shape[2:]
+    if max(H, W) > 2 * (MATRIX_SIZE + 2 * excess):
+        return downsample2d(images, f, padding=-2 * excess, flip_filter=True)
+
+    def along(size: int) -> torch.Tensor:
+        """[size, size / 2 - 2 excess]."""
+        return downsample2d(units(size, images), f[None], down=[2, 1], padding=[-2 * excess, 0], flip_filter=True)[0, 0]
+
+    return along(H).T @ (images @ along(W))
+
+
+def units(size: int, like: torch.Tensor) -> torch.Tensor:
+    """The unit vectors as rows of an image [1, 1, size, size]."""
+    return torch.eye(size, dtype=like.dtype, device=like.device)[None, None]
