@@ -91,6 +91,17 @@ class Collector:
 
     __getitem__ = mean
 
+    def pending(self) -> dict[str, list[float]]:
+        """What this process reported since the last update: plain numbers, for a snapshot. Nothing is consumed."""
+        _fetch()
+        return {name: [float(m) for m in moments] for name, moments in self._sums.items()}
+
+    def restore(self, pending: dict[str, list[float]]) -> None:
+        """Go on from what `pending` gave, in place of what was reported since the last update."""
+        _fetch()
+        self._sums = {name: np.array(moments, dtype=np.float64) for name, moments in pending.items()}
+        _names.update(dict.fromkeys(pending))
+
     def _add(self, name: str, moments: np.ndarray) -> None:
         if self._regex.fullmatch(name):
             self._sums[name] = self._sums.get(name, 0) + moments

@@ -1,6 +1,7 @@
 """Statistics: means and spreads as NumPy computes them, and collectors that do not disturb each other."""
 
 import itertools
+import json
 import math
 
 import numpy as np
@@ -103,6 +104,33 @@ def test_collectors_do_not_disturb_each_other(name):
     slow.update()
     late.update()
     assert (slow.num(name), slow.mean(name), late.num(name)) == (3, 2, 0)
+
+
+def test_what_is_pending_can_be_taken_and_given_back(name):
+    """As by a run that stops between two updates: a new collector goes on as the old one would have done."""
+    old = Collector(name)
+    report(name, 100)
+    old.update()
+    report(name, [1, 2.5])
+    report(name, torch.tensor(4.0))
+    pending = json.loads(json.dumps(old.pending()))
+    assert old.mean(name) == 100  # taking it changes nothing
+    new = Collector(name)
+    report(name, 7)
+    new.restore(pending)
+    report(name, 0.5)
+    new.update()
+    old.update()
+    assert (new.num(name), new.mean(name)) == (4, 2)
+    assert (old.num(name), old.mean(name)) == (5, 3)
+    assert old.pending() == new.pending() == {}
+
+
+def test_a_restored_name_is_known(name):
+    collector = Collector(name)
+    collector.restore({name: [2.0, 3.0, 5.0]})
+    collector.update()
+    assert collector.names() == [name] and collector.mean(name) == 1.5
 
 
 def test_names_are_matched_in_full(name):
