@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 def _all(*names: str) -> dict[str, float]:
-    return {name: 1.0 for name in names}
+    return dict.fromkeys(names, 1.0)
 
 
 _blit = _all('xflip', 'rotate90', 'xint')
