@@ -70,21 +70,22 @@ def test_p_crosses_the_range_in_kimg():
     assert pipe.p.item() == 1
 
 
-def test_stopping_between_two_updates_does_not_change_p():
-    """The reports before the stop are -1 three times, the one after it is 1: alone, either would say something else."""
+@pytest.mark.parametrize('target, direction', [(-0.7, 1), (0, -1)])
+def test_stopping_between_two_updates_does_not_change_p(target, direction):
+    """r_t is -1 before the stop, 1 after it, -0.5 together: with either target one of the two alone would err."""
     results = {}
     for stops in (False, True):
-        pipe, controller = make_controller(0.5, target=-0.7)
+        pipe, controller = make_controller(0.5, target=target)
         report('Loss/signs/real', [-1, -1, -1])
         if stops:
             state = json.loads(json.dumps(controller.state_dict()))
             report('Loss/signs/real', [-1] * 50)  # after the snapshot: lost
-            pipe, controller = make_controller(0.5, target=-0.7)
+            pipe, controller = make_controller(0.5, target=target)
             controller.load_state_dict(state)
         report('Loss/signs/real', [1])
         controller.update()
         results[stops] = pipe.p.item()
-    assert results[True] == results[False] == pytest.approx(0.5 + STEP)
+    assert results[True] == results[False] == pytest.approx(0.5 + direction * STEP)
     assert controller.state_dict() == {'pending': {}}
 
 
