@@ -14,7 +14,8 @@ from dnnlib import cli
 from dnnlib.files import atomic_open
 from dnnlib.log import TeeOutput
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
-from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
+from training.augpipes import AUGPIPES
+from training.config import CFG_NAMES, RESUME_PRESETS, DatasetInfo, build_config, run_description
 from training.dataset import ImageFolderDataset
 from training.methods import METHODS, complete_options
 
@@ -43,8 +44,8 @@ Examples:
               metavar='INT')
 @click.option('--device', help='Where to compute; auto takes CUDA, then MPS, then the CPU.',
               type=click.Choice(['auto', 'cuda', 'cpu', 'mps']), default='auto', show_default=True)
-@click.option('--snap', help='Save images and networks every so many ticks.', type=int, default=50, show_default=True,
-              metavar='INT')
+@click.option('--snap', help='Save images and networks every so many ticks.  [default: 50, or 40 with --cond-mode=flow or mlp]',
+              type=int, metavar='INT')
 @click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
               metavar='KIMG')
 @click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet.',
@@ -80,8 +81,15 @@ Examples:
                  default=True, show_default=True)
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
-@click.option('--aug', help='Augmentation. This version has none yet: StyleGAN2.  [default: noaug]',
-              type=click.Choice(['noaug']))
+# Augmentation.
+@click.option('--aug', help='Augmentation of what the discriminator sees, against overfitting on small datasets. ada: as '
+              'strong as it has to be. fixed: of strength --p. noaug: none, StyleGAN2.  [default: ada]',
+              type=click.Choice(['noaug', 'ada', 'fixed']))
+@click.option('--p', help='Strength with --aug=fixed: the probability of each transformation.', type=float, metavar='FLOAT')
+@click.option('--target', help='What --aug=ada aims at: the mean sign of the discriminator on real images, which rises as it '
+              'overfits.  [default: 0.6]', type=float, metavar='FLOAT')
+@click.option('--augpipe', help='Transformations: blit (flips, turns, shifts by pixels), geom (scale, rotation, aspect, shift), '
+              'color, filter, noise, cutout, or sets of them by initials.  [default: bgc]', type=click.Choice(list(AUGPIPES)))
 @click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
 # Methods.
 @click.option('--method', help='Set the options that were published for a method, where they are not given: '
@@ -117,13 +125,15 @@ Examples:
 @click.option('--orth-probes', help='CSDI: random projections per step that estimate it, a backward pass each.  [default: 4]',
               type=int, metavar='INT')
 # Transfer learning.
-@click.option('--resume', help='Network pickle of this project, path or URL, to go on from; goes on at its kimg.  '
-              '[default: noresume]', metavar='PKL')
+@click.option('--resume', help='Network pickle to go on from: a path, a URL or one of '
+              f'{", ".join(RESUME_PRESETS)}.  [default: noresume]', metavar='PKL')
 @click.option('--freezed', help='Freeze-D: keep the first N layers of the discriminator as they are.  [default: 0]', type=int,
               metavar='INT')
 # Performance.
-@cli.bool_option('--fp32', help='Full precision everywhere. By default the four highest resolutions run in half precision '
-                 'on CUDA.', show_default=True)
+@click.option('--precision', help='Of the four highest resolutions. auto: fp16 on CUDA; on CPUs with instructions for it, bf16 '
+              'if the networks are wide enough to gain from it; fp32 otherwise.  [default: auto]',
+              type=click.Choice(['auto', 'fp32', 'fp16', 'bf16']))
+@cli.bool_option('--fp32', help='The same as --precision=fp32.', show_default=True)
 @cli.bool_option('--nhwc', help='Channels-last memory layout with half precision.', show_default=True)
 @cli.bool_option('--nobench', help="Don't let cuDNN try out algorithms.", show_default=True)
 @cli.bool_option('--allow-tf32', help='Allow TF32 on CUDA: faster, less exact.', show_default=True)
@@ -146,6 +156,8 @@ def main(**options) -> None:
         print('Dry run; exiting.')
         return
 
+    if config.num_gpus > 1:
+        raise OptionError('--gpus must be 1: this version trains in one process')
     check_inputs(config, training_set)
     print('Creating output directory...')
     run_dir = create_run_dir(config, Path(o.outdir), desc)
@@ -172,7 +184,7 @@ def print_config(config: EasyDict, info: DatasetInfo) -> None:
     print(f'Output directory:   {config.run_dir}')
     print(f'Training data:      {kwargs["path"]}')
     print(f'Training duration:  {config.total_kimg} kimg')
-    print('Number of GPUs:     1')
+    print(f'Number of GPUs:     {config.num_gpus}')
     print(f'Number of images:   {kwargs["max_size"]}')
     print(f'Image resolution:   {info.resolution}')
     print(f'Conditional model:  {kwargs["use_labels"]}')

@@ -11,10 +11,10 @@ from dnnlib.util import EasyDict, OptionError
 from training.config import DatasetInfo, auto_preset, build_config, run_description
 from training.methods import complete_options
 
-DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=50, tick=4.0, metrics='none', seed=0, dry_run=False, desc=None,
+DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metrics='none', seed=0, dry_run=False, desc=None,
                 data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
                 batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None, noise=True,
-                glr=None, dlr=None, aug=None, resume=None, freezed=None,
+                glr=None, dlr=None, aug=None, p=None, target=None, augpipe=None, precision=None, resume=None, freezed=None,
                 z_dim=512, lambda_latent=None, lambda_recon=None, clr_compat=False,
                 method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
                 lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
@@ -123,7 +123,7 @@ def test_a_subset_of_everything_is_everything():
     (dict(workers=0), '--workers must be at least 1'), (dict(tick=0.0), '--tick must be greater than 0'),
     (dict(glr=-0.1), '--glr must be greater than 0'), (dict(seed=-1), '--seed must be non-negative'),
     (dict(tick=float('nan')), '--tick must be'), (dict(gamma=float('inf')), '--gamma must be'),
-    (dict(cmax=0), '--cmax must be'), (dict(map_depth=0), '--map-depth must be'), (dict(gpus=2), '--gpus must be 1'),
+    (dict(cmax=0), '--cmax must be'), (dict(map_depth=0), '--map-depth must be'),
     (dict(gpus=0), '--gpus must be at least 1'), (dict(subset=0), '--subset must be between 1 and 1000'),
     (dict(subset=1001), '--subset must be between 1 and 1000'), (dict(batch=10, batch_gpu=4), 'must be a multiple'),
     (dict(desc='a/b'), '--desc'),
