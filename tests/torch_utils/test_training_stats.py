@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from torch_utils import training_stats
 from torch_utils.training_stats import Collector, report, report0
 
 _count = itertools.count()
@@ -128,7 +129,10 @@ def test_what_is_pending_can_be_taken_and_given_back(name):
 
 def test_a_restored_name_is_known(name):
     collector = Collector(name)
-    collector.restore({name: [2.0, 3.0, 5.0]})
+    report(name, [1, 2])
+    pending = collector.pending()
+    del training_stats._names[name]  # as in a new process
+    collector.restore(pending)
     collector.update()
     assert collector.names() == [name] and collector.mean(name) == 1.5
 
