@@ -21,11 +21,12 @@ NETWORKS = {'G': Generator, 'D': Discriminator, 'G_ema': Generator}
 
 
 def save_network_snapshot(path: str | Path, networks: Mapping[str, nn.Module], training_set_kwargs: Mapping,
-                          cur_nimg: int) -> None:
-    """Write G, D and G_ema as they are now, atomically. cur_nimg: images seen so far."""
+                          cur_nimg: int, augment_pipe: nn.Module | None = None) -> None:
+    """Write G, D, G_ema and the pipe as they are now, atomically. cur_nimg: images seen so far."""
     snapshot = {'training_set_kwargs': dict(training_set_kwargs)}
     snapshot |= {name: persistence.to_record(networks[name]) for name in NETWORKS}
-    snapshot |= {'augment_pipe': None, 'progress': {'cur_nimg': cur_nimg}}
+    snapshot |= {'augment_pipe': None if augment_pipe is None else persistence.to_record(augment_pipe),
+                 'progress': {'cur_nimg': cur_nimg}}
     with atomic_open(path) as f:
         persistence.dump(snapshot, f)
 

@@ -94,7 +94,7 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
                 grid.save_reconstructions(G_ema, D, run_dir / f'recon{cur_nimg // 1000:06d}.png')
         if is_due(c.network_snapshot_ticks, tick, done):
             save_network_snapshot(run_dir / f'network-snapshot-{cur_nimg // 1000:06d}.pkl', networks,
-                                  c.training_set_kwargs, cur_nimg)
+                                  c.training_set_kwargs, cur_nimg, augment_pipe)
         times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
         monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         tick, tick_start_nimg = tick + 1, cur_nimg

@@ -32,7 +32,7 @@ def config(data, run_dir, **changes):
     run_dir.mkdir(parents=True)
     width = dict(channel_base=32, channel_max=4)
     return EasyDict(dict(
-        device='cpu', random_seed=0, run_dir=str(run_dir),
+        device='cpu', precision='fp32', random_seed=0, run_dir=str(run_dir),
         training_set_kwargs=dict(class_name='training.dataset.ImageFolderDataset', path=data, use_labels=True),
         data_loader_kwargs=dict(num_workers=1, prefetch_factor=2),
         G_kwargs=dict(class_name='training.networks.Generator', z_dim=4, w_dim=4, mapping_kwargs=dict(num_layers=1),
@@ -43,7 +43,8 @@ def config(data, run_dir, **changes):
             'G/logistic': {}, 'G/path_length': dict(weight=2.0, interval=4), 'D/logistic_fake': {}, 'D/logistic_real': {},
             'D/r1': dict(weight=1.0, interval=16)}),
         batch_size=25, batch_gpu=25, ema_kimg=1, ema_rampup=None, total_kimg=1, kimg_per_tick=0.25, grid_by_domain=False,
-        reconstructs=False, image_snapshot_ticks=None, network_snapshot_ticks=None,
+        reconstructs=False, augment_kwargs=None, augment_p=0.0, ada_target=None,
+        image_snapshot_ticks=None, network_snapshot_ticks=None,
         resume_pkl=None, cudnn_benchmark=False, allow_tf32=False), **changes)
 
 
