@@ -36,8 +36,12 @@ Examples:
 """
 
 
-@click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
-# General.
+SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cfg', 'Augmentation': 'aug',
+            'Methods; several can be combined': 'method', 'CLR-GAN': 'lambda_latent', 'i-StyleGAN': 'cond_mode',
+            'CG-GAN': 'lambda_imgsparse', 'CSDI': 'lambda_orth', 'Transfer learning': 'resume', 'Performance': 'precision'}
+
+
+@click.command(cls=cli.Command, sections=SECTIONS, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @click.option('--outdir', help='Where to save the results: each run gets a numbered directory below it.', required=True,
               metavar='DIR')
 @click.option('--gpus', help='Number of processes. This version trains in one.', type=int, default=1, show_default=True,
@@ -48,17 +52,15 @@ Examples:
               type=int, metavar='INT')
 @click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
               metavar='KIMG')
-@click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet.',
-              type=click.Choice(['none', '']), default='none', show_default=True)
+@click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet: see calc_metrics.py.',
+              default='none', show_default=True, metavar='LIST')
 @click.option('--seed', help='One seed fixes a run.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
-# Dataset.
 @click.option('--data', help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
 @cli.bool_option('--cond', default=None, help='Train with the labels of the dataset.  [default: 0, or 1 with --cond-mode]')
 @click.option('--subset', help='Train with only N images, chosen by --seed.  [default: all]', type=int, metavar='INT')
 @cli.bool_option('--mirror', help='Add mirrored copies of the images.', show_default=True)
-# Model and training.
 @click.option('--cfg', help='Base configuration; auto chooses by image size.', type=click.Choice(CFG_NAMES), default='auto',
               show_default=True)
 @click.option('--gamma', help='Weight of the R1 penalty: larger is safer, smaller sharper.  [default: by --cfg]', type=float,
@@ -81,7 +83,7 @@ Examples:
                  default=True, show_default=True)
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
-# Augmentation.
+@click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
 @click.option('--aug', help='Augmentation of what the discriminator sees, against overfitting on small datasets. ada: as '
               'strong as it has to be. fixed: of strength --p. noaug: none, StyleGAN2.  [default: ada]',
               type=click.Choice(['noaug', 'ada', 'fixed']))
@@ -90,8 +92,6 @@ Examples:
               'overfits.  [default: 0.6]', type=float, metavar='FLOAT')
 @click.option('--augpipe', help='Transformations: blit (flips, turns, shifts by pixels), geom (scale, rotation, aspect, shift), '
               'color, filter, noise, cutout, or sets of them by initials.  [default: bgc]', type=click.Choice(list(AUGPIPES)))
-@click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
-# Methods.
 @click.option('--method', help='Set the options that were published for a method, where they are not given: '
               f'{", ".join(METHODS)}, or several, such as cg-gan,clr-gan.', type=cli.ChoiceList(list(METHODS)), metavar='LIST')
 @click.option('--lambda-latent', help='CLR-GAN: weight of the latent consistency, by which the discriminator learns to recover '
@@ -100,7 +100,6 @@ Examples:
               'for their latent; 0.5 was published.  [default: 0]', type=float, metavar='FLOAT')
 @cli.bool_option('--clr-compat', help='CLR-GAN as published: style mixing in both terms, and the encoder sees augmented images.',
                  show_default=True)
-# i-StyleGAN and CG-GAN.
 @click.option('--cond-mode', help='How the label acts. concat: joined to z, as in StyleGAN2-ADA. flow: it moves the style '
               'coordinates of z, the rest being content, the same in every domain (i-StyleGAN). mlp: the same by one MLP per '
               'domain. Implies --cond=1.  [default: flow with any of the options below, or concat]',
@@ -124,12 +123,10 @@ Examples:
               'the less one can imitate the other.  [default: 0]', type=float, metavar='FLOAT')
 @click.option('--orth-probes', help='CSDI: random projections per step that estimate it, a backward pass each.  [default: 4]',
               type=int, metavar='INT')
-# Transfer learning.
 @click.option('--resume', help='Network pickle to go on from: a path, a URL or one of '
               f'{", ".join(RESUME_PRESETS)}.  [default: noresume]', metavar='PKL')
 @click.option('--freezed', help='Freeze-D: keep the first N layers of the discriminator as they are.  [default: 0]', type=int,
               metavar='INT')
-# Performance.
 @click.option('--precision', help='Of the four highest resolutions. auto: fp16 on CUDA; on CPUs with instructions for it, bf16 '
               'if the networks are wide enough to gain from it; fp32 otherwise.  [default: auto]',
               type=click.Choice(['auto', 'fp32', 'fp16', 'bf16']))

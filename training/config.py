@@ -195,6 +195,8 @@ POSITIVE = ('tick', 'glr', 'dlr')
 
 def check_options(o: EasyDict) -> None:
     """Raise OptionError for values that are wrong whatever the dataset."""
+    if o.metrics.lower() not in ('none', ''):
+        raise OptionError('--metrics can only contain the following values: none; calc_metrics.py evaluates snapshots')
     for name, least in AT_LEAST.items():
         if o[name] is not None and o[name] < least:
             raise OptionError(f'{_option(name)} must be at least {least}')

@@ -228,7 +228,7 @@ def test_wrong_values_name_their_option(changes, text):
 
 def test_filters_of_43_taps_need_an_image_around_them():
     small = DatasetInfo('x', 16, 0, 10)
-    with pytest.raises(OptionError, match='--augpipe=bgcf .*32x32'):
+    with pytest.raises(OptionError, match=r'--augpipe=bgcf .*32x32'):
         build(small, augpipe='bgcf')
     build(small, augpipe='bgc')
     build(DatasetInfo('x', 32, 0, 10), augpipe='bgcfnc')
@@ -249,8 +249,8 @@ def test_run_descriptions_in_the_published_order():
     expected = 'afhq-cond-subset50-mirror-paper256-gamma0.5-kimg100-batch8-noaug-resumecustom-freezed0-try'
     assert run_description(everything, DATA) == expected
     assert run_description(options(resume='noresume'), DATA) == 'afhq-auto1-noresume'
-    published = options(cond=True, mirror=True, gamma=0.5, kimg=100, batch=8, aug='ada', target=0.7, augpipe='bgc', resume='x.pkl',
-                        freezed=2, cond_mode='flow', lambda_sparse=0.1)
+    published = options(cond=True, mirror=True, gamma=0.5, kimg=100, batch=8, aug='ada', target=0.7, augpipe='bgc',
+                        resume='x.pkl', freezed=2, cond_mode='flow', lambda_sparse=0.1)
     assert run_description(published, DATA) == (
         'afhq-cond-mirror-auto1-gamma0.5-kimg100-batch8-ada-target0.7-bgc-resumecustom-freezed2'
         '-flow-nb2-dim10-styledim256-norm-sparse0.1')
