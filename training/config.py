@@ -44,6 +44,7 @@ PRESETS = {
 }
 CFG_NAMES = ('auto', *PRESETS)
 W_DIM = 512
+WANDB_PROJECT = 'stylegan-research'  # unless the environment variable of that name has another
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
 
 
@@ -135,6 +136,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     c.grid_by_domain = o.cond_mode in ('flow', 'mlp')
     c.reconstructs = o.lambda_latent > 0 or o.lambda_recon > 0
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap
+    c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
     c.resume_pkl = o.resume if o.resume not in (None, 'noresume') else None
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
     return c
