@@ -5,12 +5,15 @@ from __future__ import annotations
 import configparser
 import netrc
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+
+from dnnlib.files import atomic_open
 
 STEP = 'global_step'    # thousands of images, the horizontal axis of all charts
 INIT_TIMEOUT = 30       # seconds to wait for the server at the start; WANDB_INIT_TIMEOUT changes it
@@ -69,16 +72,15 @@ class WandbLogger:
 
     def _start(self, run_dir: str | Path, options: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
         wandb = self._wandb
-        run_id = _run_id(Path(run_dir), wandb.util.generate_id)
-        settings = dict(
+        settings = wandb.Settings(
             silent=True, console='off',  # the log is log.txt
             save_code=False, disable_code=True, disable_git=True,
             init_timeout=float(os.environ.get('WANDB_INIT_TIMEOUT', INIT_TIMEOUT)),
             finish_timeout=float(os.environ.get('WANDB_FINISH_TIMEOUT', FINISH_TIMEOUT)))
         kwargs = dict(
             project=os.environ.get('WANDB_PROJECT') or options['project'], entity=os.environ.get('WANDB_ENTITY') or None,
-            name=Path(run_dir).name, id=run_id, resume='allow', dir=str(run_dir), config=dict(config),
-            settings=wandb.Settings(**settings))
+            name=Path(run_dir).name, id=_run_id(Path(run_dir)), resume='allow', dir=str(run_dir), config=dict(config),
+            settings=settings)
         try:
             return wandb.init(mode=options['mode'], **kwargs)
         except wandb.errors.CommError as err:
@@ -133,10 +135,11 @@ def _settings(environ: Mapping[str, str]) -> Mapping[str, str]:
     return parser['default'] if parser.has_section('default') else {}
 
 
-def _run_id(run_dir: Path, new_id: Callable[[], str]) -> str:
+def _run_id(run_dir: Path) -> str:
     path = run_dir / ID_FILE
     if not path.is_file():
-        path.write_text(new_id() + '\n')
+        with atomic_open(path, 'w') as f:
+            f.write(secrets.token_hex(4) + '\n')
     return path.read_text().strip()
 
 
