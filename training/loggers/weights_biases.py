@@ -59,6 +59,7 @@ class WandbLogger:
         if self._run is not None:
             try:
                 self._run.finish()
+                self._wandb.teardown()  # only when its background process has ended is everything in the files
             except Exception as err:
                 self._give_up('did not end well', err)
 

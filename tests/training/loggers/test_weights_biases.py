@@ -1,0 +1,214 @@
+"""Weights & Biases: the real package in offline mode, and everything that can be missing."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.loggers.weights_biases import WandbLogger, has_credentials, resolve_mode
+from training.monitor import Monitor
+
+ROOT = Path(__file__).parents[3]
+OPTIONS = dict(mode='offline', project='stylegan-research')
+CONFIG = dict(batch_size=32, G_kwargs=dict(z_dim=64))
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path, monkeypatch):
+    """A user who has never heard of Weights & Biases."""
+    for name in [name for name in os.environ if name.startswith('WANDB_') or name == 'NETRC']:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    for name in ('WANDB_SILENT', 'WANDB_ERROR_REPORTING'):  # the logger sets them: undone at the end
+        monkeypatch.setenv(name, '')
+    yield
+    if sys.modules.get('wandb'):
+        sys.modules['wandb'].teardown()
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    (tmp_path / '00000-digits').mkdir()
+    return tmp_path / '00000-digits'
+
+
+def read_run_file(path):
+    """The records of a run file: a header, then LevelDB's log format in blocks of 32 KiB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+    data = path.read_bytes()
+    assert data[:4] == b':W&B'
+    records, parts, at = [], b'', 7
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:  # too little for the header of a record: filled with zeros
+            at += 32768 - at % 32768
+            continue
+        _, size, kind = struct.unpack('<IHB', data[at:at + 7])
+        if kind == 0:
+            break
+        parts += data[at + 7:at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # the whole record, or the last part of one
+            records.append(Record.FromString(parts))
+            parts = b''
+    return records
+
+
+def history(path):
+    """What was logged: a dict for each call of log."""
+    rows = [{item.key or '/'.join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+            for record in read_run_file(path) if record.WhichOneof('record_type') == 'history']
+    return [{key: value for key, value in row.items() if not key.startswith('_')} for row in rows]
+
+
+def test_the_run_file_holds_what_was_logged(run_dir, capfd, monkeypatch):
+    monkeypatch.setenv('WANDB_ENTITY', 'lab')
+    logger = WandbLogger(run_dir, OPTIONS, CONFIG, pytest.fail)
+    logger.scalars({'Loss/G/loss': 1.5, 'Timing/sec_per_kimg': 4.0}, 500)
+    logger.scalars({'Loss/G/loss': 1.25}, 900)  # another tick of the same kimg
+    logger.scalars({'Loss/G/loss': float('nan'), 'Metrics/fid50k_full': 12.5}, 4000)
+    logger.image('fakes', np.zeros([8, 12, 3], dtype=np.uint8), 4000)
+    logger.image('reals', np.zeros([8, 12, 1], dtype=np.uint8), 4000)
+    logger.close()
+    [path] = run_dir.glob('wandb/offline-run-*/run-*.wandb')
+
+    rows = history(path)
+    assert [row['global_step'] for row in rows] == [0, 0, 4, 4, 4]
+    assert rows[0] == {'Loss/G/loss': 1.5, 'Timing/sec_per_kimg': 4.0, 'global_step': 0} and rows[1]['Loss/G/loss'] == 1.25
+    assert rows[2]['Metrics/fid50k_full'] == 12.5 and str(rows[2]['Loss/G/loss']) in ('nan', 'NaN')
+    for row, name in ((rows[3], 'fakes'), (rows[4], 'reals')):
+        assert row[f'{name}/_type'] == 'image-file' and (row[f'{name}/width'], row[f'{name}/height']) == (12, 8)
+        assert (path.parent / 'files' / row[f'{name}/path']).is_file()
+
+    records = read_run_file(path)
+    run = next(record.run for record in records if record.WhichOneof('record_type') == 'run')
+    assert (run.display_name, run.project, run.entity) == ('00000-digits', 'stylegan-research', 'lab')
+    assert run.run_id == (run_dir / 'wandb-run-id.txt').read_text().strip() and len(run.run_id) == 8
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert config['batch_size'] == 32 and config['G_kwargs'] == {'z_dim': 64}
+    metrics = {metric.name or metric.glob_name: metric.step_metric
+               for metric in (record.metric for record in records if record.WhichOneof('record_type') == 'metric')}
+    assert metrics['Loss/G/loss'] == metrics['Metrics/fid50k_full'] == 'global_step'
+    assert capfd.readouterr() == ('', ''), 'nothing on the terminal'
+
+
+def test_a_run_that_goes_on_keeps_its_id_and_environment_variables_come_first(run_dir, monkeypatch):
+    monkeypatch.setenv('WANDB_PROJECT', 'mine')
+    (run_dir / 'wandb-run-id.txt').write_text('abcd1234\n')
+    logger = WandbLogger(run_dir, OPTIONS, CONFIG, pytest.fail)
+    logger.scalars({'Loss/G/loss': 1.0}, 8000)
+    logger.close()
+    [path] = run_dir.glob('wandb/offline-run-*-abcd1234/run-abcd1234.wandb')
+    run = next(record.run for record in read_run_file(path) if record.WhichOneof('record_type') == 'run')
+    assert run.run_id == 'abcd1234' and run.project == 'mine'
+    assert history(path) == [{'Loss/G/loss': 1.0, 'global_step': 8}]
+
+
+def use(logger):
+    for nimg in (1000, 2000):
+        logger.scalars({'x': 1.0}, nimg)
+        logger.image('fakes', np.zeros([4, 4, 3], dtype=np.uint8), nimg)
+    logger.close()
+
+
+def test_not_installed_is_said_once(run_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    said = []
+    use(WandbLogger(run_dir, OPTIONS, CONFIG, said.append))
+    assert len(said) == 1 and 'not installed' in said[0] and 'goes on' in said[0]
+
+
+def test_a_broken_installation_is_said_once(run_dir, monkeypatch, tmp_path):
+    (tmp_path / 'wandb.py').write_text('import a_part_that_is_missing')
+    monkeypatch.delitem(sys.modules, 'wandb', raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    said = []
+    try:
+        use(WandbLogger(run_dir, OPTIONS, CONFIG, said.append))
+    finally:
+        sys.modules.pop('wandb', None)
+    assert len(said) == 1 and 'a_part_that_is_missing' in said[0] and 'goes on' in said[0]
+
+
+@pytest.mark.parametrize('call', ['log', 'finish'])
+def test_failures_on_the_way_are_said_once(call, run_dir, monkeypatch):
+    said = []
+    logger = WandbLogger(run_dir, OPTIONS, CONFIG, said.append)
+    real = getattr(logger._run, call)
+
+    def fail(*args, **kwargs):
+        real(*args, **kwargs)
+        raise RuntimeError('the disk is full\nand more')
+
+    monkeypatch.setattr(logger._run, call, fail)
+    use(logger)
+    assert len(said) == 1 and 'RuntimeError: the disk is full' in said[0] and '\n' not in said[0]
+
+
+@pytest.mark.parametrize('mode', ['online', 'auto'])
+def test_not_logged_in_asks_nothing_and_is_said_once(mode, run_dir, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'wandb', None)  # it is not even imported
+    monitor = Monitor(run_dir, 0, 1000, {'wandb': dict(OPTIONS, mode=mode)})
+    monitor.write(1000, {})
+    monitor.close()
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1 and said[0].startswith('Weights & Biases: ') and 'wandb login' in said[0]
+
+
+def test_without_a_network_it_is_kept_for_later(run_dir, monkeypatch, capfd):
+    for name, value in dict(MODE='online', BASE_URL='http://127.0.0.1:9', API_KEY='a' * 40, INIT_TIMEOUT='2').items():
+        monkeypatch.setenv(f'WANDB_{name}', value)
+    start = time.monotonic()
+    monitor = Monitor(run_dir, 0, 1000, {'wandb': dict(OPTIONS, mode='auto')})
+    monitor.write(1000, {'Gmain': 3.0})
+    monitor.close()
+    assert time.monotonic() - start < 20
+    out, err = capfd.readouterr()
+    assert out.count('\n') == 1 and 'no connection' in out and 'wandb sync' in out and err == ''
+    [path] = run_dir.glob('wandb/offline-run-*/run-*.wandb')
+    assert history(path)[0]['Timing/Gmain'] == 3.0
+
+
+def test_disabled_says_nothing(run_dir, monkeypatch, capsys):
+    monkeypatch.setenv('WANDB_API_KEY', 'a' * 40)
+    Monitor(run_dir, 0, 1000, {'wandb': dict(OPTIONS, mode='disabled')}).close()
+    assert capsys.readouterr().out == '' and not (run_dir / 'wandb').exists()
+
+
+@pytest.mark.parametrize('environ, expected', [
+    ({}, 'disabled'), ({'WANDB_API_KEY': 'x'}, 'online'), ({'WANDB_MODE': 'offline'}, 'offline'),
+    ({'WANDB_MODE': 'online'}, 'online'), ({'WANDB_MODE': 'disabled', 'WANDB_API_KEY': 'x'}, 'disabled'),
+    ({'WANDB_MODE': 'dryrun'}, 'offline'), ({'WANDB_MODE': '', 'WANDB_API_KEY': 'x'}, 'online'),
+])
+def test_auto_follows_the_environment(environ, expected):
+    assert resolve_mode('auto', environ) == expected
+    assert resolve_mode('offline', environ) == 'offline'
+
+
+def test_auto_finds_who_logged_in_and_what_they_set(tmp_path):
+    environ = {'NETRC': str(tmp_path / 'netrc'), 'WANDB_CONFIG_DIR': str(tmp_path)}
+    assert not has_credentials(environ)
+    (tmp_path / 'netrc').write_text('machine github.com\n login me\n password p\n')
+    assert not has_credentials(environ)
+    (tmp_path / 'netrc').write_text('machine api.wandb.ai\n login user\n password 0123\n')
+    assert resolve_mode('auto', environ) == 'online'
+    (tmp_path / 'settings').write_text('[default]\nbase_url = https://wandb.lab.org\n')
+    assert resolve_mode('auto', environ) == 'disabled', 'the key is for another server'
+    (tmp_path / 'netrc').write_text('machine wandb.lab.org\n login user\n password 0123\n')
+    assert resolve_mode('auto', environ) == 'online'
+    (tmp_path / 'settings').write_text('[default]\nmode = offline\n')
+    assert resolve_mode('auto', environ) == 'offline'
+    for name in ('netrc', 'settings'):
+        (tmp_path / name).write_text('[no such thing')
+    assert resolve_mode('auto', environ) == 'disabled'
+
+
+def test_wandb_is_imported_only_when_it_is_used():
+    code = 'import sys, training.training_loop; print([name for name in sys.modules if name.split(".")[0] == "wandb"])'
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, text=True, capture_output=True)
+    assert done.stdout == '[]\n', done.stderr
