@@ -155,8 +155,7 @@ def draw_panel(axes: Any, panel: Panel, runs: Sequence[Run]) -> None:
     axes.tick_params(labelsize=9, color='0.6')
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
-    if len(panel.series) > 1:
-        axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9)
     if panel.logarithmic:
         axes.set_yscale('log')
     if panel.from_zero:

@@ -6,11 +6,14 @@ import struct
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
+import train
 from training.loggers.weights_biases import WandbLogger, has_credentials, resolve_mode
 from training.monitor import Monitor
 
@@ -93,8 +96,31 @@ def test_the_run_file_holds_what_was_logged(run_dir, capfd, monkeypatch):
     assert config['batch_size'] == 32 and config['G_kwargs'] == {'z_dim': 64}
     metrics = {metric.name or metric.glob_name: metric.step_metric
                for metric in (record.metric for record in records if record.WhichOneof('record_type') == 'metric')}
-    assert metrics['Loss/G/loss'] == metrics['Metrics/fid50k_full'] == 'global_step'
+    assert metrics == {'global_step': '', '*': 'global_step'}, 'the horizontal axis of everything'
     assert capfd.readouterr() == ('', ''), 'nothing on the terminal'
+
+
+def test_a_training_run_logs_every_tick_and_picture(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'noise.zip', 'w') as z:
+        for i in range(20):
+            with z.open(f'{i}.png', 'w') as f:
+                PIL.Image.fromarray(np.random.RandomState(i).randint(0, 256, (8, 8, 3), dtype=np.uint8)).save(f, format='PNG')
+    train.main([f'--data={tmp_path / "noise.zip"}', f'--outdir={tmp_path / "runs"}', '--wandb=offline', '--device=cpu', '--kimg=1',
+                '--cbase=32', '--cmax=4', '--batch=100', '--workers=1', '--tick=0.3', '--snap=2', '--mixing=0'],
+               standalone_mode=False)
+    [path] = tmp_path.glob('runs/00000-noise-*/wandb/offline-run-*/run-*.wandb')
+    run_dir = path.parents[2]
+    rows = history(path)
+    for name, count in (('Loss/G/loss', 5), ('Progress/kimg', 5), ('Timing/Gmain', 5), ('reals/_type', 1), ('fakes/_type', 3)):
+        assert sum(name in row for row in rows) == count, name
+    stats = [json.loads(line) for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
+    assert [row['Loss/D/loss'] for row in rows if 'Loss/D/loss' in row] == [line['Loss/D/loss']['mean'] for line in stats]
+    run = next(record.run for record in read_run_file(path) if record.WhichOneof('record_type') == 'run')
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    options = json.loads((run_dir / 'training_options.json').read_text())
+    assert options['wandb'] == dict(mode='offline', project='stylegan-research')
+    assert {key: config[key] for key in options} == options
+    assert 'Weights & Biases' not in (run_dir / 'log.txt').read_text()
 
 
 def test_a_run_that_goes_on_keeps_its_id_and_environment_variables_come_first(run_dir, monkeypatch):
