@@ -34,7 +34,7 @@ class Health:
         lost = [name for name, (times, not_finite) in bad.items() if times == not_finite]
         if lost:
             terms = [name for name in lost if name.split('/')[-1] not in SUMS] or lost
-            what = ', '.join(f'{name} (all {bad[name][0]} times)' for name in terms)
+            what = ', '.join(f'{name} ({bad[name][1]} of {bad[name][0]} times)' for name in terms)
             return f'not finite in the whole tick that ended at {cur_nimg / 1000:g} kimg: {what}; {self._advice()}'
         if not bad:
             self._healthy_nimg = cur_nimg

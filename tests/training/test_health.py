@@ -48,7 +48,7 @@ def test_every_step_of_the_tick_must_be_bad(bad, term, tmp_path):
         problem = health.check(4000)
         assert bool(problem) is lost, steps
         if lost:
-            assert f'{term} (all {len(steps)} times)' in problem and '\n' not in problem
+            assert f'{term} ({len(steps)} of {len(steps)} times)' in problem and '\n' not in problem
 
 
 def test_the_term_is_named_and_not_its_sum(tmp_path):
