@@ -30,7 +30,7 @@ class WandbLogger:
     """
 
     def __init__(self, run_dir: str | Path, options: Mapping[str, Any], config: Mapping[str, Any], say: Callable[[str], None]):
-        self._say = say
+        self._run_dir, self._say = Path(run_dir), say
         self._run = None
         if options['mode'] == 'online' and not has_credentials():
             say('Weights & Biases: not logged in, so nothing is sent (log in with `wandb login`, or use --wandb=offline)')
@@ -40,7 +40,7 @@ class WandbLogger:
         try:
             import wandb
             self._wandb = wandb
-            self._run = self._start(run_dir, options, config)
+            self._run = self._start(options, config)
             self._run.define_metric(STEP)
             self._run.define_metric('*', step_metric=STEP)
         except Exception as err:
@@ -56,12 +56,16 @@ class WandbLogger:
 
     def close(self) -> None:
         """Wait until everything has been sent, but not for longer than FINISH_TIMEOUT."""
-        if self._run is not None:
+        if self._run is None:
+            return
+        try:
             try:
                 self._run.finish()
+            finally:
                 self._wandb.teardown()  # only when its background process has ended is everything in the files
-            except Exception as err:
-                self._give_up('did not end well', err)
+        except Exception as err:
+            self._say(f'Weights & Biases: not everything was sent ({_reason(err)}); '
+                      f'the rest is in {self._run_dir}/wandb: send it with `wandb sync`')
 
     def _log(self, make_values: Callable[[], dict[str, Any]], cur_nimg: int) -> None:
         if self._run is None:
@@ -71,31 +75,29 @@ class WandbLogger:
         except Exception as err:
             self._give_up('failed', err)
 
-    def _start(self, run_dir: str | Path, options: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
-        wandb = self._wandb
+    def _start(self, options: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+        wandb, run_dir = self._wandb, self._run_dir
         settings = wandb.Settings(
             silent=True, console='off',  # the log is log.txt
             save_code=False, disable_code=True, disable_git=True,
             init_timeout=float(os.environ.get('WANDB_INIT_TIMEOUT', INIT_TIMEOUT)),
-            finish_timeout=float(os.environ.get('WANDB_FINISH_TIMEOUT', FINISH_TIMEOUT)))
+            finish_timeout=float(os.environ.get('WANDB_FINISH_TIMEOUT', FINISH_TIMEOUT)), finish_timeout_raises=True)
         kwargs = dict(
             project=os.environ.get('WANDB_PROJECT') or options['project'], entity=os.environ.get('WANDB_ENTITY') or None,
-            name=Path(run_dir).name, id=_run_id(Path(run_dir)), resume='allow', dir=str(run_dir), config=dict(config),
+            name=run_dir.resolve().name, id=_run_id(run_dir), resume='allow', dir=str(run_dir), config=dict(config),
             settings=settings)
         try:
             return wandb.init(mode=options['mode'], **kwargs)
         except wandb.errors.CommError as err:
             wandb.teardown()  # ends its background process, which still holds the id
             run = wandb.init(mode='offline', **kwargs)
-            self._say(f'Weights & Biases: no connection ({_first_line(err)}); its files are kept in {run_dir}/wandb: '
+            self._say(f'Weights & Biases: no connection ({_reason(err)}); its files are kept in {run_dir}/wandb: '
                       'send them with `wandb sync`')
             return run
 
     def _give_up(self, what: str, err: Exception) -> None:
         self._run = None
-        reason = 'the package wandb is not installed' if isinstance(err, ModuleNotFoundError) and err.name == 'wandb' \
-            else f'{type(err).__name__}: {_first_line(err)}'
-        self._say(f'Weights & Biases {what} ({reason}); training goes on without it')
+        self._say(f'Weights & Biases {what} ({_reason(err)}); training goes on without it')
 
 
 def resolve_mode(option: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -144,5 +146,7 @@ def _run_id(run_dir: Path) -> str:
     return path.read_text().strip()
 
 
-def _first_line(err: Exception) -> str:
-    return (str(err).strip().splitlines() or ['no reason given'])[0]
+def _reason(err: Exception) -> str:
+    if isinstance(err, ModuleNotFoundError) and err.name == 'wandb':
+        return 'the package wandb is not installed'
+    return f'{type(err).__name__}: {(str(err).strip().splitlines() or ["no reason given"])[0]}'

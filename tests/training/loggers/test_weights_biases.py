@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from wandb_doubles import Server, history, read_run_file
 
 import train
 from training.loggers.weights_biases import WandbLogger, has_credentials, resolve_mode
@@ -39,34 +39,6 @@ def nobody(tmp_path, monkeypatch):
 def run_dir(tmp_path):
     (tmp_path / '00000-digits').mkdir()
     return tmp_path / '00000-digits'
-
-
-def read_run_file(path):
-    """The records of a run file: a header, then LevelDB's log format in blocks of 32 KiB."""
-    from wandb.proto.wandb_internal_pb2 import Record
-    data = path.read_bytes()
-    assert data[:4] == b':W&B'
-    records, parts, at = [], b'', 7
-    while at + 7 <= len(data):
-        if 32768 - at % 32768 < 7:  # too little for the header of a record: filled with zeros
-            at += 32768 - at % 32768
-            continue
-        _, size, kind = struct.unpack('<IHB', data[at:at + 7])
-        if kind == 0:
-            break
-        parts += data[at + 7:at + 7 + size]
-        at += 7 + size
-        if kind in (1, 4):  # the whole record, or the last part of one
-            records.append(Record.FromString(parts))
-            parts = b''
-    return records
-
-
-def history(path):
-    """What was logged: a dict for each call of log."""
-    rows = [{item.key or '/'.join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-            for record in read_run_file(path) if record.WhichOneof('record_type') == 'history']
-    return [{key: value for key, value in row.items() if not key.startswith('_')} for row in rows]
 
 
 def test_the_run_file_holds_what_was_logged(run_dir, capfd, monkeypatch):
@@ -198,6 +170,29 @@ def test_without_a_network_it_is_kept_for_later(run_dir, monkeypatch, capfd):
     assert out.count('\n') == 1 and 'no connection' in out and 'wandb sync' in out and err == ''
     [path] = run_dir.glob('wandb/offline-run-*/run-*.wandb')
     assert history(path)[0]['Timing/Gmain'] == 3.0
+
+
+@pytest.mark.parametrize('goes_away', [False, True])
+def test_what_is_sent_arrives_and_a_server_that_goes_away_holds_up_the_end_for_a_limited_time(goes_away, run_dir, monkeypatch):
+    server = Server()
+    for name, value in dict(BASE_URL=f'http://127.0.0.1:{server.port}', API_KEY='a' * 40, INIT_TIMEOUT='20',
+                            FINISH_TIMEOUT='1' if goes_away else '20').items():
+        monkeypatch.setenv(f'WANDB_{name}', value)
+    said = []
+    logger = WandbLogger(run_dir, dict(OPTIONS, mode='online'), CONFIG, said.append)
+    if goes_away:
+        server.stop()
+    logger.scalars({'Loss/G/loss': 1.5}, 1000)
+    start = time.monotonic()
+    logger.close()
+    if goes_away:
+        assert time.monotonic() - start < 10
+        assert len(said) == 1 and 'not everything was sent' in said[0] and 'wandb sync' in said[0]
+    else:
+        server.stop()
+        assert said == [] and b'Loss/G/loss' in server.received
+    [path] = run_dir.glob('wandb/run-*/run-*.wandb')
+    assert history(path) == [{'Loss/G/loss': 1.5, 'global_step': 1}]
 
 
 def test_disabled_says_nothing(run_dir, monkeypatch, capsys):
