@@ -54,6 +54,9 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
               metavar='KIMG')
 @click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet: see calc_metrics.py.',
               default='none', show_default=True, metavar='LIST')
+@click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
+              'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
+              type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
 @click.option('--seed', help='One seed fixes a run.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')

@@ -45,6 +45,7 @@ PRESETS = {
 }
 CFG_NAMES = ('auto', *PRESETS)
 W_DIM = 512
+WANDB_PROJECT = 'stylegan-research'  # unless the environment variable of that name has another
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
 
 # Networks to transfer from (--resume): names to files of the StyleGAN2-ADA authors, under their licence.
@@ -153,6 +154,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     if o.resume not in (None, 'noresume'):
         c.resume_pkl = RESUME_PRESETS.get(o.resume, o.resume)
         c.ada_kimg, c.ema_rampup = 100, None  # what is there already need not be averaged away slowly
+    c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
     return c
 

@@ -58,7 +58,9 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
 
     total_nimg = c.total_kimg * 1000
     print(f'Training for {c.total_kimg} kimg on {device.type}{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
-    monitor = Monitor(run_dir, cur_nimg, total_nimg)
+    monitor = Monitor(run_dir, cur_nimg, total_nimg, c)
+    monitor.image('reals', run_dir / 'reals.png', cur_nimg)
+    monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
     batches = real_batches(c, training_set, cur_nimg, device)
     tick, tick_start_nimg = 0, cur_nimg
     while True:
@@ -90,8 +92,10 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
             monitor.print('Stopping early, as asked: saving first ...')
         if is_due(c.image_snapshot_ticks, tick, done):
             grid.save_fakes(G_ema, run_dir / f'fakes{cur_nimg // 1000:06d}.png')
+            monitor.image('fakes', run_dir / f'fakes{cur_nimg // 1000:06d}.png', cur_nimg)
             if c.reconstructs:
                 grid.save_reconstructions(G_ema, D, run_dir / f'recon{cur_nimg // 1000:06d}.png')
+                monitor.image('recon', run_dir / f'recon{cur_nimg // 1000:06d}.png', cur_nimg)
         if is_due(c.network_snapshot_ticks, tick, done):
             save_network_snapshot(run_dir / f'network-snapshot-{cur_nimg // 1000:06d}.pkl', networks,
                                   c.training_set_kwargs, cur_nimg, augment_pipe)

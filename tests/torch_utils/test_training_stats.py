@@ -200,6 +200,7 @@ def test_without_other_processes_report0_is_report(name):
 def test_later_processes_only_make_the_name_known(name, monkeypatch):
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     monkeypatch.setattr(torch.distributed, 'get_rank', lambda: 1)
+    monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: 1)
     collector = Collector()
     assert report0(name, 4) == 4
     collector.update()

@@ -11,8 +11,8 @@ from dnnlib.util import EasyDict, OptionError
 from training.config import DatasetInfo, auto_preset, build_config, run_description
 from training.methods import complete_options
 
-DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metrics='none', seed=0, dry_run=False, desc=None,
-                data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
+DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metrics='none', wandb='auto', seed=0, dry_run=False,
+                desc=None, data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
                 batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None, noise=True,
                 glr=None, dlr=None, aug=None, p=None, target=None, augpipe=None, precision=None, resume=None, freezed=None,
                 z_dim=512, lambda_latent=None, lambda_recon=None, clr_compat=False,
@@ -154,6 +154,7 @@ def test_defaults_for_256_pixels():
                                          use_labels=False, max_size=1000, xflip=False)
     assert c.resume_pkl is None and c.cudnn_benchmark and not c.allow_tf32
     assert json.loads(json.dumps(c)) == c
+    assert c.wandb == dict(mode='auto', project='stylegan-research') and build(wandb='offline').wandb['mode'] == 'offline'
 
 
 @pytest.mark.parametrize('cfg, batch, batch_gpu, mbstd, base, lr, gamma, ema, rampup, depth, kimg', [
