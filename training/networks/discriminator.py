@@ -23,6 +23,7 @@ from training.networks.mapping import MappingNetwork
 from training.networks.synthesis import ARCHITECTURES
 
 
+@persistent
 class DiscriminatorBlock(nn.Module):
     """All layers at one resolution; halves it.
 
@@ -76,6 +77,7 @@ class DiscriminatorBlock(nn.Module):
         return shortcut + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), img
 
 
+@persistent
 class MinibatchStdLayer(nn.Module):
     """Append feature maps that hold the spread among groups of samples (Karras et al. 2018, sec. 3).
 
@@ -103,6 +105,7 @@ class MinibatchStdLayer(nn.Module):
         return f'group_size={self.group_size}, num_channels={self.num_channels}'
 
 
+@persistent
 class DiscriminatorEpilogue(nn.Module):
     """From features at 4x4 to the logit, or to the vector that is projected on the label (Miyato & Koyama 2018).
 
