@@ -12,7 +12,7 @@ import pickle
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -95,7 +95,7 @@ STORAGE = _Global('torch.storage', '_load_from_bytes')
 
 
 class _Pickler(pickle._Pickler):  # the one in C insists on importing what it names
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def _save_global(self, obj: _Global) -> None:
         self.save(obj.module)

@@ -41,7 +41,8 @@ def pickled(networks, data=None):
 CASES = {
     'plain': dict(),
     'skip': dict(c_dim=3, d_arch='skip', clamp=2.0),
-    'resnet': dict(c_dim=3, g_arch='resnet', cond_mode='concat', embed_features=4, d_kwargs=dict(block_kwargs=dict(freeze_layers=2))),
+    'resnet': dict(c_dim=3, g_arch='resnet', cond_mode='concat', embed_features=4,
+                   d_kwargs=dict(block_kwargs=dict(freeze_layers=2))),
     'orig': dict(g_arch='orig', d_arch='orig', cond_mode='flow', i_dim=3, flow_norm=1,
                  d_kwargs=dict(epilogue_kwargs=dict(mbstd_num_channels=0), block_kwargs=None)),
 }
@@ -115,7 +116,8 @@ def test_a_storage_is_one_that_torch_reads():
     assert torch.equal(torch.tensor([]).set_(storage, 0, (3, 5)), t)
 
 
-@pytest.mark.parametrize('mapping, text', [(dict(cond_mode='flow'), 'has --cond-mode=flow'), (dict(cond_mode='mlp'), 'cond-mode=mlp'),
+@pytest.mark.parametrize('mapping, text', [(dict(cond_mode='flow'), 'has --cond-mode=flow'),
+                                           (dict(cond_mode='mlp'), 'has --cond-mode=mlp'),
                                            (dict(use_label=1), 'takes a second label')])
 def test_what_the_published_code_has_no_layers_for_is_refused(mapping, text):
     with pytest.raises(stylegan2_ada.UnknownToPublished, match=text):

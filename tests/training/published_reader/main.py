@@ -1,4 +1,4 @@
-"""main.py FOLDER: for each NAME.pkl there, run its networks on the inputs of NAME.inputs and keep what they give as NAME.results."""
+"""main.py FOLDER: run the networks of each NAME.pkl there on the inputs in NAME.inputs; what they give goes to NAME.results."""
 
 import json
 import pickle
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from torch_utils import persistence
 
 for path in Path(sys.argv[1]).glob('*.pkl'):

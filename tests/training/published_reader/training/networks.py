@@ -165,7 +165,7 @@ class DiscriminatorBlock(Part):
 
 class MinibatchStdLayer(Part):
     def forward(self, x):
-        n, c, h, w = x.shape
+        n, _, h, w = x.shape
         groups = n // min(self.group_size or n, n)
         y = x.unflatten(1, (self.num_channels, -1))
         maps = torch.stack([(y[j::groups].var(0, unbiased=False) + 1e-8).sqrt().mean([1, 2, 3]) for j in range(groups)])
