@@ -5,12 +5,13 @@
     README.md           the model card
     samples.png         what it draws
 
-Neither file can hold code; the constructor is one of ours, and shapes are compared before anything of their size is made.
+Neither file can hold code; the constructor is one of ours, and makes no more numbers than the weights are.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import posixpath
 import urllib.parse
 import urllib.request
@@ -22,6 +23,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from dnnlib.download import is_url
 from dnnlib.util import EasyDict, UserError, open_url
@@ -31,6 +33,7 @@ from training.networks import Generator
 FORMAT, VERSION = 'style-based-gan-generator', 1
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 CLASSES = {'Generator': Generator}
+LARGEST = 2 ** 20  # constructor argument
 DATA_KEYS = ('class_name', 'resolution', 'use_labels', 'max_size', 'xflip', 'random_seed')
 
 
@@ -103,26 +106,43 @@ def _read_config(source: str) -> dict:
         raise persistence.RecordError(f'{CONFIG} lacks cur_nimg')
     if config.get('class_name') not in list(CLASSES) or not isinstance(config.get('init_kwargs'), dict):
         raise persistence.RecordError(f'{CONFIG} names an unknown or damaged network')
+    if not _largest(config['init_kwargs']) <= LARGEST:
+        raise persistence.RecordError(f'{CONFIG} asks for a larger network than there is')
     config['training_set_kwargs'] = public_data_kwargs(config.get('training_set_kwargs'))
     return config
 
 
+def _largest(value: Any) -> float:
+    """The largest number in nested dicts and lists."""
+    if isinstance(value, (dict, list)):
+        return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0)
+    return value if isinstance(value, (int, float)) else 0
+
+
 def _rebuild(config: dict, state: dict[str, torch.Tensor]) -> nn.Module:
-    name, kwargs = config['class_name'], config['init_kwargs']
-    try:
-        with torch.device('meta'):  # which takes no memory, whatever the file asks for
-            expected = CLASSES[name](**kwargs).state_dict()
-    except Exception as err:  # arguments out of a file can make a constructor raise anything
-        raise persistence.RecordError(f'its {name} cannot be rebuilt: {err}') from err
-    for key in sorted(expected.keys() ^ state.keys()):
-        raise persistence.RecordError(f'{key} is {"missing from" if key in expected else "unexpected in"} {WEIGHTS}')
-    for key, t in expected.items():
-        got = state[key]
-        if (got.shape, got.dtype) != (t.shape, t.dtype):
-            raise persistence.RecordError(f'{key} is {got.dtype} {list(got.shape)} instead of {t.dtype} {list(t.shape)}')
-    record = {'format': persistence.FORMAT, 'class_name': name, 'init_kwargs': kwargs,
+    record = {'format': persistence.FORMAT, 'class_name': config['class_name'], 'init_kwargs': config['init_kwargs'],
               'tensors': {key: persistence.pack(t) for key, t in state.items()}}
-    return persistence.from_record(record, CLASSES)
+    size = sum(t.nbytes for t in state.values())
+    with _Allowance(2 * size + 4096):  # its tensors, and the bytes of the record
+        return persistence.from_record(record, CLASSES)
+
+
+class _Allowance(TorchFunctionMode):
+    """Inside of it, no more than so many numbers may be made: a small file can ask for a network of any size."""
+
+    FACTORIES = (torch.randn, torch.empty, torch.zeros, torch.ones, torch.full)
+
+    def __init__(self, numbers: int):
+        super().__init__()
+        self._left = numbers
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in self.FACTORIES:
+            shape = args[0] if isinstance(args[0], (list, tuple)) else args
+            self._left -= max(math.prod(shape), 1)  # at least 1: layers without weights cost time, too
+            if self._left < 0:
+                raise persistence.RecordError(f'{CONFIG} asks for a larger network than {WEIGHTS} holds')
+        return func(*args, **(kwargs or {}))
 
 
 def _local(source: str) -> Path | None:

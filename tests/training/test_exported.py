@@ -142,15 +142,19 @@ def test_a_wrong_config_is_refused(tmp_path, changes, text):
     refused(write(tmp_path / 'x', make_generator(), **changes), text)
 
 
-def test_a_config_that_asks_for_a_huge_network_takes_no_memory(tmp_path):
+@pytest.mark.parametrize('name, kwargs', [
+    ('synthesis_kwargs', dict(channel_base=2 ** 20, channel_max=2 ** 20)), ('img_resolution', 2 ** 40), ('z_dim', 10 ** 15),
+    ('mapping_kwargs', dict(num_layers=10 ** 6)), ('mapping_kwargs', dict(num_layers=10 ** 9, layer_features=0)),
+    ('mapping_kwargs', dict(cond_mode='flow', flow_blocks=10 ** 9, i_dim=1)), ('z_dim', float('inf')), ('z_dim', float('nan')),
+    ('mapping_kwargs', dict(cond_mode='flow', flow_blocks=10 ** 6, i_dim=1))])
+def test_a_config_that_asks_for_a_huge_network_takes_no_memory(tmp_path, name, kwargs):
     G = make_generator()
-    kwargs = {**G.init_kwargs, 'synthesis_kwargs': dict(channel_base=2 ** 40, channel_max=2 ** 20)}
-    refused(write(tmp_path / 'x', G, init_kwargs=kwargs), 'instead of torch.float32 [1048576,')
+    refused(write(tmp_path / 'x', G, init_kwargs={**G.init_kwargs, name: kwargs}), 'asks for a larger network')
 
 
 @pytest.mark.parametrize('change, text', [
-    (lambda s: s.pop('mapping.w_avg'), 'mapping.w_avg is missing'),
-    (lambda s: s.update(extra=torch.zeros(1)), 'extra is unexpected'),
+    (lambda s: s.pop('mapping.w_avg'), 'Missing key(s) in state_dict: "mapping.w_avg"'),
+    (lambda s: s.update(extra=torch.zeros(1)), 'Unexpected key(s) in state_dict: "extra"'),
     (lambda s: s.update({'mapping.w_avg': torch.zeros(9)}), 'mapping.w_avg is torch.float32 [9] instead of torch.float32 [8]'),
     (lambda s: s.update({'mapping.w_avg': torch.zeros(8).double()}), 'mapping.w_avg is torch.float64'),
 ])
