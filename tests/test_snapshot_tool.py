@@ -243,6 +243,18 @@ def test_a_failure_leaves_no_folder(run, network, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_of_unknown_age_is_exported(run, network, tmp_path, monkeypatch):
+    snapshot = load_network_snapshot(str(network))
+    snapshot.cur_nimg = None  # as of published pickles
+    for module in ('snapshot_tool.export', 'snapshot_info'):
+        monkeypatch.setattr(f'training.{module}.load_network_snapshot', lambda *args, **kwargs: snapshot)
+    assert facts(run, network)['kimg'] is None and 'trained for' not in run(f'--network={network}')[1]
+    assert run('export', f'--network={network}', '--outdir=new', '--device=cpu')[0] == 0
+    monkeypatch.undo()
+    assert '| Trained for | not known |' in (tmp_path / 'new/README.md').read_text()
+    assert load_network_snapshot(str(tmp_path / 'new'), only=('G_ema',)).cur_nimg is None
+
+
 # export for the published code.
 
 def test_a_pickle_for_the_published_code_is_written(run, tmp_path):

@@ -72,8 +72,8 @@ def weights(G: nn.Module) -> bytes:
     return safetensors.torch.save(state, metadata={'format': 'pt'})
 
 
-def make_config(G: nn.Module, cur_nimg: int, training_set_kwargs: Mapping | None, **facts: Any) -> dict:
-    """The content of config.json. facts: for people and other tools; not read back."""
+def make_config(G: nn.Module, cur_nimg: int | None, training_set_kwargs: Mapping | None, **facts: Any) -> dict:
+    """The content of config.json. cur_nimg: images seen, None if not known. facts: for people and other tools."""
     record = persistence.to_record(G)
     return {
         'format': FORMAT, 'format_version': VERSION, 'class_name': record['class_name'], 'init_kwargs': record['init_kwargs'],
@@ -102,7 +102,8 @@ def _read_config(source: str) -> dict:
         raise persistence.RecordError(f'{CONFIG} is that of something else')
     if config.get('format_version') != VERSION:
         raise persistence.RecordError(f'{CONFIG} is of version {config.get("format_version")!r}, and this is version {VERSION}')
-    if type(config.get('cur_nimg')) is not int or config['cur_nimg'] < 0:
+    nimg = config.get('cur_nimg', -1)
+    if nimg is not None and (type(nimg) is not int or nimg < 0):
         raise persistence.RecordError(f'{CONFIG} lacks cur_nimg')
     if config.get('class_name') not in list(CLASSES) or not isinstance(config.get('init_kwargs'), dict):
         raise persistence.RecordError(f'{CONFIG} names an unknown or damaged network')

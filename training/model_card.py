@@ -22,7 +22,7 @@ def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
         'Labels': labels,
         'Latents': f'z {facts["z_dim"]}, w {facts["w_dim"]}',
         'Parameters': f'{facts["parameters_G"]:,}',
-        'Trained for': f'{facts["kimg"]:g} thousand images',
+        'Trained for': 'not known' if facts['kimg'] is None else f'{facts["kimg"]:g} thousand images',
         'Dataset': (facts['dataset'] or {}).get('path') or 'not named',
     }
     for metric, results in facts['metrics'].items():

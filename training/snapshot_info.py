@@ -41,7 +41,7 @@ def facts(source: str, snapshot: EasyDict) -> dict[str, Any]:
         'bytes': _size(path),
         'origin': snapshot.get('origin') or f'{"exported generator" if is_export else "network snapshot"} of this project',
         'method': method(G, terms),
-        'kimg': snapshot.cur_nimg / 1000,
+        'kimg': None if snapshot.cur_nimg is None else snapshot.cur_nimg / 1000,
         'resolution': G.img_resolution,
         'channels': G.img_channels,
         'labels': G.c_dim,
@@ -54,7 +54,7 @@ def facts(source: str, snapshot: EasyDict) -> dict[str, Any]:
         'parameters_G': _parameters(G),
         'parameters_D': None if D is None else _parameters(D),
         'loss_terms': {name: weight for name, weight in weights.items() if isinstance(weight, (int, float)) and weight != 0},
-        'augment_p': _augment_p(run_dir, snapshot.cur_nimg),
+        'augment_p': snapshot.get('augment_p') or _augment_p(run_dir, snapshot.cur_nimg),
         'metrics': _metrics(run_dir, path.name) if not is_export else
                    {name: _dict(results) for name, results in _dict(config.get('metrics')).items()},
         'dataset': exported.public_data_kwargs(snapshot.training_set_kwargs),
@@ -83,7 +83,8 @@ def _rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield 'file', f['file'] + ('' if f['bytes'] is None else f' ({f["bytes"] / 1e6:.1f} MB)')
     yield 'origin', f['origin']
     yield 'method', f['method']
-    yield 'trained for', f'{f["kimg"]:g} kimg'
+    if f['kimg'] is not None:
+        yield 'trained for', f'{f["kimg"]:g} kimg'
     colors = {1: 'greyscale', 3: 'RGB'}
     yield 'images', f'{f["resolution"]}x{f["resolution"]}, {colors.get(f["channels"], f["channels"])}'
     names = ': ' + ', '.join(f['label_names']) if f['label_names'] else ''
@@ -170,14 +171,14 @@ def _metrics(run_dir: Path | None, name: str) -> dict[str, dict]:
     return found
 
 
-def _augment_p(run_dir: Path | None, cur_nimg: int) -> float | None:
+def _augment_p(run_dir: Path | None, cur_nimg: int | None) -> float | None:
     """The probability of augmentation when the snapshot was written, from stats.jsonl beside it; None if it was not used."""
     def mean(line: dict, name: str) -> float | None:
         value = line.get(name)
         return value.get('mean') if isinstance(value, dict) else None
 
     p = None
-    for line in _lines(run_dir / 'stats.jsonl') if run_dir else ():
+    for line in _lines(run_dir / 'stats.jsonl') if run_dir and cur_nimg is not None else ():
         kimg = mean(line, 'Progress/kimg')
         if isinstance(kimg, (int, float)) and abs(kimg - cur_nimg / 1000) < 1e-3 * max(kimg, 1):
             p = mean(line, 'Progress/augment')

@@ -93,7 +93,7 @@ def export_folder(network: str, outdir: str, data: str | None, license: str | No
 def export_pickle(network: str, outdir: str) -> Path:
     """Write the pickle for the published code. Returns its path."""
     snapshot: EasyDict = load_network_snapshot(network, only=tuple(NETWORKS))
-    path = Path(outdir) / f'stylegan2-ada-{snapshot.cur_nimg // 1000:06d}.pkl'
+    path = Path(outdir) / f'stylegan2-ada-{(snapshot.cur_nimg or 0) // 1000:06d}.pkl'
     try:
         stylegan2_ada.check(snapshot.G_ema)  # before a folder is made
         with atomic_open(path) as f:
