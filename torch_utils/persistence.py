@@ -51,7 +51,7 @@ def to_record(module: nn.Module) -> dict:
         'format': FORMAT,
         'class_name': type(module).__name__,
         'init_kwargs': _plain(module.init_kwargs),
-        'tensors': {name: pack(t) for name, t in module.state_dict().items()},
+        'tensors': {name: _pack(t) for name, t in module.state_dict().items()},
     }
 
 
@@ -101,8 +101,7 @@ class _Unpickler(pickle.Unpickler):
         raise RecordError('it refers to data outside of the file')
 
 
-def pack(t: torch.Tensor) -> dict:
-    """A tensor as plain values: dtype, shape, and bytes in row-major order."""
+def _pack(t: torch.Tensor) -> dict:
     t = t.detach().cpu().contiguous()
     return {'dtype': str(t.dtype).removeprefix('torch.'), 'shape': tuple(t.shape),
             'data': t.reshape(-1).view(torch.uint8).numpy().tobytes()}

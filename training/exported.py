@@ -121,11 +121,18 @@ def _largest(value: Any) -> float:
 
 
 def _rebuild(config: dict, state: dict[str, torch.Tensor]) -> nn.Module:
-    record = {'format': persistence.FORMAT, 'class_name': config['class_name'], 'init_kwargs': config['init_kwargs'],
-              'tensors': {key: persistence.pack(t) for key, t in state.items()}}
-    size = sum(t.nbytes for t in state.values())
-    with _Allowance(2 * size + 4096):  # its tensors, and the bytes of the record
-        return persistence.from_record(record, CLASSES)
+    name = config['class_name']
+    try:
+        with _Allowance(sum(t.numel() for t in state.values()) + 4096):
+            module = CLASSES[name](**config['init_kwargs']).eval().requires_grad_(False)
+        for key, t in module.state_dict().items():
+            got = state.get(key, t)
+            if (got.shape, got.dtype) != (t.shape, t.dtype):
+                raise persistence.RecordError(f'{key} is {got.dtype} {list(got.shape)} instead of {t.dtype} {list(t.shape)}')
+        module.load_state_dict(state, strict=True)
+    except Exception as err:  # arguments out of a file can make a constructor raise anything
+        raise persistence.RecordError(f'its {name} cannot be rebuilt: {err}') from err
+    return module
 
 
 class _Allowance(TorchFunctionMode):
@@ -140,7 +147,7 @@ class _Allowance(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in self.FACTORIES:
             shape = args[0] if isinstance(args[0], (list, tuple)) else args
-            self._left -= max(math.prod(shape), 1)  # at least 1: layers without weights cost time, too
+            self._left -= math.prod(shape)
             if self._left < 0:
                 raise persistence.RecordError(f'{CONFIG} asks for a larger network than {WEIGHTS} holds')
         return func(*args, **(kwargs or {}))

@@ -144,7 +144,7 @@ def test_a_wrong_config_is_refused(tmp_path, changes, text):
 
 @pytest.mark.parametrize('name, kwargs', [
     ('synthesis_kwargs', dict(channel_base=2 ** 20, channel_max=2 ** 20)), ('img_resolution', 2 ** 40), ('z_dim', 10 ** 15),
-    ('mapping_kwargs', dict(num_layers=10 ** 6)), ('mapping_kwargs', dict(num_layers=10 ** 9, layer_features=0)),
+    ('mapping_kwargs', dict(num_layers=10 ** 6)), ('mapping_kwargs', dict(num_layers=10 ** 9)),
     ('mapping_kwargs', dict(cond_mode='flow', flow_blocks=10 ** 9, i_dim=1)), ('z_dim', float('inf')), ('z_dim', float('nan')),
     ('mapping_kwargs', dict(cond_mode='flow', flow_blocks=10 ** 6, i_dim=1))])
 def test_a_config_that_asks_for_a_huge_network_takes_no_memory(tmp_path, name, kwargs):

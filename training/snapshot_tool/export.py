@@ -10,6 +10,7 @@ import click
 import numpy as np
 import PIL.Image
 import torch
+from tqdm import tqdm
 
 from dnnlib import cli
 from dnnlib.archive import ArchiveWriter
@@ -112,13 +113,13 @@ def samples(G: Generator, device: torch.device) -> bytes:
     """A PNG of what G draws; with labels, each row shows the same latents with another label."""
     columns = min(COLUMNS, max(LARGEST // G.img_resolution, 2))
     rows = min(G.c_dim or ROWS, max(LARGEST // G.img_resolution, 2))
-    pictures = []
-    for row in range(rows):
-        seeds = range(columns) if G.c_dim else range(row * columns, (row + 1) * columns)
+    cells = []
+    for row, column in tqdm(list(np.ndindex(rows, columns)), desc='Samples', unit='img', disable=None, leave=False):
         label = common.class_label(G, row if G.c_dim else None, device)
-        ws = torch.cat([G.mapping(common.seed_latent(G, seed, device), label) for seed in seeds])
-        pictures.append(np.concatenate([common.render(G, w[None], 'const', ['']) for w in ws]))
-    pixels = grid.assemble(np.stack(pictures))
+        seed = column if G.c_dim else row * columns + column
+        ws = G.mapping(common.seed_latent(G, seed, device), label)
+        cells.append(common.render(G, ws, 'const', [common.image_name(seed)])[0])
+    pixels = grid.assemble(np.stack(cells).reshape(rows, columns, *cells[0].shape))
     file = io.BytesIO()
     PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, format='PNG')
     return file.getvalue()
