@@ -48,8 +48,8 @@ def is_export(source: str) -> bool:
 def load_export(source: str, only: tuple[str, ...]) -> EasyDict:
     """Read an exported generator from a folder, or from the path or URL of one of its two files.
 
-    Returns G_ema in eval mode, without gradients, on the CPU; training_set_kwargs, cur_nimg, and `config`, all of
-    config.json. Raises UserError if a file is missing or damaged, they don't fit each other, or `only` names G or D.
+    Returns what training.snapshot.load_network_snapshot does, and `config`, all of config.json. Raises UserError if a
+    file is missing or damaged, they don't fit each other, or `only` names G or D.
     """
     missing = ' and '.join(name for name in only if name != 'G_ema')
     if missing:
@@ -63,7 +63,8 @@ def load_export(source: str, only: tuple[str, ...]) -> EasyDict:
     except (persistence.RecordError, safetensors.SafetensorError) as err:
         raise UserError(f'{source}: not a readable exported generator ({" ".join(str(err).split())}); '
                         'copy or export it again') from err
-    return EasyDict(G_ema=G, training_set_kwargs=config['training_set_kwargs'], cur_nimg=config['cur_nimg'], config=config)
+    return EasyDict(G_ema=G, training_set_kwargs=config['training_set_kwargs'], cur_nimg=config['cur_nimg'], config=config,
+                    augment_pipe=None, augment_p=None, origin='exported generator of this project')
 
 
 def weights(G: nn.Module) -> bytes:

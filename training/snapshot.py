@@ -32,12 +32,12 @@ def save_network_snapshot(path: str | Path, networks: Mapping[str, nn.Module], t
 
 
 def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS)) -> EasyDict:
-    """Read a snapshot from a path or URL; or, if only G_ema is asked for, an exported generator (training.exported).
+    """Read a snapshot from a path or URL.
 
     Returns training_set_kwargs, cur_nimg, and the networks named in `only`, in eval mode, without gradients, on the
     CPU. Raises UserError if the file is missing, damaged, or not a snapshot of this project.
     """
-    if exported.is_export(source):
+    if exported.is_export(source):  # which has no more than G_ema
         return exported.load_export(source, only)
     try:
         with open_url(source) as f:

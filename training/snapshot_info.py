@@ -39,7 +39,7 @@ def facts(source: str, snapshot: EasyDict) -> dict[str, Any]:
     return {
         'file': str(source),
         'bytes': _size(path),
-        'origin': snapshot.get('origin') or f'{"exported generator" if is_export else "network snapshot"} of this project',
+        'origin': snapshot.get('origin', 'this project'),
         'method': method(G, terms),
         'kimg': None if snapshot.cur_nimg is None else snapshot.cur_nimg / 1000,
         'resolution': G.img_resolution,
