@@ -91,7 +91,9 @@ def transfer(url: str, f: BinaryIO, part: Path, verbose: bool) -> None:
     headers = {'Accept-Encoding': 'identity'} | ({'Range': f'bytes={start}-', 'If-Range': version} if start else {})
     try:
         with requests.get(url, stream=True, timeout=(5, 60), headers=headers) as reply:
-            if reply.status_code == 416:  # the file became shorter, or all of it was there
+            if reply.status_code == 416:  # there is nothing after `start`: it has all arrived, or the file became shorter
+                if reply.headers.get('Content-Range') == f'bytes */{start}':
+                    return
                 discard(f, part)
                 raise TransferError('HTTP status 416')
             reply.raise_for_status()

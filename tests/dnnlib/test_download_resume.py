@@ -35,6 +35,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if status == 206:
             first = start + s.shift
             self.send_header('Content-Range', f'bytes {first}-{len(s.content) - 1}/{len(s.content)}')
+        if status == 416:
+            self.send_header('Content-Range', f'bytes */{len(s.content)}')
         if s.version:
             self.send_header(*s.version)
         self.send_header('Content-Length', str(len(s.content) - start if status != 416 else 0))
@@ -146,6 +148,13 @@ def test_a_file_that_became_shorter_is_fetched_anew(server):
     interrupted(server)
     server.content = OLD[:1000]  # under the same name of a version
     assert read(server.url) == OLD[:1000] and len(server.asked) == 2
+
+
+def test_a_download_that_had_all_but_its_name_is_not_repeated(server):
+    interrupted(server)
+    part, = cache_dir('downloads').glob('*.part')
+    part.write_bytes(OLD)
+    assert read(server.url) == OLD and len(server.asked) == 1
 
 
 # Checksums.
