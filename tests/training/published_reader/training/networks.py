@@ -41,9 +41,9 @@ class FullyConnectedLayer(Part):
 class Conv2dLayer(Part):
     def forward(self, x, gain=1):
         w = self.weight * self.weight_gain
-        if self.up > 1:  # wider than the kernel, so that the order of the two does not show at the border
+        if self.up > 1:  # only for 1x1 kernels, with which the filter commutes
             x = resample(x, self.resample_filter, up=self.up)
-            x = F.conv2d(x, w.flip(2, 3), padding=self.padding)
+            x = F.conv2d(x, w)
         elif self.down > 1:
             n = self.padding
             padded = F.pad(x, [n + 1] * 4)
