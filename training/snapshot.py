@@ -15,6 +15,7 @@ from dnnlib.files import atomic_open
 from dnnlib.util import EasyDict, UserError, open_url
 from torch_utils import persistence
 from torch_utils.misc import copy_params_and_buffers
+from training import exported
 from training.networks import Discriminator, Generator
 
 NETWORKS = {'G': Generator, 'D': Discriminator, 'G_ema': Generator}
@@ -37,6 +38,8 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS)) 
     Returns training_set_kwargs, cur_nimg, and the networks named in `only`, in eval mode, without gradients, on the
     CPU. Raises UserError if the file is missing, damaged, or not a snapshot of this project.
     """
+    if exported.is_export(source):  # which has no more than G_ema
+        return exported.load_export(source, only)
     try:
         with open_url(source) as f:
             snapshot = persistence.load(f)
@@ -70,3 +73,9 @@ def resume_networks(source: str, networks: Mapping[str, nn.Module]) -> int:
             raise UserError(f'{source}: its {name} does not fit this run ({err}); '
                             'use the options and dataset layout that it was trained with') from err
     return snapshot.cur_nimg
+
+
+if __name__ == '__main__':
+    from dnnlib import cli
+    from training.snapshot_tool import main
+    cli.run(main)

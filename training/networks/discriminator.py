@@ -23,6 +23,7 @@ from training.networks.mapping import MappingNetwork
 from training.networks.synthesis import ARCHITECTURES
 
 
+@persistent
 class DiscriminatorBlock(Block):
     """All layers at one resolution; halves it.
 
@@ -75,6 +76,7 @@ class DiscriminatorBlock(Block):
         return shortcut + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), img
 
 
+@persistent
 class MinibatchStdLayer(nn.Module):
     """Append feature maps that hold the spread among groups of samples (Karras et al. 2018, sec. 3).
 
@@ -102,6 +104,7 @@ class MinibatchStdLayer(nn.Module):
         return f'group_size={self.group_size}, num_channels={self.num_channels}'
 
 
+@persistent
 class DiscriminatorEpilogue(nn.Module):
     """From features at 4x4 to the logit, or to the vector that is projected on the label (Miyato & Koyama 2018).
 

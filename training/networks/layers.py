@@ -13,6 +13,7 @@ from torch_utils.devices import computes, prefers_channels_last
 from torch_utils.ops.bias_act import bias_act, default_gain
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.ops.upfirdn2d import setup_filter
+from torch_utils.persistence import persistent
 
 BLUR = (1, 3, 3, 1)  # the binomial filter with which StyleGAN2 resamples
 
@@ -77,6 +78,7 @@ def widest(network: nn.Module) -> int:
     return max(p.shape[0] for p in network.state_dict().values() if p.ndim == 4)
 
 
+@persistent
 class FullyConnectedLayer(nn.Module):
     """y = act(x Wᵀ m/√in + b m): a dense layer whose weights all learn at the same rate.
 
@@ -106,6 +108,7 @@ class FullyConnectedLayer(nn.Module):
         return f'{self.in_features} -> {self.out_features}, {self.activation}'
 
 
+@persistent
 class Conv2dLayer(nn.Module):
     """Convolution with optional resampling, bias, activation and clamp; equalised learning rate.
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch_utils.ops.bias_act import bias_act, default_gain
 from torch_utils.ops.conv2d_resample import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
+from torch_utils.persistence import persistent
 from training.networks.layers import (
     BLUR,
     Block,
@@ -25,6 +26,7 @@ NOISE_MODES = ('random', 'const', 'none')
 ARCHITECTURES = ('orig', 'skip', 'resnet')
 
 
+@persistent
 class SynthesisLayer(nn.Module):
     """Modulated convolution, noise, bias, activation, clamp.
 
@@ -68,6 +70,7 @@ class SynthesisLayer(nn.Module):
         return f'{self.weight.shape[1]} -> {self.weight.shape[0]}, resolution={self.resolution}, up={self.up}'
 
 
+@persistent
 class ToRGBLayer(nn.Module):
     """Modulated convolution without demodulation, from features [N, in_channels, r, r] to [N, out_channels, r, r]."""
 
@@ -86,6 +89,7 @@ class ToRGBLayer(nn.Module):
         return bias_act(x, self.bias.to(x.dtype), clamp=self.conv_clamp)
 
 
+@persistent
 class SynthesisBlock(Block):
     """All layers at one resolution: two modulated convolutions (one in the first block), and what reaches the image.
 
@@ -149,6 +153,7 @@ class SynthesisBlock(Block):
         return x, img
 
 
+@persistent
 class SynthesisNetwork(nn.Module):
     """Blocks b4, b8, ... up to the image's resolution.
 
