@@ -1,30 +1,31 @@
 """Modules as inert records, and pickles that cannot run code.
 
 A record is a dict of plain values: class name, constructor arguments, tensors as (dtype, shape, bytes). A pickle of
-records names no class and no function, so the reader refuses every pickle that does: reading one executes nothing.
+records names no class and no function, so the reader (torch_utils.safe_pickle) refuses every pickle that does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from torch_utils import safe_pickle
+from torch_utils.safe_pickle import RecordError
 
 FORMAT = 1
 DTYPES = {str(t).removeprefix('torch.'): t for t in (torch.float16, torch.float32, torch.float64, torch.bfloat16, torch.uint8,
                                                       torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)}
-
-
-class RecordError(ValueError):
-    """A pickle or record that is damaged, of another kind, or does not fit. Its text is one line."""
 
 
 def persistent(cls: type) -> type:
@@ -67,15 +68,50 @@ def from_record(record: Any, classes: Mapping[str, type]) -> nn.Module:
     if not isinstance(name, str) or name not in classes or not isinstance(kwargs, dict) or not isinstance(tensors, dict):
         raise RecordError(f'it holds an unknown or damaged network ({name!r})')
     try:
-        module = classes[name](**kwargs).eval().requires_grad_(False)
         state = {k: _unpack(v) for k, v in tensors.items()}
-        for k, t in module.state_dict().items():
+    except Exception as err:  # what is out of a file can raise anything
+        raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
+    return build(classes[name], kwargs, state)
+
+
+def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A module with these arguments and this state dict, in eval mode, without gradients, on the CPU.
+
+    Arguments and state come out of a file: before any memory is taken it is checked that they fit each other.
+    Raises RecordError if they don't.
+    """
+    try:
+        with torch.device('meta'), _at_most(len(state)):
+            expected = cls(**copy.deepcopy(kwargs)).state_dict()
+        for k, t in expected.items():
             if k in state and (state[k].dtype, state[k].shape) != (t.dtype, t.shape):
                 raise RecordError(f'{k} is {state[k].dtype} {list(state[k].shape)} instead of {t.dtype} {list(t.shape)}')
+        for what, names in [('lacks', expected.keys() - state.keys()), ('has unknown', state.keys() - expected.keys())]:
+            if names:
+                raise RecordError(f'it {what} {", ".join(sorted(map(safe_pickle.describe, names))[:5])}')
+        module = cls(**kwargs).eval().requires_grad_(False)
         module.load_state_dict(state, strict=True)
     except Exception as err:  # arguments and tensors out of a file can make a constructor raise anything
-        raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
+        raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
     return module
+
+
+@contextlib.contextmanager
+def _at_most(count: int) -> Iterator[None]:
+    """Stop a constructor that makes more parameters than the file has tensors: it may be asked for a billion layers."""
+    made = 0
+
+    def counted(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made > count:
+            raise RecordError(f'its arguments ask for more than the {count} tensors that it has')
+
+    handle = register_module_parameter_registration_hook(counted)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def dump(value: Any, file: BinaryIO) -> None:
@@ -85,20 +121,7 @@ def dump(value: Any, file: BinaryIO) -> None:
 
 def load(file: BinaryIO) -> Any:
     """Read a pickle of plain values. Raises RecordError if it is damaged or asks for any class or function."""
-    try:
-        return _Unpickler(file).load()
-    except RecordError:
-        raise
-    except Exception as err:  # a damaged pickle can make the unpickler raise anything
-        raise RecordError('it is damaged or no pickle at all') from err
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        raise RecordError(f'it asks for {module}.{name}, and pickles that name code are not read')
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise RecordError('it refers to data outside of the file')
+    return safe_pickle.load(file)
 
 
 def _pack(t: torch.Tensor) -> dict:
