@@ -68,17 +68,19 @@ def from_record(record: Any, classes: Mapping[str, type]) -> nn.Module:
     if not isinstance(name, str) or name not in classes or not isinstance(kwargs, dict) or not isinstance(tensors, dict):
         raise RecordError(f'it holds an unknown or damaged network ({name!r})')
     try:
-        state = {k: _unpack(v) for k, v in tensors.items()}
+        seen: set[int] = set()
+        state = {k: _unpack(v, seen) for k, v in tensors.items()}
     except Exception as err:  # what is out of a file can raise anything
         raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
     return build(classes[name], kwargs, state)
 
 
-def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor]) -> nn.Module:
+def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants: str | None = None) -> nn.Module:
     """A module with these arguments and this state dict, in eval mode, without gradients, on the CPU.
 
     Arguments and state come out of a file: before any memory is taken it is checked that they fit each other.
-    Raises RecordError if they don't.
+    constants: tensors whose name ends like this may be missing, and are left as the constructor made them.
+    Raises RecordError if arguments and state don't fit.
     """
     try:
         with torch.device('meta'), _at_most(len(state)):
@@ -86,11 +88,12 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor]) -> nn.Modu
         for k, t in expected.items():
             if k in state and (state[k].dtype, state[k].shape) != (t.dtype, t.shape):
                 raise RecordError(f'{k} is {state[k].dtype} {list(state[k].shape)} instead of {t.dtype} {list(t.shape)}')
-        for what, names in [('lacks', expected.keys() - state.keys()), ('has unknown', state.keys() - expected.keys())]:
+        missing = {k for k in expected if k not in state and not (constants and k.endswith(constants))}
+        for what, names in [('lacks', missing), ('has unknown', state.keys() - expected.keys())]:
             if names:
                 raise RecordError(f'it {what} {", ".join(sorted(map(safe_pickle.describe, names))[:5])}')
         module = cls(**kwargs).eval().requires_grad_(False)
-        module.load_state_dict(state, strict=True)
+        module.load_state_dict({**module.state_dict(), **state}, strict=True)
     except Exception as err:  # arguments and tensors out of a file can make a constructor raise anything
         raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
     return module
@@ -130,9 +133,12 @@ def _pack(t: torch.Tensor) -> dict:
             'data': t.reshape(-1).view(torch.uint8).numpy().tobytes()}
 
 
-def _unpack(packed: Any) -> torch.Tensor:
+def _unpack(packed: Any, seen: set[int]) -> torch.Tensor:
     if not isinstance(packed, dict) or packed.get('dtype') not in DTYPES or not isinstance(packed.get('data'), bytes):
         raise RecordError('a tensor in it is damaged')
+    if id(packed['data']) in seen and len(packed['data']) > 8:
+        raise RecordError('tensors in it share their bytes')  # by which a small file could become a large network
+    seen.add(id(packed['data']))
     flat = torch.empty(len(packed['data']), dtype=torch.uint8)
     flat.numpy()[:] = np.frombuffer(packed['data'], dtype=np.uint8)
     return flat.view(DTYPES[packed['dtype']]).reshape(packed.get('shape'))

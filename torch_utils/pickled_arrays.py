@@ -40,10 +40,10 @@ class DType(Stub):
 class Array(Stub):
     """A NumPy array that is filled by its state: `values`, read-only, None until then."""
 
-    __slots__ = ('values',)
+    __slots__ = ('budget', 'values')
 
-    def __init__(self) -> None:
-        self.values: np.ndarray | None = None
+    def __init__(self, budget: Budget) -> None:
+        self.budget, self.values = budget, None
 
     def build(self, state: Any) -> None:
         _version, shape, dtype, fortran, data = state
@@ -53,6 +53,7 @@ class Array(Stub):
             data = data.encode('latin1')  # bytes of Python 2
         if type(data) is not bytes or _count(shape) * dtype.type.itemsize != len(data):
             raise RecordError('it has an array that is damaged, or of objects')
+        self.budget.spend(len(data))
         self.values = np.frombuffer(data, dtype.type).reshape(shape, order='F' if fortran is True else 'C')
 
 
@@ -63,7 +64,7 @@ def numpy_names(budget: Budget) -> Mapping[str, Name]:
     def reconstruct(kind: Any, *_shape_and_type: Any) -> Array:
         if kind is not array_type:
             raise RecordError('it has an array of unknown class')
-        return Array()
+        return Array(budget)
 
     def scalar(dtype: Any, data: Any) -> int | float | bool:
         if type(dtype) is not DType:
@@ -102,14 +103,14 @@ def tensor_names(budget: Budget) -> Mapping[str, Name]:
 
     names = {
         'torch._utils._rebuild_parameter': parameter,
-        'torch._utils._rebuild_tensor_v2': _view,
-        'torch.storage._load_from_bytes': functools.partial(_read_storage, budget=budget),
+        'torch._utils._rebuild_tensor_v2': functools.partial(_view, budget),
+        'torch.storage._load_from_bytes': functools.partial(_read_storage, budget),
     }
     return {name: Name(name, call=call) for name, call in names.items()}
 
 
-def _view(storage: Any, offset: Any, size: Any, stride: Any, _requires_grad: Any = False, _hooks: Any = None,
-          _metadata: Any = None) -> np.ndarray:
+def _view(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, _requires_grad: Any = False,
+          _hooks: Any = None, _metadata: Any = None) -> np.ndarray:
     if type(storage) is not Storage:
         raise RecordError('it has a tensor without a storage')
     flat, count = storage.values, _count(size)
@@ -121,10 +122,11 @@ def _view(storage: Any, offset: Any, size: Any, stride: Any, _requires_grad: Any
         return np.empty(size, flat.dtype)
     if count > len(flat) or last >= len(flat):
         raise RecordError('it has a tensor that is larger than its storage')
+    budget.spend(count * flat.itemsize)  # tensors may share a storage, but not to become larger than the file together
     return np.lib.stride_tricks.as_strided(flat[offset:], size, [step * flat.itemsize for step in stride], writeable=False)
 
 
-def _read_storage(data: Any, budget: Budget) -> Storage:
+def _read_storage(budget: Budget, data: Any) -> Storage:
     """The storage in a complete legacy torch.save stream: five pickles, a count, the numbers."""
     if type(data) is not bytes:
         raise RecordError('it has a storage that is no bytes')

@@ -25,6 +25,10 @@ class RecordError(ValueError):
     """A pickle or record that is damaged, of another kind, or does not fit. Its text is one line."""
 
 
+class UnknownName(RecordError):
+    """A pickle uses a name that is not in the vocabulary."""
+
+
 class Name:
     """What a pickle gets in place of a class or function that it names.
 
@@ -47,10 +51,10 @@ class Stub:
 
 
 class Budget:
-    """What reading one file may cost: instructions, and bytes that arise from calls rather than from the file."""
+    """What reading a file of `size` bytes may cost: instructions, and bytes of the arrays and texts that calls make."""
 
     def __init__(self, size: int):
-        self.steps, self.bytes = MAX_STEPS, size
+        self.steps, self.bytes = MAX_STEPS, 2 * size + (1 << 20)
 
     def spend(self, size: int) -> None:
         """Take `size` bytes. Raises RecordError when there are none left."""
@@ -163,7 +167,7 @@ class _Machine:
         full = f'{module}.{name}' if type(module) is type(name) is str else None
         if full not in self.names:
             what = f'{describe(module)}.{describe(name)}'
-            raise RecordError(f'it asks for {what}, which is not among the few names that are read')
+            raise UnknownName(f'it asks for {what}, which is not among the few names that are read')
         return self.names[full]
 
     def apply(self, how: str) -> None:
