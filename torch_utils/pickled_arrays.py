@@ -79,6 +79,7 @@ def numpy_names(budget: Budget) -> Mapping[str, Name]:
 
     names = {'numpy.ndarray': array_type, 'numpy.dtype': Name('numpy.dtype', call=DType),
              '_codecs.encode': Name('_codecs.encode', call=encode)}
+    names |= {name: Name(name, call=lambda: b'') for name in ('builtins.bytes', '__builtin__.bytes')}  # how it writes none
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         names[f'{module}._reconstruct'] = Name(f'{module}._reconstruct', call=reconstruct)
         names[f'{module}.scalar'] = Name(f'{module}.scalar', call=scalar)

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from published_pickles import Global, Made, dumps
 
 from dnnlib import UserError
 from torch_utils import persistence
@@ -122,7 +123,7 @@ def test_a_discriminator_in_the_place_of_a_generator_is_refused(saved, tmp_path)
 def test_a_file_without_the_rest_serves_for_sampling(saved, tmp_path):
     path = write(tmp_path / 'x.pkl', {'G_ema': content(saved[0])['G_ema']})
     loaded = load_network_snapshot(path, only=('G_ema',))
-    assert (loaded.training_set_kwargs, loaded.cur_nimg) == (None, None)
+    assert (loaded.training_set_kwargs, loaded.cur_nimg, loaded.origin) == (None, None, 'this project')
     with pytest.raises(UserError, match='it lacks networks'):
         load_network_snapshot(path)
 
@@ -149,13 +150,12 @@ def test_a_damaged_file_is_named(saved, tmp_path):
         refused(path, 'not a readable network snapshot', 'it is damaged', 'pass a network-snapshot-*.pkl')
 
 
-@pytest.mark.parametrize('name', ['torch_utils.persistence._reconstruct_persistent_obj', 'dnnlib.util.EasyDict',
-                                  'torch.storage._load_from_bytes'])
-def test_a_published_pickle_is_named_and_not_executed(tmp_path, name):
-    module, _, function = name.rpartition('.')
-    path = tmp_path / 'ffhq.pkl'
-    path.write_bytes(b'\x80\x03}X\x05\x00\x00\x00G_emac' + f'{module}\n{function}\n'.encode() + b'}\x85Rs.')
-    refused(path, 'not a readable network snapshot', f'it asks for {name}')
+def test_names_of_published_pickles_are_of_no_use_in_a_record(saved, tmp_path):
+    own = content(saved[0])
+    for key, value in (('init_kwargs', {}), ('tensors', {})):
+        record = {**own['G_ema'], key: Made(Global('dnnlib.util', 'EasyDict'), new=True, items=value)}
+        (tmp_path / 'x.pkl').write_bytes(dumps({**own, 'G_ema': record}))
+        refused(tmp_path / 'x.pkl', 'a dict in the place of a Generator', call=lambda p: load_network_snapshot(p, only=('G_ema',)))
 
 
 def test_a_pickle_with_code_is_not_executed(tmp_path):
@@ -192,6 +192,19 @@ def test_weights_are_copied_into_the_networks(saved):
     assert resume_networks(str(saved[0]), networks) == 12_345
     assert all(same(networks[name], saved[1][name]) for name in NETWORKS)
     assert all(p.requires_grad for p in networks['G'].parameters())
+
+
+@pytest.mark.parametrize('name, nimg', [('network-snapshot-000024.pkl', 24_000), ('best.pkl', 0)])
+def test_a_file_without_progress_counts_by_its_name(saved, tmp_path, name, nimg):
+    value = content(saved[0])
+    del value['progress']
+    assert resume_networks(write(tmp_path / name, value), make_networks()) == nimg
+
+
+def test_half_precision_on_demand(saved):
+    loaded = load_network_snapshot(str(saved[0]), force_fp16=True)
+    assert loaded.G.synthesis.b8.use_fp16 and loaded.D.b8.use_fp16 and loaded.D.b8.conv0.conv_clamp == 256
+    assert same(loaded.G, saved[1]['G']) and not load_network_snapshot(str(saved[0])).G.synthesis.b8.use_fp16
 
 
 def test_frozen_layers_take_the_weights_of_trained_ones(saved):
