@@ -10,7 +10,7 @@ import io
 import pickle
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class Made:
 class Writer(pickle._Pickler):
     """Python's pickler in Python, which also knows Global and Made."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012: as in the base class
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_named(self, obj):
         if self.proto >= 4 and not obj.as_text:
@@ -128,8 +128,9 @@ class Published:
     def module(self, module, init_kwargs=None):
         """An object of one of the persistent classes, of the flow, or of torch."""
         name = type(module).__name__
-        state = {'training': False, '_parameters': named(module._parameters, parameter), '_buffers': named(module._buffers, tensor),
-                 '_non_persistent_buffers_set': set(), **{hook: collections.OrderedDict() for hook in HOOKS},
+        state = {'training': False, '_parameters': named(module._parameters, parameter),
+                 '_buffers': named(module._buffers, tensor), '_non_persistent_buffers_set': set(),
+                 **{hook: collections.OrderedDict() for hook in HOOKS},
                  '_modules': collections.OrderedDict((k, m if m is None else self.module(m)) for k, m in module._modules.items())}
         if isinstance(module, (DDSF, DenseSigmoidFlow, torch.nn.Sequential)):
             return self.flow_part(module, name, state)
@@ -155,7 +156,9 @@ class Published:
     def function(self, name):
         """A lambda as dill writes it: its code, the module that it is of, and in newer versions a state."""
         old = self.dill == '0.3.4'
-        head, tail = ((), ('file.py', name, 3, b'', (), ())) if old else ((b'',), ('file.py', name, f'C.{name}', 3, b'', b'', (), ()))
+        head, tail = (b'',), ('file.py', name, f'C.{name}', 3, b'', b'', (), ())
+        if old:
+            head, tail = (), ('file.py', name, 3, b'', (), ())
         code = Made(CREATE_CODE, (*head, 1, 0, 0, 1, 3, 19, b'\x97\x00|\x00S\x00', (None,), ('softplus_',), ('x',), *tail))
         module = Global('training.flow', '__dict__', as_text=True)
         if old:
@@ -167,8 +170,8 @@ class Published:
         made = {}
         for key, net in dict(G=G, D=D, G_ema=G_ema).items():
             made[key] = self.module(net, init_kwargs.get(key, net.init_kwargs)) if isinstance(net, torch.nn.Module) else net
-        data = {'class_name': 'training.dataset.ImageFolderDataset', 'path': '/data/ffhq.zip', 'use_labels': True, 'max_size': None,
-                'xflip': False, 'resolution': 32}
+        data = {'class_name': 'training.dataset.ImageFolderDataset', 'path': '/data/ffhq.zip', 'use_labels': True,
+                'max_size': None, 'xflip': False, 'resolution': 32}
         options = data if training_set_kwargs is UNSET else training_set_kwargs
         return dumps({'training_set_kwargs': options, **made, 'augment_pipe': augment_pipe}, protocol)
 

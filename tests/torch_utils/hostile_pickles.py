@@ -124,8 +124,9 @@ def dill_names(marker: str) -> Iterator[tuple[str, bytes, str]]:
         yield f'dill-{title}-alone', data + b'.', 'lacks networks'
     imported = name('dill._dill', '_import_module') + text('os') + b'\x85R'
     yield 'dill-import', imported + b'.', 'the module os'
-    yield 'dill-import-submodule', name('dill._dill', '_import_module') + text('numpy.core.multiarray.os') + b'\x85R.', 'the module'
-    numpy = name('dill._dill', '_import_module') + text('numpy.core.multiarray') + b'\x85R'
+    import_module = name('dill._dill', '_import_module')
+    yield 'dill-import-submodule', import_module + text('numpy.core.multiarray.os') + b'\x85R.', 'the module'
+    numpy = import_module + text('numpy.core.multiarray') + b'\x85R'
     yield 'dill-getattr', (name('dill._dill', '_get_attr') + numpy + text('set_typeDict') + b'\x86R.'), 'set_typeDict'
     yield 'dill-getattr-chain', (name('dill._dill', '_get_attr') + b'}' + text('__class__') + b'\x86R.'), '__class__'
     for other in ('_create_type', '_eval_repr', '_load_type', '_create_cell', '_getattribute', '_create_filehandle', '_shims'):
@@ -177,8 +178,9 @@ def arrays(marker: str) -> Iterator[tuple[str, bytes, str]]:
     torch.save({'a': evil}, file, _use_new_zipfile_serialization=False)
     yield *storage(file.getvalue(), 'storage-object'), '.system'
     yield 'whole-torch-file', file.getvalue(), 'lacks networks'
-    for title, view in {'size': (0, (5,), (1,)), 'offset': (1, (4,), (1,)), 'stride': (0, (2,), (9,)), 'broadcast': (0, (1 << 40,), (0,)),
-                        'negative': (0, (4,), (-1,)), 'back': (-4, (4,), (1,)), 'dims': (0, (1, 1), (1,)), 'float': (0, (1.5,), (1,)),
+    for title, view in {'size': (0, (5,), (1,)), 'offset': (1, (4,), (1,)), 'stride': (0, (2,), (9,)),
+                        'broadcast': (0, (1 << 40,), (0,)), 'negative': (0, (4,), (-1,)), 'back': (-4, (4,), (1,)),
+                        'dims': (0, (1, 1), (1,)), 'float': (0, (1.5,), (1,)),
                         'many': (0, (1,) * 65, (1,) * 65), 'product': (0, (1 << 32, 1 << 32, 1 << 40), (1, 1, 1))}.items():
         yield f'tensor-{title}', dumps({'G_ema': Made(TENSOR, (Made(STORAGE, (good,)), *view, False, {}))}), 'tensor'
     shared = Made(STORAGE, (storage_bytes(torch.zeros(MB)),))
@@ -216,7 +218,8 @@ def bombs(marker: str) -> Iterator[tuple[str, bytes, str]]:
     yield 'many-memos', b'\x8f\x94' * 2 * MB + b'.', 'instructions'
     yield 'colliding-keys', b'}(' + b''.join(b'\x8a\x0a' + (i * ((1 << 61) - 1)).to_bytes(10, 'little') + b'N'
                                             for i in range(1, 100_000)) + b'u.', 'key'
-    yield 'colliding-floats', b'}(' + b''.join(b'G' + struct.pack('>d', i * 2.0 ** 70) + b'N' for i in range(1, 100_000)) + b'u.', 'key'
+    yield 'colliding-floats', b'}(' + b''.join(b'G' + struct.pack('>d', i * 2.0 ** 70) + b'N'
+                                              for i in range(1, 100_000)) + b'u.', 'key'
     encoded = name('_codecs', 'encode') + b'q\x00' + text('a' * MB) + b'q\x01' + text('latin1') + b'\x86q\x02R'
     yield 'encoded-often', b'(' + encoded + b'h\x00h\x02R' * 10_000 + b't.', 'far more than its size'
     yield 'encoded-otherwise', name('_codecs', 'encode') + text('x') + text('zip_codec') + b'\x86R.', 'unknown encoding'
@@ -239,12 +242,13 @@ def networks(marker: str) -> Iterator[tuple[str, bytes, str]]:
     from training.networks import Generator
 
     G = Generator(4, 0, 4, 8, 3, mapping_kwargs=dict(num_layers=1), synthesis_kwargs=dict(channel_base=32)).eval()
+    domains = dict(c_dim=1 << 30, mapping_kwargs=dict(cond_mode='mlp', i_dim=1))
+    flow = dict(c_dim=1, mapping_kwargs=dict(cond_mode='flow', i_dim=1, flow_blocks=1 << 30))
     for title, changes, reason in [('layers', dict(mapping_kwargs=dict(num_layers=1 << 30)), 'more than the'),
                                    ('wide', dict(synthesis_kwargs=dict(channel_base=1 << 30, channel_max=1 << 30)), 'instead of'),
                                    ('latent', dict(z_dim=1 << 30), 'instead of'),
                                    ('labels', dict(c_dim=1 << 30), 'instead of'),
-                                   ('domains', dict(c_dim=1 << 30, mapping_kwargs=dict(cond_mode='mlp', i_dim=1)), 'more than the'),
-                                   ('flow', dict(c_dim=1, mapping_kwargs=dict(cond_mode='flow', i_dim=1, flow_blocks=1 << 30)), 'more than'),
+                                   ('domains', domains, 'more than the'), ('flow', flow, 'more than the'),
                                    ('resolution', dict(img_resolution=1 << 30), 'more than the')]:
         kwargs = {**G.init_kwargs, **changes}
         yield f'network-{title}', Published().snapshot(None, None, G, G_ema=kwargs), reason

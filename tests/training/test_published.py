@@ -93,7 +93,8 @@ def test_i_stylegan_and_cg_gan(tmp_path, golden, agrees, mode, dill, numpy, norm
     program = Published(dill=dill, numpy=numpy, more_attributes=('in_features', 'out_features', 'lr_multiplier', 'cond_mode'))
     loaded = load_network_snapshot(write(tmp_path / 'x.pkl', program.snapshot(G, D, G, protocol)))
     assert same(loaded.G_ema, G) and loaded.G_ema.mapping.cond_mode == mode
-    assert loaded.origin == {'flow': 'i-StyleGAN/CG-GAN flow', 'mlp': 'i-StyleGAN mlp', 'concat': 'i-StyleGAN/CG-GAN concat'}[mode]
+    origins = {'flow': 'i-StyleGAN/CG-GAN flow', 'mlp': 'i-StyleGAN mlp', 'concat': 'i-StyleGAN/CG-GAN concat'}
+    assert loaded.origin == origins[mode]
     m, g = golden(f'mapping_{mode}_norm{norm}'), golden('g_skip_cond')
     agrees(loaded.G_ema.mapping(m['z'], m['c'])[:, :5], m['ws'])
     agrees(loaded.G_ema.synthesis(g['ws'], noise_mode='const'), g['img_const'])
@@ -126,7 +127,8 @@ def small_d(**kwargs):
 
 def test_stylegan2_networks_of_stylegan3(tmp_path, golden, checked_images):
     g = golden('g_skip_uncond')
-    G = Generator(**{**g.meta['kwargs'], 'synthesis_kwargs': dict(channel_base=256, channel_max=16, num_fp16_res=4, conv_clamp=256),
+    synthesis_kwargs = dict(channel_base=256, channel_max=16, num_fp16_res=4, conv_clamp=256)
+    G = Generator(**{**g.meta['kwargs'], 'synthesis_kwargs': synthesis_kwargs,
                      'mapping_kwargs': dict(num_layers=3, w_avg_beta=0.998)}).eval()
     G.load_state_dict(g.state_dict)
     kwargs = dict(z_dim=32, c_dim=0, w_dim=24, img_resolution=32, img_channels=3, mapping_kwargs=dict(num_layers=3),
@@ -285,7 +287,8 @@ def test_stylegan3_generators_are_named(tmp_path):
     program = Published()
     synthesis = program.persistent('SynthesisNetwork', {'_modules': {'input': program.persistent('SynthesisInput', {})}})
     mapping = program.persistent('MappingNetwork', {})
-    made = program.persistent('Generator', {'_init_kwargs': {'z_dim': 8}, '_modules': {'synthesis': synthesis, 'mapping': mapping}})
+    parts = {'synthesis': synthesis, 'mapping': mapping}
+    made = program.persistent('Generator', {'_init_kwargs': {'z_dim': 8}, '_modules': parts})
     refused(tmp_path, program.snapshot(None, None, made), 'StyleGAN3')
 
 
@@ -293,7 +296,8 @@ def test_stylegan3_generators_are_named(tmp_path):
     ({'unheard_of': 1}, 'unknown argument unheard_of'), ({'mapping_kwargs': {'depth': 1}}, 'unknown argument depth'),
     ({'mapping_kwargs': [1]}, 'damaged'), ({'z_dim': 9}, 'mapping.fc0.weight'), ({'z_dim': 'eight'}, 'cannot be rebuilt'),
     ({'z_dim': 1 << 40}, 'no plain value'), ({'synthesis_kwargs': {'channel_base': 1 << 30}}, 'instead of'),
-    ({'mapping_kwargs': {'num_layers': 1 << 30}}, 'more than the'), ({'synthesis_kwargs': {'resample_filter': [1] * 100}}, 'plain'),
+    ({'mapping_kwargs': {'num_layers': 1 << 30}}, 'more than the'),
+    ({'synthesis_kwargs': {'resample_filter': [1] * 100}}, 'plain'),
     ({'synthesis_kwargs': {'activation': 'system'}}, 'cannot be rebuilt'), ({'img_resolution': 1 << 30}, 'more than the'),
     ({'c_dim': 1 << 30, 'mapping_kwargs': {'cond_mode': 'mlp'}}, 'more than the')])
 def test_arguments_that_fit_nothing_are_named(tmp_path, kwargs, text):

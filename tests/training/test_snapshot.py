@@ -155,7 +155,8 @@ def test_names_of_published_pickles_are_of_no_use_in_a_record(saved, tmp_path):
     for key, value in (('init_kwargs', {}), ('tensors', {})):
         record = {**own['G_ema'], key: Made(Global('dnnlib.util', 'EasyDict'), new=True, items=value)}
         (tmp_path / 'x.pkl').write_bytes(dumps({**own, 'G_ema': record}))
-        refused(tmp_path / 'x.pkl', 'a dict in the place of a Generator', call=lambda p: load_network_snapshot(p, only=('G_ema',)))
+        refused(tmp_path / 'x.pkl', 'a dict in the place of a Generator',
+                call=lambda path: load_network_snapshot(path, only=('G_ema',)))
 
 
 def test_a_pickle_with_code_is_not_executed(tmp_path):
