@@ -1,7 +1,7 @@
 """Modules as inert records, and pickles that cannot run code.
 
 A record is a dict of plain values: class name, constructor arguments, tensors as (dtype, shape, bytes). A pickle of
-records names no class and no function, so the reader refuses every pickle that does: reading one executes nothing.
+records names no class and no function, so the reader (torch_utils.safe_pickle) refuses every pickle that does.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import math
 import pickle
 import sys
 from collections.abc import Mapping
@@ -17,14 +18,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
+
+from torch_utils import safe_pickle
+from torch_utils.safe_pickle import RecordError
 
 FORMAT = 1
 DTYPES = {str(t).removeprefix('torch.'): t for t in (torch.float16, torch.float32, torch.float64, torch.bfloat16, torch.uint8,
                                                       torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)}
-
-
-class RecordError(ValueError):
-    """A pickle or record that is damaged, of another kind, or does not fit. Its text is one line."""
 
 
 def persistent(cls: type) -> type:
@@ -67,15 +69,80 @@ def from_record(record: Any, classes: Mapping[str, type]) -> nn.Module:
     if not isinstance(name, str) or name not in classes or not isinstance(kwargs, dict) or not isinstance(tensors, dict):
         raise RecordError(f'it holds an unknown or damaged network ({name!r})')
     try:
-        module = classes[name](**kwargs).eval().requires_grad_(False)
-        state = {k: _unpack(v) for k, v in tensors.items()}
-        for k, t in module.state_dict().items():
+        seen: set[int] = set()
+        state = {k: _unpack(v, seen) for k, v in tensors.items()}
+    except Exception as err:  # what is out of a file can raise anything
+        raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
+    return build(classes[name], kwargs, state)
+
+
+def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants: str | None = None) -> nn.Module:
+    """A module with these arguments and this state dict, in eval mode, without gradients, on the CPU.
+
+    Arguments and state come out of a file: before any memory is taken it is checked that they fit each other.
+    constants: tensors whose name ends like this may be missing, and are left as the constructor made them.
+    Raises RecordError if arguments and state don't fit.
+    """
+    try:
+        with _Limits(len(state), sum(t.numel() for t in state.values())):
+            module = cls(**kwargs).eval().requires_grad_(False)
+        expected = module.state_dict()
+        for k, t in expected.items():
             if k in state and (state[k].dtype, state[k].shape) != (t.dtype, t.shape):
                 raise RecordError(f'{k} is {state[k].dtype} {list(state[k].shape)} instead of {t.dtype} {list(t.shape)}')
-        module.load_state_dict(state, strict=True)
+        missing = {k for k in expected if k not in state and not (constants and k.endswith(constants))}
+        for what, names in [('lacks', missing), ('has unknown', state.keys() - expected.keys())]:
+            if names:
+                raise RecordError(f'it {what} {", ".join(sorted(map(safe_pickle.describe, names))[:5])}')
+        module.load_state_dict({**expected, **state}, strict=True)
     except Exception as err:  # arguments and tensors out of a file can make a constructor raise anything
-        raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
+        raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
     return module
+
+
+def tensor_names(cls: type, kwargs: dict, tensors: int, numbers: int) -> list[str]:
+    """The names in the state dict of a module with these arguments, which are out of a file with so many tensors of so many
+    numbers in all. Raises RecordError if there cannot be such a module."""
+    try:
+        with _Limits(tensors, numbers):
+            return list(cls(**kwargs).state_dict())
+    except Exception as err:
+        raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
+
+
+class _Limits(TorchFunctionMode):
+    """Inside of it, a constructor that makes more parameters, or more numbers, than a file brings is stopped before it takes
+    the memory: a small file may ask for a billion layers, or for layers of any width."""
+
+    FACTORIES = (torch.randn, torch.empty, torch.zeros, torch.ones, torch.full)
+    SPARE = 4096  # numbers that are made on the way to those that are kept
+
+    def __init__(self, tensors: int, numbers: int):
+        super().__init__()
+        self._tensors, self._numbers = tensors, numbers
+        self._tensors_left, self._numbers_left = tensors, numbers + self.SPARE
+
+    def __enter__(self) -> _Limits:
+        self._hook = register_module_parameter_registration_hook(self._count_parameter)
+        return super().__enter__()
+
+    def __exit__(self, *error) -> None:
+        self._hook.remove()
+        super().__exit__(*error)
+
+    def _count_parameter(self, *_: Any) -> None:
+        self._tensors_left -= 1
+        if self._tensors_left < 0:
+            raise RecordError(f'its arguments ask for more than the {self._tensors} tensors that it has')
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in self.FACTORIES:
+            shape = kwargs['size'] if 'size' in kwargs else args[0] if isinstance(args[0], (list, tuple)) else args
+            self._numbers_left -= math.prod(shape)
+            if self._numbers_left < 0:
+                raise RecordError(f'its arguments ask for more than the {self._numbers} numbers that it has')
+        return func(*args, **kwargs)
 
 
 def dump(value: Any, file: BinaryIO) -> None:
@@ -85,20 +152,7 @@ def dump(value: Any, file: BinaryIO) -> None:
 
 def load(file: BinaryIO) -> Any:
     """Read a pickle of plain values. Raises RecordError if it is damaged or asks for any class or function."""
-    try:
-        return _Unpickler(file).load()
-    except RecordError:
-        raise
-    except Exception as err:  # a damaged pickle can make the unpickler raise anything
-        raise RecordError('it is damaged or no pickle at all') from err
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        raise RecordError(f'it asks for {module}.{name}, and pickles that name code are not read')
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise RecordError('it refers to data outside of the file')
+    return safe_pickle.load(file)
 
 
 def _pack(t: torch.Tensor) -> dict:
@@ -107,9 +161,12 @@ def _pack(t: torch.Tensor) -> dict:
             'data': t.reshape(-1).view(torch.uint8).numpy().tobytes()}
 
 
-def _unpack(packed: Any) -> torch.Tensor:
+def _unpack(packed: Any, seen: set[int]) -> torch.Tensor:
     if not isinstance(packed, dict) or packed.get('dtype') not in DTYPES or not isinstance(packed.get('data'), bytes):
         raise RecordError('a tensor in it is damaged')
+    if id(packed['data']) in seen and len(packed['data']) > 8:
+        raise RecordError('tensors in it share their bytes')  # by which a small file could become a large network
+    seen.add(id(packed['data']))
     flat = torch.empty(len(packed['data']), dtype=torch.uint8)
     flat.numpy()[:] = np.frombuffer(packed['data'], dtype=np.uint8)
     return flat.view(DTYPES[packed['dtype']]).reshape(packed.get('shape'))

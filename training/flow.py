@@ -51,8 +51,9 @@ class DDSF(nn.Module):
 
     def __init__(self, n_blocks: int = 1, hidden_dim: int = 16):
         super().__init__()
-        dims = [1, *[hidden_dim] * (n_blocks - 1), 1]
-        self.model = nn.Sequential(*(DenseSigmoidFlow(dims[k], hidden_dim, dims[k + 1]) for k in range(n_blocks)))
+        self.model = nn.Sequential(*(
+            DenseSigmoidFlow(hidden_dim if k > 0 else 1, hidden_dim, hidden_dim if k < n_blocks - 1 else 1)
+            for k in range(n_blocks)))
         self.num_params = sum(block.num_params for block in self.model)
 
     def forward(self, x: torch.Tensor, params: torch.Tensor) -> torch.Tensor:

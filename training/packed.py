@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
+import gzip
 import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
 from dnnlib import UserError
+from torch_utils import safe_pickle
+from torch_utils.pickled_arrays import numpy_names
 from training.images import decode
 
 # File name -> its members with training images, and the key of their labels.
@@ -23,23 +25,21 @@ CIFAR = {
 }
 
 
-# What a pickled NumPy array refers to, whichever version wrote it: (last part of the module, name).
-_UNPICKLED = {
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-    ('multiarray', '_reconstruct'): np.zeros(1).__reduce__()[0],
-    ('_codecs', 'encode'): lambda text, encoding: text.encode('latin1'),  # how Python 3 writes bytes
-}
+LARGEST_CIFAR = 192 << 20  # bytes that one of these archives may unpack to: the published ones hold 186 million
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads pickled NumPy arrays in dicts and lists, and refuses to look up anything else: pickles can run code."""
+class _Bounded:
+    """Reads a compressed file up to so many bytes, and raises OSError at a bomb."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _UNPICKLED[module.rpartition('.')[2], name]
-        except KeyError:
-            raise pickle.UnpicklingError(f'{module}.{name} has no place in an image dataset') from None
+    def __init__(self, file: BinaryIO, size: int):
+        self.file, self.left = file, size
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(min(size, self.left + 1))
+        self.left -= len(data)
+        if self.left < 0:
+            raise OSError('it unpacks to far more than such an archive')
+        return data
 
 
 def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -50,12 +50,15 @@ def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     members, label_key = CIFAR[Path(path).name]
     images, labels = [], []
     try:
-        with tarfile.open(path, 'r:gz') as tar:
-            for member in members:
-                batch = _ArrayUnpickler(tar.extractfile(member), encoding='latin1').load()
-                images.append(np.asarray(batch['data'], dtype=np.uint8).reshape(-1, 3, 32, 32))
-                labels.append(np.asarray(batch[label_key], dtype=np.int64).reshape(len(images[-1])))
-    except (tarfile.TarError, pickle.UnpicklingError, OSError, EOFError, zlib.error, KeyError, ValueError, TypeError,
+        found = {}
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=_Bounded(unpacked, LARGEST_CIFAR), mode='r|') as tar:
+            for info in tar:  # front to back, unpacked once
+                if info.name in members:
+                    found[info.name] = safe_pickle.load(tar.extractfile(info), numpy_names)
+        for member in members:
+            images.append(np.asarray(found[member]['data'].values, dtype=np.uint8).reshape(-1, 3, 32, 32))
+            labels.append(np.asarray(found[member][label_key], dtype=np.int64).reshape(len(images[-1])))
+    except (tarfile.TarError, safe_pickle.RecordError, OSError, EOFError, zlib.error, KeyError, ValueError, TypeError,
             AttributeError, IndexError) as err:
         raise UserError(f'{path}: not a complete CIFAR archive ({err}); download it again') from err
     return np.concatenate(images).transpose(0, 2, 3, 1), np.concatenate(labels)  # [N, C, H, W] -> [N, H, W, C]

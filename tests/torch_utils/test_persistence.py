@@ -277,7 +277,7 @@ CANNOT = 'its Toy cannot be rebuilt'
     (changed(init_kwargs={'width': 3, 7: 1}), CANNOT), (changed(init_kwargs={'width': -1}), CANNOT),
     (changed(init_kwargs={'width': 101}), CANNOT + ': too wide: 101'),
     *((changed(init_kwargs={'width': 3, 'fail': kind}), 'oops') for kind in ('key', 'attribute', 'assert', 'memory')),
-    (changed(init_kwargs={'width': 4}), 'instead of'), (changed(tensors={}), 'Missing key'),
+    (changed(init_kwargs={'width': 4}), 'instead of'), (changed(tensors={}), 'more than the 0 tensors'),
     (without(changed(), 'tensors', 'scalar'), 'scalar'), (changed(tensors={**changed()['tensors'], 'more': None}), 'damaged'),
     (changed(tensors={**changed()['tensors'], 'more': changed()['tensors']['scalar']}), 'more'),
     (with_tensor(dtype='float8'), 'damaged'), (with_tensor(dtype=['float32']), CANNOT),

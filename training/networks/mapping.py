@@ -54,10 +54,10 @@ class MappingNetwork(nn.Module):
         hidden = w_dim if layer_features is None else layer_features
 
         def make_mlp(name: str, first: int, layers: int, last: int, **last_kwargs) -> None:
-            widths = [first, *[hidden] * (layers - 1), last]
             for i in range(layers):
+                width_in, width_out = hidden if i > 0 else first, hidden if i < layers - 1 else last
                 kwargs = dict(activation=activation) | (last_kwargs if i == layers - 1 else {})
-                layer = FullyConnectedLayer(widths[i], widths[i + 1], lr_multiplier=lr_multiplier, **kwargs)
+                layer = FullyConnectedLayer(width_in, width_out, lr_multiplier=lr_multiplier, **kwargs)
                 setattr(self, f'{name}{i}', layer)
 
         width = z_dim
