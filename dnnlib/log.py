@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from pathlib import Path
 
 
 class TeeOutput:
-    """While active, everything printed to stdout or stderr is also appended to a file, at once.
+    """While active, everything printed to stdout or stderr is also appended to a file, at once, as long as there is room.
 
     An exception that passes through is written to the file too, and goes on.
     """
@@ -24,9 +25,10 @@ class TeeOutput:
 
     def __exit__(self, kind, error, trace) -> None:
         sys.stdout, sys.stderr = self._streams
-        if kind is not None and not issubclass(kind, SystemExit):
-            self._file.write(''.join(traceback.format_exception(kind, error, trace)))
-        self._file.close()
+        with contextlib.suppress(OSError):
+            if kind is not None and not issubclass(kind, SystemExit):
+                self._file.write(''.join(traceback.format_exception(kind, error, trace)))
+            self._file.close()
 
 
 class _Tee:
@@ -34,9 +36,11 @@ class _Tee:
         self._stream, self._file = stream, file
 
     def write(self, text: str) -> int:
-        self._stream.write(text)
-        if not self._file.closed:  # a logger that kept this stream may write once more after the end
-            self._file.write(text)
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        with contextlib.suppress(OSError):  # a full disk: what matters more may still find its place
+            if not self._file.closed:  # a logger that kept this stream may write once more after the end
+                self._file.write(text)
         self.flush()
         return len(text)
 
@@ -45,9 +49,11 @@ class _Tee:
             self.write(line)
 
     def flush(self) -> None:
-        self._stream.flush()
-        if not self._file.closed:
-            self._file.flush()
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+        with contextlib.suppress(OSError):
+            if not self._file.closed:
+                self._file.flush()
 
     def __getattr__(self, name):  # isatty, fileno, encoding, ...
         return getattr(self._stream, name)

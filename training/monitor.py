@@ -125,7 +125,10 @@ class Monitor:
             self.print('warning: no style coordinate is left alive (importance above 0.1), so that all domains share all latents '
                        'and there is no Jacobian to make sparse; a smaller --lambda-sparse keeps more of them')
         if self._is_first:
-            self._stats.write(stats)
+            try:
+                self._stats.write(stats)
+            except OSError as err:
+                self.print(f'Error: {self._run_dir / "stats.jsonl"} could not be written ({err.strerror}); training goes on')
         self._log_scalars({name: values['mean'] for name, values in stats.items() if values['num']}, cur_nimg)
 
     def start_tick(self) -> None:
@@ -156,8 +159,13 @@ class Monitor:
         self._log_scalars({f'Metrics/{key}': value for key, value in results.items() if value is not None}, cur_nimg)
 
     def _log_scalars(self, values: dict[str, float], cur_nimg: int) -> None:
-        for logger in self._loggers:
-            logger.scalars(values, cur_nimg)
+        for logger in list(self._loggers):
+            try:
+                logger.scalars(values, cur_nimg)
+            except OSError as err:
+                self._loggers.remove(logger)
+                self.print(f'Error: {type(logger).__name__} cannot write ({err.strerror or err}) and is off from now on; '
+                           'training goes on')
 
     def close(self) -> None:
         """Close the files and remove the bar."""

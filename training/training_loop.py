@@ -109,12 +109,12 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
             tick, tick_start_nimg = tick + 1, cur_nimg
         else:
             monitor.print('Stopping early, as asked: saving first ...')
-        if snapshot:
-            saved = checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
         if pictures:
             with checkpoints.surviving(f'fakes{cur_nimg // 1000:06d}.png'):
                 for name, path in grid.save_snapshot(G_ema, D, run_dir, cur_nimg // 1000):
                     monitor.image(name, path, cur_nimg)
+        if snapshot:
+            saved = checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
         monitor.start_tick()
         if done:
             break

@@ -61,8 +61,9 @@ class TrainingState:
             missing = [f'optimiser of {net}.{name}' for net, optimizer in self._optimizers().items()
                        for name in self._restore_optimizer(net, optimizer, saved['optimizers'][net])]
             for key, term in self._terms().items():
-                if term.state_dict().keys() == saved['terms'].get(key, {}).keys():
-                    term.load_state_dict(saved['terms'][key])
+                buffers = saved['terms'].get(key, {})
+                if term.state_dict().keys() == buffers.keys():
+                    term.load_state_dict(buffers)
                 else:
                     missing.append(f'loss term {key}')
             if self._ada is not None and saved['ada'] is not None:

@@ -47,7 +47,8 @@ def config(data, run_dir, **changes):
         batch_size=25, batch_gpu=25, ema_kimg=1, ema_rampup=None, total_kimg=1, kimg_per_tick=0.25, grid_by_domain=False,
         reconstructs=False, augment_kwargs=None, augment_p=0.0, ada_target=None,
         image_snapshot_ticks=None, network_snapshot_ticks=None,
-        resume_pkl=None, cudnn_benchmark=False, allow_tf32=False), **changes)
+        resume_pkl=None, resume_state=None, resume_nimg=None, keep=2, snap_minutes=None, max_minutes=None,
+        cudnn_benchmark=False, allow_tf32=False), **changes)
 
 
 def final_weights(c):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,13 +24,19 @@ class StatsFile:
     def __init__(self, run_dir: str | Path, start_nimg: int):
         path = Path(run_dir, 'stats.jsonl')
         keep_lines(path, lambda stats: _nimg(stats) <= start_nimg)
-        self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115 (closed by close)
+        self._file = open(path, 'ab', buffering=0)  # noqa: SIM115 (closed by close)
 
     def write(self, stats: Mapping[str, Mapping[str, float]]) -> None:
-        """Append the statistics of a tick."""
+        """Append the statistics of a tick. Raises OSError if the disk is full, without leaving half a line."""
         line = {name: finite_or_none(values) for name, values in stats.items()}
-        self._file.write(json.dumps({**line, 'timestamp': time.time()}, allow_nan=False) + '\n')
-        self._file.flush()
+        data = (json.dumps({**line, 'timestamp': time.time()}, allow_nan=False) + '\n').encode()
+        start = self._file.tell()
+        try:
+            if self._file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._file.truncate(start)
+            raise
 
     def close(self) -> None:
         self._file.close()
