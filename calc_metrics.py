@@ -49,8 +49,8 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str) -> lis
 
 
 @click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
-@click.option('--network', 'networks', help='Network pickle: path or URL. Can be given several times, to compare.', required=True,
-              multiple=True, metavar='PKL')
+@click.option('--network', 'networks', help='Network: a snapshot, path or URL, or the folder of an exported generator. Can be '
+              'given several times, to compare.', required=True, multiple=True, metavar='PKL')
 @click.option('--metrics', help='What to compute: names separated by commas, or none.', required=True, callback=parse_metrics,
               metavar='LIST')
 @click.option('--data', help='Dataset to compare with: a folder or ZIP made by dataset_tool.py.  '

@@ -14,7 +14,8 @@ from dnnlib import cli
 from dnnlib.files import atomic_open
 from dnnlib.log import TeeOutput
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
-from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
+from training.augpipes import AUGPIPES
+from training.config import CFG_NAMES, RESUME_PRESETS, DatasetInfo, build_config, run_description
 from training.dataset import ImageFolderDataset
 from training.methods import METHODS, complete_options
 
@@ -35,29 +36,34 @@ Examples:
 """
 
 
-@click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
-# General.
+SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cfg', 'Augmentation': 'aug',
+            'Methods; several can be combined': 'method', 'CLR-GAN': 'lambda_latent', 'i-StyleGAN': 'cond_mode',
+            'CG-GAN': 'lambda_imgsparse', 'CSDI': 'lambda_orth', 'Transfer learning': 'resume', 'Performance': 'precision'}
+
+
+@click.command(cls=cli.Command, sections=SECTIONS, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @click.option('--outdir', help='Where to save the results: each run gets a numbered directory below it.', required=True,
               metavar='DIR')
 @click.option('--gpus', help='Number of processes. This version trains in one.', type=int, default=1, show_default=True,
               metavar='INT')
 @click.option('--device', help='Where to compute; auto takes CUDA, then MPS, then the CPU.',
               type=click.Choice(['auto', 'cuda', 'cpu', 'mps']), default='auto', show_default=True)
-@click.option('--snap', help='Save images and networks every so many ticks.', type=int, default=50, show_default=True,
-              metavar='INT')
+@click.option('--snap', help='Save images and networks every so many ticks.  [default: 50, or 40 with --cond-mode=flow or mlp]',
+              type=int, metavar='INT')
 @click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
               metavar='KIMG')
-@click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet.',
-              type=click.Choice(['none', '']), default='none', show_default=True)
+@click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet: see calc_metrics.py.',
+              default='none', show_default=True, metavar='LIST')
+@click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
+              'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
+              type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
 @click.option('--seed', help='One seed fixes a run.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
-# Dataset.
 @click.option('--data', help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
 @cli.bool_option('--cond', default=None, help='Train with the labels of the dataset.  [default: 0, or 1 with --cond-mode]')
 @click.option('--subset', help='Train with only N images, chosen by --seed.  [default: all]', type=int, metavar='INT')
 @cli.bool_option('--mirror', help='Add mirrored copies of the images.', show_default=True)
-# Model and training.
 @click.option('--cfg', help='Base configuration; auto chooses by image size.', type=click.Choice(CFG_NAMES), default='auto',
               show_default=True)
 @click.option('--gamma', help='Weight of the R1 penalty: larger is safer, smaller sharper.  [default: by --cfg]', type=float,
@@ -80,10 +86,15 @@ Examples:
                  default=True, show_default=True)
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
-@click.option('--aug', help='Augmentation. This version has none yet: StyleGAN2.  [default: noaug]',
-              type=click.Choice(['noaug']))
 @click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
-# Methods.
+@click.option('--aug', help='Augmentation of what the discriminator sees, against overfitting on small datasets. ada: as '
+              'strong as it has to be. fixed: of strength --p. noaug: none, StyleGAN2.  [default: ada]',
+              type=click.Choice(['noaug', 'ada', 'fixed']))
+@click.option('--p', help='Strength with --aug=fixed: the probability of each transformation.', type=float, metavar='FLOAT')
+@click.option('--target', help='What --aug=ada aims at: the mean sign of the discriminator on real images, which rises as it '
+              'overfits.  [default: 0.6]', type=float, metavar='FLOAT')
+@click.option('--augpipe', help='Transformations: blit (flips, turns, shifts by pixels), geom (scale, rotation, aspect, shift), '
+              'color, filter, noise, cutout, or sets of them by initials.  [default: bgc]', type=click.Choice(list(AUGPIPES)))
 @click.option('--method', help='Set the options that were published for a method, where they are not given: '
               f'{", ".join(METHODS)}, or several, such as cg-gan,clr-gan.', type=cli.ChoiceList(list(METHODS)), metavar='LIST')
 @click.option('--lambda-latent', help='CLR-GAN: weight of the latent consistency, by which the discriminator learns to recover '
@@ -92,7 +103,6 @@ Examples:
               'for their latent; 0.5 was published.  [default: 0]', type=float, metavar='FLOAT')
 @cli.bool_option('--clr-compat', help='CLR-GAN as published: style mixing in both terms, and the encoder sees augmented images.',
                  show_default=True)
-# i-StyleGAN and CG-GAN.
 @click.option('--cond-mode', help='How the label acts. concat: joined to z, as in StyleGAN2-ADA. flow: it moves the style '
               'coordinates of z, the rest being content, the same in every domain (i-StyleGAN). mlp: the same by one MLP per '
               'domain. Implies --cond=1.  [default: flow with any of the options below, or concat]',
@@ -116,14 +126,14 @@ Examples:
               'the less one can imitate the other.  [default: 0]', type=float, metavar='FLOAT')
 @click.option('--orth-probes', help='CSDI: random projections per step that estimate it, a backward pass each.  [default: 4]',
               type=int, metavar='INT')
-# Transfer learning.
-@click.option('--resume', help='Network pickle of this project, path or URL, to go on from; goes on at its kimg.  '
-              '[default: noresume]', metavar='PKL')
+@click.option('--resume', help='Network pickle to go on from: a path, a URL or one of '
+              f'{", ".join(RESUME_PRESETS)}.  [default: noresume]', metavar='PKL')
 @click.option('--freezed', help='Freeze-D: keep the first N layers of the discriminator as they are.  [default: 0]', type=int,
               metavar='INT')
-# Performance.
-@cli.bool_option('--fp32', help='Full precision everywhere. By default the four highest resolutions run in half precision '
-                 'on CUDA.', show_default=True)
+@click.option('--precision', help='Of the four highest resolutions. auto: fp16 on CUDA; on CPUs with instructions for it, bf16 '
+              'if the networks are wide enough to gain from it; fp32 otherwise.  [default: auto]',
+              type=click.Choice(['auto', 'fp32', 'fp16', 'bf16']))
+@cli.bool_option('--fp32', help='The same as --precision=fp32.', show_default=True)
 @cli.bool_option('--nhwc', help='Channels-last memory layout with half precision.', show_default=True)
 @cli.bool_option('--nobench', help="Don't let cuDNN try out algorithms.", show_default=True)
 @cli.bool_option('--allow-tf32', help='Allow TF32 on CUDA: faster, less exact.', show_default=True)
@@ -146,6 +156,8 @@ def main(**options) -> None:
         print('Dry run; exiting.')
         return
 
+    if config.num_gpus > 1:
+        raise OptionError('--gpus must be 1: this version trains in one process')
     check_inputs(config, training_set)
     print('Creating output directory...')
     run_dir = create_run_dir(config, Path(o.outdir), desc)
@@ -172,7 +184,7 @@ def print_config(config: EasyDict, info: DatasetInfo) -> None:
     print(f'Output directory:   {config.run_dir}')
     print(f'Training data:      {kwargs["path"]}')
     print(f'Training duration:  {config.total_kimg} kimg')
-    print('Number of GPUs:     1')
+    print(f'Number of GPUs:     {config.num_gpus}')
     print(f'Number of images:   {kwargs["max_size"]}')
     print(f'Image resolution:   {info.resolution}')
     print(f'Conditional model:  {kwargs["use_labels"]}')

@@ -16,7 +16,26 @@ MOST_NUMBERS = 10_000_000  # in one range: more is a slip of the finger, and wou
 
 
 class Command(click.Command):
-    """A command whose options are declared as `--some-option` and understood as `--some_option` too."""
+    """A command whose options are declared as `--some-option` and understood as `--some_option` too.
+
+    sections: headings for `--help`, each with the name of its first option: {'Dataset': 'data', ...}.
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, str] | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.sections = {first: heading for heading, first in (sections or {}).items()}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        pages: dict[str, list[tuple[str, str]]] = {}
+        heading = 'Options'
+        for param in self.get_params(ctx):
+            heading = self.sections.get(param.name, heading)
+            record = param.get_help_record(ctx)
+            if record is not None:
+                pages.setdefault(heading, []).append(record)
+        for heading, records in pages.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [_hyphenated(arg) for arg in args])

@@ -1,17 +1,18 @@
-"""Reading a local path, a file:// URL or an http(s) URL alike; downloads are cached and atomic."""
+"""Reading a local path, a file: URL or an http(s) URL alike; downloads are cached, checked, atomic, and resumed."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import sys
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
+from dnnlib import transfer
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_open
 
@@ -30,9 +31,11 @@ def is_url(name: str) -> bool:
 def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool = True, sha256: str | None = None) -> BinaryIO:
     """Open `url` for reading in binary.
 
-    url: a path, file:// or http(s):// address. Downloads go to `downloads/<md5 of the URL>_<name>` in the cache.
+    url: a path, file: or http(s): address. Downloads go to `cached_path(url)`, with their SHA-256 in a file beside it that
+    is checked whenever it is opened: what was damaged since is downloaded again. A file that was put there by hand, without
+    a SHA-256, is taken as it is. What an interrupted download left is gone on from, if the server can do that.
     cache: False reads an http(s) address anew, and replaces what the cache holds.
-    sha256: expected hex digest of a download; a mismatch is an error and nothing is kept.
+    sha256: expected hex digest of an http(s) address; anything else is downloaded again, and then is an error.
 
     Raises UserError when the file is missing, the download fails `num_attempts` times, or the server refuses it.
     """
@@ -45,41 +48,87 @@ def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool
         except OSError as err:
             raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
 
+    cached = cached_path(url)
+    try:
+        if cache and (f := _open_intact(cached, sha256, verbose)):
+            return f
+        _download(url, cached, cache, num_attempts, verbose, sha256)
+        if f := _open_intact(cached, sha256, verbose=False):
+            return f
+        raise UserError(f'{cached}: changed while it was written; check the disk, or try again')
+    except OSError as err:
+        raise UserError(f'{cached}: cannot be written or read ({(err.strerror or str(err)).lower()}); free some space, '
+                        'or set DNNLIB_CACHE_DIR to another folder') from err
+
+
+def cached_path(url: str) -> Path:
+    """Where the cache keeps the download of an http(s) address: `downloads/<md5 of the URL>_<name>`."""
     name = re.sub(r'[^0-9a-zA-Z._-]', '_', urllib.parse.urlparse(url).path.rsplit('/', 1)[-1])[-100:]
-    cached = cache_dir('downloads', f'{hashlib.md5(url.encode()).hexdigest()}_{name}')
-    if not (cache and cached.is_file()):
-        _download(url, cached, num_attempts, verbose, sha256)
-    return open(cached, 'rb')
+    return cache_dir('downloads', f'{hashlib.md5(url.encode()).hexdigest()}_{name}')
 
 
-def _download(url: str, target: Path, num_attempts: int, verbose: bool, sha256: str | None) -> None:
-    import requests  # imported when used: most commands never download
+def _checksum_path(cached: Path) -> Path:
+    return cached.with_name(cached.name + '.sha256')
 
-    for attempt in range(1, num_attempts + 1):
-        try:
+
+def _open_intact(cached: Path, sha256: str | None, verbose: bool) -> BinaryIO | None:
+    """Open a file of the cache whose content is what was downloaded; None if there is no such file."""
+    try:
+        f = open(cached, 'rb')  # noqa: SIM115 (closed by the caller)
+    except FileNotFoundError:
+        return None
+    expected = sha256
+    if expected is None:
+        with contextlib.suppress(OSError, UnicodeDecodeError, IndexError):
+            expected = _checksum_path(cached).read_text(encoding='utf-8').split()[0]
+    if expected is None or _digest(f) == expected.lower():
+        return f
+    f.close()
+    if verbose:
+        print(f'{cached} is damaged or not the expected file; it is downloaded again', file=sys.stderr, flush=True)
+    return None
+
+
+def _digest(f: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    f.seek(0)
+    while block := f.read(1 << 20):
+        digest.update(block)
+    f.seek(0)
+    return digest.hexdigest()
+
+
+def _download(url: str, cached: Path, cache: bool, num_attempts: int, verbose: bool, sha256: str | None) -> None:
+    part = cached.with_name(cached.name + '.part')
+    with transfer.only_process(part, verbose) as f:
+        if cache and (done := _open_intact(cached, sha256, verbose=False)):  # by the process that was waited for
+            done.close()
+            part.unlink()
+            return
+        for attempt in range(1, num_attempts + 1):
             if verbose:
                 print(f'Downloading {url} ...', file=sys.stderr, flush=True)
-            with requests.get(url, stream=True, timeout=(5, 60)) as reply, atomic_open(target) as f:
-                reply.raise_for_status()
-                digest, size = hashlib.sha256(), 0
-                for block in reply.iter_content(1 << 20):
-                    f.write(block)
-                    digest.update(block)
-                    size += len(block)
-                expected = reply.headers.get('Content-Length')
-                if expected and not reply.headers.get('Content-Encoding') and size != int(expected):
-                    raise requests.ConnectionError(f'only {size} of {expected} bytes arrived')
-                if sha256 and digest.hexdigest() != sha256:
-                    raise UserError(f'{url}: what arrived is not the expected file (SHA-256 {digest.hexdigest()})')
-            return
-        except requests.RequestException as err:
-            status = 0 if err.response is None else err.response.status_code
-            refused = 400 <= status < 500 and status not in (408, 429)  # asking again does not help, unless told "later"
-            if refused or attempt == num_attempts:
-                reason = f'HTTP status {status}' if status else type(err).__name__
-                remedy = 'check the address' if refused else 'check the network or pass a local file'
-                raise UserError(f'{url}: download failed ({reason}); {remedy}') from err
-            time.sleep(min(2.0 ** attempt, 30) * 0.25)
-        except OSError as err:
-            raise UserError(f'{target}: cannot be written ({(err.strerror or str(err)).lower()}); free some space, '
-                            'or set DNNLIB_CACHE_DIR to another folder') from err
+            try:
+                transfer.transfer(url, f, part, verbose)
+                break
+            except transfer.TransferError as err:
+                if err.final or attempt == num_attempts:
+                    kept = transfer.validator_path(part).exists()
+                    if not kept:
+                        part.unlink()
+                    remedy = 'check the address' if err.final else 'check the network'
+                    resumed = ' (what has arrived is kept, the next try goes on from there)' if kept else ''
+                    raise UserError(f'{url}: download failed ({err}); {remedy}{resumed}, pass a local file, '
+                                    f'or get the file in another way and put it at {cached}') from err
+                transfer.pause(attempt)
+
+        digest = _digest(f)
+        transfer.validator_path(part).unlink(missing_ok=True)
+        if sha256 and digest != sha256.lower():
+            part.unlink()
+            raise UserError(f'{url}: what arrived is not the expected file (SHA-256 {digest})')
+        os.fsync(f.fileno())
+        # In this order: whenever this is interrupted, the checksum never vouches for the wrong content.
+        with atomic_open(_checksum_path(cached), 'w') as out:
+            out.write(f'{digest}  {cached.name}\n')  # as `sha256sum --check` takes it
+        os.replace(part, cached)

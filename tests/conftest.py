@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+os.environ['WANDB_MODE'] = 'disabled'  # whoever runs the tests may be logged in
 torch.set_num_threads(1)  # tiny networks gain nothing from more threads, and share the machine better
 GOLDEN = Path(__file__).parent / 'golden'
 

@@ -357,3 +357,30 @@ def test_a_device_that_is_not_there(data, tmp_path):
     done = train(f'--outdir={tmp_path}/runs', f'--data={data}', '--device=cuda')
     assert_refused(done, 2, ['--device=cuda'])
     assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize('command, name', [
+    ('--gpus=1', 'auto1'),
+    ('--cfg=paper512 --mirror=1 --aug=ada --target=0.7 --augpipe=bgcfnc --gamma=10 --snap=10',
+     'mirror-paper512-gamma10-ada-target0.7-bgcfnc'),
+    ('--gpus=8 --cfg=stylegan2 --mirror=1 --aug=noaug', 'mirror-stylegan2-noaug'),
+    ('--gpus=8 --cfg=paper256 --mirror=1 --kimg=100000 --aug=ada --target=0.5', 'mirror-paper256-kimg100000-ada-target0.5'),
+    ('--gpus=2 --cfg=cifar --cond=1 --aug=ada --target=0.6', 'cond-cifar-ada-target0.6'),
+    ('--resume=ffhq256 --snap=10', 'auto1-resumeffhq256'),
+    ('--aug=fixed --p=0.25 --augpipe=bgcf --subset=12 --freezed=10', 'subset12-auto1-fixed-p0.25-bgcf-freezed10'),
+    ('--fp32=true --nhwc=yes --nobench=on --allow_tf32=1 --workers=2 --seed=3 --metrics=none --batch=16', 'auto1-batch16'),
+    ('--gpus=4 --cond=1 --cond_mode=flow --flow_norm=1 --i_dim=256 --lambda_sparse=0.1',
+     'cond-auto4-flow-nb2-dim10-styledim256-norm-sparse0.1'),
+    ('--gpus=4 --cond=1 --cond_mode=flow --flow_norm=1 --i_dim=256 --lambda_sparse=0.1 --lambda_imgsparse=0.1 '
+     '--perturb_norm=0.1 --resume=network-snapshot-019356.pkl',
+     'cond-auto4-resumecustom-flow-nb2-dim10-styledim256-norm-sparse0.1'),
+    ('--gpus=8 --cfg=paper256 --method=clr-gan --mirror=1', 'mirror-paper256-clr5-0.5'),
+])
+def test_published_commands_can_be_looked_at_first(tmp_path, command, name):
+    data = write_images(tmp_path / 'tiny.zip', size=32)
+    out = subprocess.run([*COMMAND, f'--outdir={tmp_path / "runs"}', f'--data={data}', *command.split(), '-n'], text=True,
+                         capture_output=True, env=ENV)
+    assert out.returncode == 0, out.stderr
+    config = json.loads(out.stdout.partition('Training options:\n')[2].partition('\nOutput directory')[0])
+    assert config['run_dir'] == str(tmp_path / 'runs' / f'00000-tiny-{name}') and out.stdout.endswith('Dry run; exiting.\n')
+    assert f'Number of GPUs:     {config["num_gpus"]}\n' in out.stdout and not (tmp_path / 'runs').exists()

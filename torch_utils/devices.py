@@ -47,9 +47,34 @@ def _keep_freed_memory() -> None:
         mallopt(top_pad, 64 << 20)
 
 
-def computes_fp16(device: torch.device) -> bool:
-    """Whether half precision pays on `device`; elsewhere its convolutions are slow or missing."""
-    return device.type == 'cuda'
+def computes(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether `device` computes networks in the half precision `dtype`. float16 is hundreds of times slower than float32
+    on CPUs; bfloat16 works on all of them, and is fast on those of `has_fast_bf16`."""
+    return device.type == 'cuda' or (dtype == torch.bfloat16 and device.type == 'cpu')
+
+
+def has_fast_bf16() -> bool:
+    """Whether the CPU has instructions for bfloat16 (AMX or AVX512-BF16)."""
+    supported = [getattr(torch.cpu, name, None) for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported')]
+    return any(test is not None and test() for test in supported)
+
+
+def half_dtype(device: torch.device, precision: str, width: int) -> torch.dtype:
+    """The dtype of the blocks in half precision (those of num_fp16_res) for --precision=auto|fp32|fp16|bf16.
+
+    Where the device does not compute it (`computes`), blocks stay in float32; with 'fp32' there are no such blocks.
+    width: feature maps of the widest layer. On CPUs, 'auto' is bf16 if that is at least 256: with AVX512-BF16, training
+    steps were 0.7 times as fast as in float32 with 64, as fast with 128, 1.3 times with 256, and 1.6 times with 512.
+    Raises OptionError where the choice is wrong for the device.
+    """
+    if precision == 'fp16' and device.type != 'cuda':
+        raise OptionError(f'--precision=fp16 is for CUDA, and this run is on {device.type}; use --precision=bf16, fp32 or auto')
+    if precision == 'bf16' and not computes(torch.bfloat16, device):
+        raise OptionError(f'--precision=bf16 is not available on {device.type}; use --precision=fp32 or auto')
+    if precision == 'bf16' and device.type == 'cuda' and not torch.cuda.is_bf16_supported():
+        raise OptionError('--precision=bf16 needs a GPU of compute capability 8.0 or newer; use --precision=fp16 or auto')
+    bf16 = precision == 'bf16' or (precision == 'auto' and device.type == 'cpu' and width >= 256 and has_fast_bf16())
+    return torch.bfloat16 if bf16 else torch.float16
 
 
 def prefers_channels_last(device: torch.device) -> bool:

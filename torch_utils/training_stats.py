@@ -2,6 +2,9 @@
 
 Values are summed where they are (no device is waited for) and fetched when a Collector updates. Every Collector has
 its own sums, so several of them, or several tests, don't disturb each other, and a NaN is gone with its tick.
+
+With several processes (torch.distributed), a Collector's update sums over all of them, in one collective call: all must
+update the same collectors in the same order, and must have reported the same names in the same order.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-_pending: dict[str, dict[torch.device, torch.Tensor]] = {}  # name -> device -> [count, sum, sum of squares]
+# What is summed for each name: values, their sum, their squares; reports, and those of them with a NaN or an infinity.
+MOMENTS = 5
+
+_pending: dict[str, dict[torch.device, torch.Tensor]] = {}  # name -> device -> moments [5]
 _names: dict[str, None] = {}  # all names so far, in the order of their first report
 _collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
 
@@ -28,7 +34,9 @@ def report(name: str, value: Any) -> Any:
     dtype = torch.float32 if torch.is_tensor(value) else torch.float64
     x = torch.as_tensor(value, dtype=dtype).detach().flatten()
     if x.numel():
-        moments = torch.stack([torch.ones_like(x).sum(), x.sum(), x.square().sum()])
+        total, one = x.sum(), x.new_ones([])
+        # One test does for all values: what is not finite stays so when it is added to others.
+        moments = torch.stack([one * x.numel(), total, x.square().sum(), one, (~total.isfinite()).to(x.dtype)])
         # A float32 counter is only as long-lived as one tick, where float64 does not exist.
         moments = moments if moments.device.type == 'mps' else moments.to(torch.float64)
         sums = _pending.setdefault(name, {})
@@ -38,8 +46,7 @@ def report(name: str, value: Any) -> Any:
 
 def report0(name: str, value: Any) -> Any:
     """As `report`, but only on the first of several processes."""
-    rank = torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
-    report(name, value if rank == 0 else [])
+    report(name, value if not _distributed() or torch.distributed.get_rank() == 0 else [])
     return value
 
 
@@ -52,8 +59,8 @@ class Collector:
     def __init__(self, regex: str = '.*', keep_previous: bool = True):
         self._regex = re.compile(regex)
         self._keep_previous = keep_previous
-        self._sums: dict[str, np.ndarray] = {}  # since the last update: [count, sum, sum of squares] in float64
-        self._deltas: dict[str, np.ndarray] = {}  # between the last two updates
+        self._sums: dict[str, np.ndarray] = {}  # of this process since the last update: moments [5] in float64
+        self._deltas: dict[str, np.ndarray] = {}  # of all processes between the last two updates
         _fetch()
         _collectors.add(self)
 
@@ -62,11 +69,14 @@ class Collector:
         return [name for name in _names if self._regex.fullmatch(name)]
 
     def update(self) -> None:
-        """Fetch what was reported since the last update."""
+        """Fetch what was reported since the last update. A collective call where there are several processes."""
         _fetch()
         if not self._keep_previous:
             self._deltas.clear()
-        self._deltas |= self._sums
+        names = self.names()
+        if names:
+            sums = _sum_over_processes(np.stack([self._sums.get(name, np.zeros(MOMENTS)) for name in names]))
+            self._deltas |= {name: moments for name, moments in zip(names, sums, strict=True) if moments[0]}
         self._sums = {}
 
     def num(self, name: str) -> int:
@@ -75,15 +85,20 @@ class Collector:
 
     def mean(self, name: str) -> float:
         """Mean; NaN without values."""
-        n, s, _ = self._delta(name)
+        n, s = self._delta(name)[:2]
         return float(s / n) if n else float('nan')
 
     def std(self, name: str) -> float:
         """Population standard deviation; 0 for one value, NaN without values or if they are not finite."""
-        n, s, squares = self._delta(name)
+        n, s, squares = self._delta(name)[:3]
         if n == 0 or not np.isfinite(s):
             return float('nan')
         return 0.0 if n == 1 else float(np.sqrt(max(squares / n - (s / n) ** 2, 0.0)))
+
+    def reports(self, name: str) -> tuple[int, int]:
+        """(How often `name` was reported, how many of these reports held a value that is not finite)."""
+        _, _, _, reports, bad = self._delta(name)
+        return int(reports), int(bad)
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """{name: {num, mean, std}}."""
@@ -91,12 +106,23 @@ class Collector:
 
     __getitem__ = mean
 
+    def pending(self) -> dict[str, list[float]]:
+        """What this process reported since the last update: plain numbers, for a snapshot. Nothing is consumed."""
+        _fetch()
+        return {name: [float(m) for m in moments] for name, moments in self._sums.items()}
+
+    def restore(self, pending: dict[str, list[float]]) -> None:
+        """Go on from what `pending` gave, in place of what was reported since the last update."""
+        _fetch()
+        self._sums = {name: np.array(moments, dtype=np.float64) for name, moments in pending.items()}
+        _names.update(dict.fromkeys(pending))
+
     def _add(self, name: str, moments: np.ndarray) -> None:
         if self._regex.fullmatch(name):
             self._sums[name] = self._sums.get(name, 0) + moments
 
     def _delta(self, name: str) -> np.ndarray:
-        return self._deltas.get(name, np.zeros(3))
+        return self._deltas.get(name, np.zeros(MOMENTS))
 
 
 def _fetch() -> None:
@@ -105,3 +131,17 @@ def _fetch() -> None:
         for collector in _collectors:
             collector._add(name, moments)
     _pending.clear()
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _sum_over_processes(moments: np.ndarray) -> np.ndarray:
+    if not _distributed() or torch.distributed.get_world_size() == 1:
+        return moments
+    # NCCL takes tensors of this process's GPU only; the other backends take those of the CPU.
+    device = 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
+    total = torch.from_numpy(moments).to(device)
+    torch.distributed.all_reduce(total)
+    return total.cpu().numpy()

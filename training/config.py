@@ -12,6 +12,7 @@ from typing import Any
 
 from dnnlib.util import EasyDict, OptionError
 from training import methods
+from training.augpipes import AUGPIPES
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,18 @@ PRESETS = {
 }
 CFG_NAMES = ('auto', *PRESETS)
 W_DIM = 512
+WANDB_PROJECT = 'stylegan-research'  # unless the environment variable of that name has another
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
+
+# Networks to transfer from (--resume): names to files of the StyleGAN2-ADA authors, under their licence.
+_PRETRAINED = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
+RESUME_PRESETS = {
+    'ffhq256':     _PRETRAINED + 'ffhq-res256-mirror-paper256-noaug.pkl',
+    'ffhq512':     _PRETRAINED + 'ffhq-res512-mirror-stylegan2-noaug.pkl',
+    'ffhq1024':    _PRETRAINED + 'ffhq-res1024-mirror-stylegan2-noaug.pkl',
+    'celebahq256': _PRETRAINED + 'celebahq-res256-mirror-paper256-kimg100000-ada-target0.5.pkl',
+    'lsundog256':  _PRETRAINED + 'lsundog-res256-paper256-kimg100000-noaug.pkl',
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,8 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
 
     preset = auto_preset(data.resolution, o.gpus) if o.cfg == 'auto' else PRESETS[o.cfg]
     batch = preset.batch if o.batch is None else o.batch
-    fp16 = dict(num_fp16_res=0, conv_clamp=None) if o.fp32 else dict(num_fp16_res=4, conv_clamp=256)
+    precision = 'fp32' if o.fp32 else o.precision or 'auto'
+    fp16 = dict(num_fp16_res=0, conv_clamp=None) if precision == 'fp32' else dict(num_fp16_res=4, conv_clamp=256)
     width = dict(channel_base=o.cbase or preset.channel_base, channel_max=o.cmax)
     if width['channel_base'] < data.resolution:
         raise OptionError(f'--cbase must be at least {data.resolution}, which leaves one feature map at this image size')
@@ -97,7 +110,7 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 
     c = EasyDict()
-    c.device = o.device
+    c.device, c.num_gpus, c.precision = o.device, o.gpus, precision
     c.random_seed = o.seed
     c.training_set_kwargs = dict(class_name='training.dataset.ImageFolderDataset', path=o.data, resolution=data.resolution,
                                  use_labels=bool(o.cond), max_size=data.size, xflip=o.mirror)
@@ -125,19 +138,54 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
         'D/r1': dict(weight=gamma / 2, interval=D_REG_INTERVAL),
         **methods.terms(o),
     })
+    c.update(augmentation(o, data.resolution))
     c.batch_size = batch
     c.batch_gpu = o.batch_gpu or (batch // o.gpus if o.batch is not None else max(preset.batch // preset.ref_gpus, 1))
     if batch % o.gpus or (batch // o.gpus) % c.batch_gpu:
-        raise OptionError(f'--batch={batch} must be a multiple of --batch-gpu={c.batch_gpu} times --gpus={o.gpus}')
+        raise OptionError(f'--batch={batch} must be a multiple of --batch-gpu={c.batch_gpu} times --gpus={o.gpus}; give --batch '
+                          'or --batch-gpu')
     c.ema_kimg, c.ema_rampup = preset.ema_kimg, preset.ema_rampup
     c.total_kimg = preset.kimg if o.kimg is None else o.kimg
     c.kimg_per_tick = o.tick
     c.grid_by_domain = o.cond_mode in ('flow', 'mlp')
     c.reconstructs = o.lambda_latent > 0 or o.lambda_recon > 0
-    c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap
-    c.resume_pkl = o.resume if o.resume not in (None, 'noresume') else None
+    c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or (40 if c.grid_by_domain else 50)
+    c.resume_pkl = None
+    if o.resume not in (None, 'noresume'):
+        c.resume_pkl = RESUME_PRESETS.get(o.resume, o.resume)
+        c.ada_kimg, c.ema_rampup = 100, None  # what is there already need not be averaged away slowly
+    c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
     return c
+
+
+def augmentation(o: EasyDict, resolution: int) -> dict:
+    """The configuration of adaptive discriminator augmentation, off by augment_kwargs = None (Karras et al. 2020).
+
+    augment_p: strength, from which ada_target, the wanted mean sign of D on real images, starts if it is not None. Raises
+    OptionError for options that don't go together.
+    """
+    aug = o.aug or 'ada'
+    if aug == 'fixed' and o.p is None:
+        raise OptionError('--aug=fixed requires specifying --p')
+    if aug != 'fixed' and o.p is not None:
+        raise OptionError('--p can only be specified with --aug=fixed')
+    if aug != 'ada' and o.target is not None:
+        raise OptionError('--target can only be specified with --aug=ada')
+    for name in ('p', 'target'):
+        if o[name] is not None and not 0 <= o[name] <= 1:
+            raise OptionError(f'--{name} must be between 0 and 1')
+    if aug == 'noaug':
+        if o.augpipe is not None:
+            raise OptionError('--augpipe cannot be specified with --aug=noaug')
+        return dict(augment_kwargs=None, augment_p=0.0, ada_target=None)
+    transforms = AUGPIPES[o.augpipe or 'bgc']
+    if 'imgfilter' in transforms and resolution < 32:
+        raise OptionError(f'--augpipe={o.augpipe} filters images, which takes 32x32 pixels at least, but --data={o.data} has '
+                          f'{resolution}x{resolution}; use --augpipe=bgc')
+    target = (0.6 if o.target is None else o.target) if aug == 'ada' else None
+    return dict(augment_kwargs=dict(class_name='training.augment.AugmentPipe', **transforms), augment_p=o.p or 0.0,
+                ada_target=target, ada_interval=4, ada_kimg=500)
 
 
 # The values that options may have where they are given.
@@ -149,6 +197,8 @@ POSITIVE = ('tick', 'glr', 'dlr')
 
 def check_options(o: EasyDict) -> None:
     """Raise OptionError for values that are wrong whatever the dataset."""
+    if o.metrics.lower() not in ('none', ''):
+        raise OptionError('--metrics can only contain the following values: none; calc_metrics.py evaluates snapshots')
     for name, least in AT_LEAST.items():
         if o[name] is not None and o[name] < least:
             raise OptionError(f'{_option(name)} must be at least {least}')
@@ -160,8 +210,8 @@ def check_options(o: EasyDict) -> None:
             raise OptionError(f'{_option(name)} must be greater than 0')
     if o.mixing is not None and not 0 <= o.mixing <= 1:
         raise OptionError('--mixing must be between 0 and 1')
-    if o.gpus > 1:
-        raise OptionError('--gpus must be 1: this version trains in one process')
+    if o.fp32 and o.precision not in (None, 'fp32'):
+        raise OptionError(f'--fp32=1 contradicts --precision={o.precision}; leave one of them out')
     if o.desc is not None and any(ch in o.desc for ch in '/\\\0'):
         raise OptionError('--desc is part of a directory name and must not contain slashes')
 
@@ -183,9 +233,18 @@ def run_description(options: EasyDict, data: DatasetInfo) -> str:
         (o.kimg is not None, f'-kimg{o.kimg}'),
         (o.batch is not None, f'-batch{o.batch}'),
         (o.aug is not None, f'-{o.aug}'),
-        (o.resume is not None, '-noresume' if o.resume == 'noresume' else '-resumecustom'),
+        (o.p is not None, f'-p{o.p:g}' if o.p is not None else ''),
+        (o.target is not None, f'-target{o.target:g}' if o.target is not None else ''),
+        (o.augpipe is not None, f'-{o.augpipe}'),
+        (o.resume is not None, _resume_description(o.resume)),
         (o.freezed is not None, f'-freezed{o.freezed}'),
         (True, methods.description(o)),
         (o.desc, f'-{o.desc}'),
     ]
     return ''.join(text for given, text in parts if given)
+
+
+def _resume_description(source: str | None) -> str:
+    if source == 'noresume':
+        return '-noresume'
+    return f'-resume{source}' if source in RESUME_PRESETS else '-resumecustom'

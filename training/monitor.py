@@ -1,52 +1,85 @@
-"""What a run tells of itself: progress bar, status lines, stats.jsonl, TensorBoard."""
+"""What a run tells of itself: progress bar, status lines, stats.jsonl, metric-<name>.jsonl, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import PIL.Image
 import psutil
 from tqdm import tqdm
 
-from dnnlib.util import format_time
+from dnnlib.util import UserError, format_time
 from torch_utils import training_stats
+from training.health import Health
+from training.loggers.jsonl import StatsFile, append_line, finite_or_none, keep_lines
+from training.loggers.tensorboard import TensorBoardLogger
+from training.loggers.weights_biases import WandbLogger, resolve_mode
+
+LONGEST_SIDE = 2048  # of a picture sent to the loggers, in pixels; the PNG in the run directory is not scaled down
 
 
 class Monitor:
-    """Call `progress` after every batch, `tick` after every tick, `close` at the end.
+    """Call `progress` after every batch, `end_of_tick` and `write` in every tick, `close` at the end.
 
-    run_dir: where stats.jsonl and TensorBoard's events go. start_nimg, total_nimg: images at which the run begins
-    and ends. The bar appears on a terminal only; elsewhere there are just the status lines.
+    run_dir: where everything goes. start_nimg, total_nimg: images at which the run begins and ends; what an earlier run
+    in this directory wrote of later images is dropped. config: the whole configuration (training.config); its items
+    `wandb` and `resume_pkl` are looked at, and Weights & Biases shows all of it. rank: of this process; all processes
+    call end_of_tick and write, but only the first has files and prints. The bar appears on a terminal only; elsewhere
+    there are just the status lines.
     """
 
-    def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int):
+    def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int, config: Mapping[str, Any] | None = None,
+                 rank: int = 0):
+        config = config or {}
         self.start_time = self._tick_start = self._previous_end = time.time()
         self._tick_nimg, self._total_nimg = start_nimg, total_nimg
         self._collector = training_stats.Collector()
+        self._health = Health(run_dir, start_nimg, config.get('resume_pkl'))
         self._style_lives = True
         self._process = psutil.Process()
-        self._stats = open(Path(run_dir, 'stats.jsonl'), 'a', encoding='utf-8')  # noqa: SIM115 (closed by close)
-        self._events = _summary_writer(run_dir)
-        terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
+        self._run_dir, self._is_first = Path(run_dir), rank == 0
+        terminal = self._is_first and sys.__stderr__ is not None and sys.__stderr__.isatty()
         self._bar = tqdm(total=total_nimg, initial=start_nimg, unit='img', file=sys.__stderr__, smoothing=0.1, dynamic_ncols=True,
                          disable=not terminal, leave=False, bar_format='{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} img  '
                          '{rate_fmt}  left {remaining}')
+        self._loggers: list[TensorBoardLogger | WandbLogger] = []
+        if self._is_first:
+            for path in self._run_dir.glob('metric-*.jsonl'):
+                keep_lines(path)
+            self._stats = StatsFile(run_dir, start_nimg)
+            self._loggers.append(TensorBoardLogger(run_dir, start_nimg))
+            self._add_wandb(config)
+
+    def _add_wandb(self, config: Mapping[str, Any]) -> None:
+        options = config.get('wandb') or {'mode': 'disabled'}
+        mode = resolve_mode(options['mode'])
+        if mode != 'disabled':
+            self._loggers.append(WandbLogger(self._run_dir, {**options, 'mode': mode}, config, self.print))
+        elif options['mode'] == 'auto':
+            self.print('Weights & Biases: off (`wandb login` or --wandb=offline turns it on)')
 
     def progress(self, cur_nimg: int) -> None:
         """Move the bar."""
         self._bar.update(cur_nimg - self._bar.n)
 
     def print(self, text: str) -> None:
-        """Print a line without tearing the bar."""
+        """Print a line without tearing the bar; in the first process only."""
+        if not self._is_first:
+            return
         self._bar.clear()
         print(text, flush=True)
         self._bar.refresh()
 
     def end_of_tick(self, tick: int, cur_nimg: int, augment_p: float, gpu_gib: float) -> None:
-        """Print the status line of the tick whose last batch was just done."""
+        """Print the status line of the tick whose last batch was just done.
+
+        Raises UserError if a loss was not finite in the whole tick: before anything more is saved.
+        """
         now = time.time()
         report = training_stats.report0
         images, seconds = cur_nimg - self._tick_nimg, now - self._tick_start
@@ -72,9 +105,14 @@ class Monitor:
         report('Timing/total_days', total / 86400)
         self._tick_nimg = cur_nimg
         self._previous_end = now
+        problem = self._health.check(cur_nimg)
+        if problem:
+            self.write(cur_nimg, {})
+            self.close()
+            raise UserError(problem)
 
     def write(self, cur_nimg: int, phase_milliseconds: dict[str, float]) -> None:
-        """Write the statistics of the tick to stats.jsonl and TensorBoard; the next tick begins now."""
+        """Write the statistics of the tick to stats.jsonl and the loggers; the next tick begins now."""
         for name, milliseconds in phase_milliseconds.items():
             training_stats.report0(f'Timing/{name}', milliseconds)
         self._collector.update()
@@ -86,22 +124,42 @@ class Monitor:
             self._style_lives = False
             self.print('warning: no style coordinate is left alive (importance above 0.1), so that all domains share all latents '
                        'and there is no Jacobian to make sparse; a smaller --lambda-sparse keeps more of them')
-        # Strict JSON has no NaN: what is undefined is null.
-        line = {name: {k: v if math.isfinite(v) else None for k, v in values.items()} for name, values in stats.items()}
-        self._stats.write(json.dumps({**line, 'timestamp': time.time()}, allow_nan=False) + '\n')
-        self._stats.flush()
-        for name, values in stats.items():
-            self._events.add_scalar(name, values['mean'], global_step=cur_nimg // 1000)
-        self._events.flush()
+        if self._is_first:
+            self._stats.write(stats)
+        self._log_scalars({name: values['mean'] for name, values in stats.items() if values['num']}, cur_nimg)
         self._tick_start = time.time()
+
+    def image(self, name: str, path: str | Path, cur_nimg: int) -> None:
+        """Send a picture, such as the grid of fakes that was just written to `path`, to the loggers, scaled down if need be."""
+        if not self._loggers:
+            return
+        with PIL.Image.open(path) as image:
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            pixels = np.asarray(image)
+        for logger in self._loggers:
+            logger.image(name, pixels.reshape(*pixels.shape[:2], -1), cur_nimg)
+
+    def metric(self, record: Mapping[str, Any], snapshot_pkl: str, cur_nimg: int) -> None:
+        """Print what a metric found (the record of metrics.registry.calc_metric: results, metric, total_time, ...), append it
+        to metric-<metric>.jsonl in the published form, and log it once, as Metrics/<key>.
+
+        snapshot_pkl: the file name of the snapshot that was evaluated.
+        """
+        if not self._is_first:
+            return
+        results = finite_or_none(record['results'])
+        line = {**record, 'results': results, 'snapshot_pkl': snapshot_pkl, 'timestamp': time.time()}
+        self.print(append_line(self._run_dir / f'metric-{record["metric"]}.jsonl', line))
+        self._log_scalars({f'Metrics/{key}': value for key, value in results.items() if value is not None}, cur_nimg)
+
+    def _log_scalars(self, values: dict[str, float], cur_nimg: int) -> None:
+        for logger in self._loggers:
+            logger.scalars(values, cur_nimg)
 
     def close(self) -> None:
         """Close the files and remove the bar."""
         self._bar.close()
-        self._stats.close()
-        self._events.close()
-
-
-def _summary_writer(run_dir: str | Path):
-    from torch.utils.tensorboard import SummaryWriter  # half a second to import
-    return SummaryWriter(str(run_dir))
+        if self._is_first:
+            self._stats.close()
+        for logger in self._loggers:
+            logger.close()

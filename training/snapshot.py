@@ -17,16 +17,18 @@ from dnnlib.files import atomic_open
 from dnnlib.util import EasyDict, UserError, open_url
 from torch_utils import persistence, safe_pickle
 from torch_utils.misc import copy_params_and_buffers
-from training import published, published_tf
+from training import exported, published, published_tf
+from training.augment import AugmentPipe
 from training.published import NETWORKS
 
 
 def save_network_snapshot(path: str | Path, networks: Mapping[str, nn.Module], training_set_kwargs: Mapping,
-                          cur_nimg: int) -> None:
-    """Write G, D and G_ema as they are now, atomically. cur_nimg: images seen so far."""
+                          cur_nimg: int, augment_pipe: nn.Module | None = None) -> None:
+    """Write G, D, G_ema and the pipe as they are now, atomically. cur_nimg: images seen so far."""
     snapshot = {'training_set_kwargs': dict(training_set_kwargs)}
     snapshot |= {name: persistence.to_record(networks[name]) for name in NETWORKS}
-    snapshot |= {'augment_pipe': None, 'progress': {'cur_nimg': cur_nimg}}
+    snapshot |= {'augment_pipe': None if augment_pipe is None else persistence.to_record(augment_pipe),
+                 'progress': {'cur_nimg': cur_nimg}}
     with atomic_open(path) as f:
         persistence.dump(snapshot, f)
 
@@ -43,6 +45,8 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
       origin               which program wrote it: 'this project', 'StyleGAN2-ADA', ...
     Raises UserError if the file is missing, damaged, or no such snapshot.
     """
+    if exported.is_export(source):  # which has no more than G_ema
+        return exported.load_export(source, only)
     try:
         with open_url(source) as f:
             document, plain = _read(f)
@@ -84,8 +88,11 @@ def _own(document: dict, only: tuple[str, ...], force_fp16: bool) -> EasyDict:
         if not isinstance(progress, dict) or type(progress.get('cur_nimg')) is not int or progress['cur_nimg'] < 0:
             raise persistence.RecordError('its progress is damaged')
         loaded.cur_nimg = progress['cur_nimg']
-    loaded |= dict(training_set_kwargs=document.get('training_set_kwargs'), augment_pipe=None, augment_p=None,
-                   origin='this project')
+    pipe = document.get('augment_pipe')
+    if pipe is not None:
+        pipe = persistence.from_record(pipe, {'AugmentPipe': AugmentPipe})
+    loaded |= dict(training_set_kwargs=document.get('training_set_kwargs'), augment_pipe=pipe,
+                   augment_p=None if pipe is None else pipe.p.item(), origin='this project')
     return loaded
 
 
@@ -105,3 +112,9 @@ def resume_networks(source: str, networks: Mapping[str, nn.Module]) -> int:
         return snapshot.cur_nimg
     kimg = re.search(r'network-snapshot-(\d{1,9})\.pkl$', str(source))  # published ones say it in their name alone
     return int(kimg[1]) * 1000 if kimg else 0
+
+
+if __name__ == '__main__':
+    from dnnlib import cli
+    from training.snapshot_tool import main
+    cli.run(main)

@@ -14,10 +14,12 @@ import torch
 
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
 from torch_utils import devices, misc, training_stats
+from training.ada import AdaController
 from training.ema import update_ema
 from training.image_grid import choose_grid, save_image_grid
 from training.losses import make_phases, make_terms
 from training.monitor import Monitor
+from training.networks import layers
 from training.snapshot import resume_networks, save_network_snapshot
 
 START, ITERATION, GRID = 0, 1, 2  # what random numbers are for: part of the key that seeds them
@@ -41,11 +43,13 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
 
     networks, cur_nimg = prepare_networks(c, training_set, device)
     G, D, G_ema = networks.G, networks.D, networks.G_ema
+    augment_pipe, ada = make_augmentation(c, device)
     phases = make_phases(
         [term.to(device) for term in make_terms(c.loss_kwargs['terms'])], {'G': G, 'D': D},
         optimizer_kwargs={'G': c.G_opt_kwargs, 'D': c.D_opt_kwargs},
         lazy_intervals={'G': c.G_reg_interval, 'D': c.D_reg_interval},
-        style_mixing_prob=c.loss_kwargs['style_mixing_prob'])
+        style_mixing_prob=c.loss_kwargs['style_mixing_prob'], augment=augment_pipe,
+        exact_second_order=layers.half_dtype(D) == torch.bfloat16)
     stopwatches = {phase.name: devices.Stopwatch(device) for phase in phases}
 
     grid = SnapshotGrid(c, training_set, G.z_dim, device)
@@ -54,7 +58,9 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
 
     total_nimg = c.total_kimg * 1000
     print(f'Training for {c.total_kimg} kimg on {device.type}{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
-    monitor = Monitor(run_dir, cur_nimg, total_nimg)
+    monitor = Monitor(run_dir, cur_nimg, total_nimg, c)
+    monitor.image('reals', run_dir / 'reals.png', cur_nimg)
+    monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
     batches = real_batches(c, training_set, cur_nimg, device)
     tick, tick_start_nimg = 0, cur_nimg
     while True:
@@ -69,6 +75,8 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
                     phase.run(split_rounds(c.batch_gpu, z=z, c=labels, real_images=real_images, real_c=real_c))
         update_ema(G_ema, G, c.batch_size, cur_nimg, c.ema_kimg, c.ema_rampup)
         cur_nimg += c.batch_size
+        if ada is not None and cur_nimg // c.batch_size % c.ada_interval == 0:
+            ada.update()
         monitor.progress(cur_nimg)
 
         done = cur_nimg >= total_nimg or stop_requested()
@@ -78,16 +86,19 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
         # End of a tick; the first holds a single batch, so that whatever is wrong shows at once.
         if G.mapping.i_dim > 0:
             training_stats.report0('Progress/style_dims', G.mapping.style_mask().sum())
-        monitor.end_of_tick(tick, cur_nimg, augment_p=0.0, gpu_gib=devices.peak_memory_gib(device))
+        augment_p = 0.0 if augment_pipe is None else float(augment_pipe.p)
+        monitor.end_of_tick(tick, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device))
         if stop_requested():
             monitor.print('Stopping early, as asked: saving first ...')
         if is_due(c.image_snapshot_ticks, tick, done):
             grid.save_fakes(G_ema, run_dir / f'fakes{cur_nimg // 1000:06d}.png')
+            monitor.image('fakes', run_dir / f'fakes{cur_nimg // 1000:06d}.png', cur_nimg)
             if c.reconstructs:
                 grid.save_reconstructions(G_ema, D, run_dir / f'recon{cur_nimg // 1000:06d}.png')
+                monitor.image('recon', run_dir / f'recon{cur_nimg // 1000:06d}.png', cur_nimg)
         if is_due(c.network_snapshot_ticks, tick, done):
             save_network_snapshot(run_dir / f'network-snapshot-{cur_nimg // 1000:06d}.pkl', networks,
-                                  c.training_set_kwargs, cur_nimg)
+                                  c.training_set_kwargs, cur_nimg, augment_pipe)
         times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
         monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         tick, tick_start_nimg = tick + 1, cur_nimg
@@ -110,7 +121,9 @@ def prepare_networks(c: EasyDict, training_set: Any, device: torch.device) -> tu
     if c.resume_pkl is not None:
         print(f'Resuming from "{c.resume_pkl}"')
         cur_nimg = resume_networks(c.resume_pkl, networks)
+    half = devices.half_dtype(device, c.precision, width=layers.widest(networks.D))
     for name, net in networks.items():
+        layers.set_half_dtype(net, half)
         net.to(device).requires_grad_(False).train(name != 'G_ema')
 
     z = torch.zeros([c.batch_gpu, networks.G.z_dim], device=device)
@@ -118,6 +131,17 @@ def prepare_networks(c: EasyDict, training_set: Any, device: torch.device) -> tu
     images = misc.print_module_summary(networks.G, [z, labels])
     misc.print_module_summary(networks.D, [images, labels])
     return networks, cur_nimg
+
+
+def make_augmentation(c: EasyDict, device: torch.device) -> tuple[torch.nn.Module | None, AdaController | None]:
+    """The pipe that every image passes before D, if there is one, and what adapts its strength, if that is asked for."""
+    if c.augment_kwargs is None or (c.augment_p == 0 and c.ada_target is None):
+        return None, None
+    pipe = construct_class_by_name(**c.augment_kwargs).to(device).requires_grad_(False)
+    pipe.p.fill_(c.augment_p)
+    if c.ada_target is None:
+        return pipe, None
+    return pipe, AdaController(pipe, c.ada_target, c.ada_interval, c.batch_size, c.ada_kimg)
 
 
 def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dnnlib import UserError
-from dnnlib.download import cache_dir, is_url, open_url
+from dnnlib.download import cache_dir, cached_path, is_url, open_url
 
 CONTENT = bytes(range(256)) * 5000  # more than one block
 
@@ -31,7 +31,7 @@ def server(monkeypatch, tmp_path):
     """A server on this machine. It answers CONTENT, after the (status, content, Content-Length) in `answers`."""
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
     monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
-    monkeypatch.setattr('dnnlib.download.time.sleep', lambda seconds: None)
+    monkeypatch.setattr('dnnlib.transfer.time.sleep', lambda seconds: None)
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
         server.asked, server.answers, server.daemon_threads = [], [], False
         server.handle_error = lambda *args: None  # clients that hang up are part of the tests
@@ -44,7 +44,8 @@ def server(monkeypatch, tmp_path):
 
 
 def cached_files():
-    return [p for p in cache_dir().rglob('*') if p.is_file()]
+    """What the cache holds, besides the checksums."""
+    return [p for p in cache_dir().rglob('*') if p.is_file() and p.suffix != '.sha256']
 
 
 def read(url, **kwargs):
@@ -63,7 +64,8 @@ def test_a_download_is_kept(server):
     assert [read(server.url) for _ in range(3)] == [CONTENT] * 3
     assert len(server.asked) == 1
     file, = cached_files()
-    assert file == cache_dir('downloads', f'{hashlib.md5(server.url.encode()).hexdigest()}_net_20work.pkl')
+    digest = hashlib.md5(server.url.encode()).hexdigest()
+    assert file == cached_path(server.url) == cache_dir('downloads', f'{digest}_net_20work.pkl')
     assert read(server.url + '&other') == CONTENT
     assert len(server.asked) == len(cached_files()) == 2
 

@@ -81,7 +81,7 @@ def test_the_stopwatch_times_the_latest_block():
 
 
 def test_the_cpu_computes_in_single_precision_and_counts_no_memory():
-    assert not devices.computes_fp16(CPU) and not devices.pins_memory(CPU)
+    assert not devices.computes(torch.float16, CPU) and devices.computes(torch.bfloat16, CPU) and not devices.pins_memory(CPU)
     assert devices.peak_memory_gib(CPU) == 0
 
 

@@ -1,12 +1,14 @@
 """Statistics: means and spreads as NumPy computes them, and collectors that do not disturb each other."""
 
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from torch_utils import training_stats
 from torch_utils.training_stats import Collector, report, report0
 
 _count = itertools.count()
@@ -105,6 +107,36 @@ def test_collectors_do_not_disturb_each_other(name):
     assert (slow.num(name), slow.mean(name), late.num(name)) == (3, 2, 0)
 
 
+def test_what_is_pending_can_be_taken_and_given_back(name):
+    """As by a run that stops between two updates: a new collector goes on as the old one would have done."""
+    old = Collector(name)
+    report(name, 100)
+    old.update()
+    report(name, [1, 2.5])
+    report(name, torch.tensor(4.0))
+    pending = json.loads(json.dumps(old.pending()))
+    assert old.mean(name) == 100  # taking it changes nothing
+    new = Collector(name)
+    report(name, 7)
+    new.restore(pending)
+    report(name, 0.5)
+    new.update()
+    old.update()
+    assert (new.num(name), new.mean(name)) == (4, 2)
+    assert (old.num(name), old.mean(name)) == (5, 3)
+    assert old.pending() == new.pending() == {}
+
+
+def test_a_restored_name_is_known(name):
+    collector = Collector(name)
+    report(name, [1, 2])
+    pending = collector.pending()
+    del training_stats._names[name]  # as in a new process
+    collector.restore(pending)
+    collector.update()
+    assert collector.names() == [name] and collector.mean(name) == 1.5
+
+
 def test_names_are_matched_in_full(name):
     collector = Collector(name)
     for suffix in ('', '/more', '2'):
@@ -168,6 +200,7 @@ def test_without_other_processes_report0_is_report(name):
 def test_later_processes_only_make_the_name_known(name, monkeypatch):
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     monkeypatch.setattr(torch.distributed, 'get_rank', lambda: 1)
+    monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: 1)
     collector = Collector()
     assert report0(name, 4) == 4
     collector.update()

@@ -11,10 +11,10 @@ from dnnlib.util import EasyDict, OptionError
 from training.config import DatasetInfo, auto_preset, build_config, run_description
 from training.methods import complete_options
 
-DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=50, tick=4.0, metrics='none', seed=0, dry_run=False, desc=None,
-                data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
+DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metrics='none', wandb='auto', seed=0, dry_run=False,
+                desc=None, data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
                 batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None, noise=True,
-                glr=None, dlr=None, aug=None, resume=None, freezed=None,
+                glr=None, dlr=None, aug=None, p=None, target=None, augpipe=None, precision=None, resume=None, freezed=None,
                 z_dim=512, lambda_latent=None, lambda_recon=None, clr_compat=False,
                 method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
                 lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
@@ -52,6 +52,92 @@ def test_auto_formulas(resolution):
         assert p.lr == (0.002 if resolution >= 1024 else 0.0025)
 
 
+CFGS = {  # reference GPUs, batch, batch per GPU, group of minibatch stddev, as published
+    'stylegan2': (8, 32, 4, 4), 'paper256': (8, 64, 8, 8), 'paper512': (8, 64, 8, 8), 'paper1024': (8, 32, 4, 4),
+    'cifar': (2, 64, 32, 32),
+}
+
+
+@pytest.mark.parametrize('gpus', [1, 2, 4, 8])
+@pytest.mark.parametrize('resolution', [32, 64, 128, 256, 512, 1024])
+def test_every_configuration_for_every_size_and_number_of_workers(resolution, gpus):
+    data = DatasetInfo('x', resolution, 0, 1000)
+    c = build(data, gpus=gpus)  # auto, by the formulas of spec/06: written out again here
+    batch = max(min(gpus * min(4096 // resolution, 32), 64), gpus)
+    assert (c.batch_size, c.batch_gpu, c.num_gpus) == (batch, batch // gpus, gpus)
+    assert c.D_kwargs['epilogue_kwargs']['mbstd_group_size'] == min(batch // gpus, 4)
+    assert c.loss_kwargs['terms']['D/r1']['weight'] == pytest.approx(0.0002 * resolution ** 2 / batch / 2)
+    base = 32768 if resolution >= 512 else 16384
+    assert c.G_kwargs['synthesis_kwargs']['channel_base'] == c.D_kwargs['channel_base'] == base
+    assert c.G_opt_kwargs['lr'] == c.D_opt_kwargs['lr'] == (0.002 if resolution >= 1024 else 0.0025)
+    assert (c.ema_kimg, c.ema_rampup, c.total_kimg) == (batch * 10 / 32, 0.05, 25000)
+    for cfg, (ref_gpus, batch, batch_gpu, mbstd) in CFGS.items():
+        if gpus > ref_gpus:
+            with pytest.raises(OptionError, match='--batch=64 must be a multiple of --batch-gpu=32 times --gpus'):
+                build(data, gpus=gpus, cfg=cfg)
+            continue
+        c = build(data, gpus=gpus, cfg=cfg)
+        assert (c.batch_size, c.batch_gpu, c.D_kwargs['epilogue_kwargs']['mbstd_group_size']) == (batch, batch_gpu, mbstd)
+        assert batch % (batch_gpu * gpus) == 0
+        assert (c.G_kwargs['z_dim'], c.G_kwargs['synthesis_kwargs']['channel_max']) == (512, 512)
+        c = build(data, gpus=gpus, cfg=cfg, batch=16 * gpus, gamma=3.0, kimg=7)
+        assert (c.batch_size, c.batch_gpu, c.total_kimg, c.loss_kwargs['terms']['D/r1']['weight']) == (16 * gpus, 16, 7, 1.5)
+
+
+PIPES = dict(blit='xflip rotate90 xint', geom='scale rotate aniso xfrac', color='brightness contrast lumaflip hue saturation',
+             filter='imgfilter', noise='noise', cutout='cutout')
+
+
+@pytest.mark.parametrize('name, parts', [(name, [name]) for name in PIPES] + [
+    ('bg', list(PIPES)[:2]), ('bgc', list(PIPES)[:3]), ('bgcf', list(PIPES)[:4]), ('bgcfn', list(PIPES)[:5]),
+    ('bgcfnc', list(PIPES))])
+def test_augmentation_pipes(name, parts):
+    transforms = {word: 1 for part in parts for word in PIPES[part].split()}
+    c = build(augpipe=name, aug='fixed', p=0.25)
+    assert c.augment_kwargs == dict(class_name='training.augment.AugmentPipe', **transforms)
+    assert (c.augment_p, c.ada_target) == (0.25, None)
+
+
+def test_augmentation_adapts_unless_told_otherwise():
+    c = build()
+    assert c.augment_kwargs == build(aug='ada', augpipe='bgc').augment_kwargs
+    assert (c.augment_p, c.ada_target, c.ada_interval, c.ada_kimg) == (0, 0.6, 4, 500)
+    assert build(target=0.7).ada_target == 0.7 and build(target=0.0).ada_target == 0
+    none = build(aug='noaug')
+    assert (none.augment_kwargs, none.augment_p, none.ada_target) == (None, 0, None)
+
+
+def test_what_resuming_changes():
+    assert (build(resume='noresume').resume_pkl, build(resume='noresume').ada_kimg) == (None, 500)
+    prefix = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
+    for preset, name in (('ffhq256', 'ffhq-res256-mirror-paper256-noaug'), ('ffhq512', 'ffhq-res512-mirror-stylegan2-noaug'),
+                         ('ffhq1024', 'ffhq-res1024-mirror-stylegan2-noaug'),
+                         ('lsundog256', 'lsundog-res256-paper256-kimg100000-noaug'),
+                         ('celebahq256', 'celebahq-res256-mirror-paper256-kimg100000-ada-target0.5'), ('a.pkl', None)):
+        c = build(resume=preset)
+        assert c.resume_pkl == (f'{prefix}{name}.pkl' if name else 'a.pkl')
+        assert (c.ada_kimg, c.ema_rampup) == (100, None)
+
+
+def test_precision():
+    fp16 = dict(num_fp16_res=4, conv_clamp=256)
+    fp32 = dict(num_fp16_res=0, conv_clamp=None)
+    for changes, name, expected in ((dict(), 'auto', fp16), (dict(precision='bf16'), 'bf16', fp16),
+                                    (dict(precision='fp16'), 'fp16', fp16),
+                                    (dict(precision='fp32'), 'fp32', fp32), (dict(fp32=True), 'fp32', fp32),
+                                    (dict(fp32=True, precision='fp32'), 'fp32', fp32)):
+        c = build(**changes)
+        assert c.precision == name
+        assert expected.items() <= c.D_kwargs.items() and expected.items() <= c.G_kwargs['synthesis_kwargs'].items()
+    with pytest.raises(OptionError, match='--fp32=1 contradicts --precision=bf16'):
+        build(fp32=True, precision='bf16')
+
+
+def test_the_snapshot_interval_is_the_one_published_for_the_method():
+    assert build().network_snapshot_ticks == build().image_snapshot_ticks == 50
+    assert build(cond_mode='flow').network_snapshot_ticks == 40 and build(cond_mode='flow', snap=3).network_snapshot_ticks == 3
+
+
 def test_defaults_for_256_pixels():
     c = build()
     assert c.G_kwargs['synthesis_kwargs'] == dict(channel_base=16384, channel_max=512, num_fp16_res=4, conv_clamp=256,
@@ -68,6 +154,7 @@ def test_defaults_for_256_pixels():
                                          use_labels=False, max_size=1000, xflip=False)
     assert c.resume_pkl is None and c.cudnn_benchmark and not c.allow_tf32
     assert json.loads(json.dumps(c)) == c
+    assert c.wandb == dict(mode='auto', project='stylegan-research') and build(wandb='offline').wandb['mode'] == 'offline'
 
 
 @pytest.mark.parametrize('cfg, batch, batch_gpu, mbstd, base, lr, gamma, ema, rampup, depth, kimg', [
@@ -123,15 +210,29 @@ def test_a_subset_of_everything_is_everything():
     (dict(workers=0), '--workers must be at least 1'), (dict(tick=0.0), '--tick must be greater than 0'),
     (dict(glr=-0.1), '--glr must be greater than 0'), (dict(seed=-1), '--seed must be non-negative'),
     (dict(tick=float('nan')), '--tick must be'), (dict(gamma=float('inf')), '--gamma must be'),
-    (dict(cmax=0), '--cmax must be'), (dict(map_depth=0), '--map-depth must be'), (dict(gpus=2), '--gpus must be 1'),
+    (dict(cmax=0), '--cmax must be'), (dict(map_depth=0), '--map-depth must be'),
     (dict(gpus=0), '--gpus must be at least 1'), (dict(subset=0), '--subset must be between 1 and 1000'),
     (dict(subset=1001), '--subset must be between 1 and 1000'), (dict(batch=10, batch_gpu=4), 'must be a multiple'),
-    (dict(desc='a/b'), '--desc'),
+    (dict(desc='a/b'), '--desc'), (dict(gpus=5), '--batch=64 must be a multiple'),
+    (dict(aug='fixed'), '--aug=fixed requires specifying --p'), (dict(p=0.5), '--p can only be specified with --aug=fixed'),
+    (dict(aug='fixed', p=1.5), '--p must be between 0 and 1'), (dict(aug='fixed', p=float('nan')), '--p must be between 0 and 1'),
+    (dict(aug='fixed', p=0.5, target=0.5), '--target can only be specified with --aug=ada'),
+    (dict(target=-0.1), '--target must be between 0 and 1'),
+    (dict(aug='noaug', target=0.5), '--target can only be'), (dict(aug='noaug', p=0.5), '--p can only be'),
+    (dict(aug='noaug', augpipe='bg'), '--augpipe cannot be specified with --aug=noaug'),
     (dict(mixing=1.5), '--mixing must be between'), (dict(pl_weight=-1.0), '--pl-weight must be'), (dict(cbase=100), '--cbase'),
 ])
 def test_wrong_values_name_their_option(changes, text):
     with pytest.raises(OptionError, match=text):
         build(**changes)
+
+
+def test_filters_of_43_taps_need_an_image_around_them():
+    small = DatasetInfo('x', 16, 0, 10)
+    with pytest.raises(OptionError, match=r'--augpipe=bgcf .*32x32'):
+        build(small, augpipe='bgcf')
+    build(small, augpipe='bgc')
+    build(DatasetInfo('x', 32, 0, 10), augpipe='bgcfnc')
 
 
 def test_labels_and_image_size_are_checked():
@@ -149,6 +250,14 @@ def test_run_descriptions_in_the_published_order():
     expected = 'afhq-cond-subset50-mirror-paper256-gamma0.5-kimg100-batch8-noaug-resumecustom-freezed0-try'
     assert run_description(everything, DATA) == expected
     assert run_description(options(resume='noresume'), DATA) == 'afhq-auto1-noresume'
+    published = options(cond=True, mirror=True, gamma=0.5, kimg=100, batch=8, aug='ada', target=0.7, augpipe='bgc',
+                        resume='x.pkl', freezed=2, cond_mode='flow', lambda_sparse=0.1)
+    assert run_description(published, DATA) == (
+        'afhq-cond-mirror-auto1-gamma0.5-kimg100-batch8-ada-target0.7-bgc-resumecustom-freezed2'
+        '-flow-nb2-dim10-styledim256-norm-sparse0.1')
+    published = options(cfg='paper512', mirror=True, aug='ada', target=0.7, augpipe='bgcfnc', gamma=10.0, snap=10)
+    assert run_description(published, DATA) == 'afhq-mirror-paper512-gamma10-ada-target0.7-bgcfnc'
+    assert run_description(options(gpus=8, aug='fixed', p=0.25, resume='ffhq256'), DATA) == 'afhq-auto8-fixed-p0.25-resumeffhq256'
 
 
 def test_needs_no_torch():

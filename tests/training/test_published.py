@@ -1,6 +1,6 @@
 """Published network pickles of PyTorch: what is in them is rebuilt by our classes, and draws what it should."""
 
-import importlib.util
+import io
 import os
 
 import pytest
@@ -8,6 +8,7 @@ import torch
 from published_pickles import Published
 
 from dnnlib import UserError
+from training import stylegan2_ada
 from training.networks import Discriminator, Generator
 from training.snapshot import NETWORKS, load_network_snapshot, resume_networks
 
@@ -228,17 +229,28 @@ def test_weights_in_half_precision_and_channels_last(tmp_path):
     assert same(load_network_snapshot(write(tmp_path / 'x.pkl', data), only=('G_ema',)).G_ema, expected)
 
 
+def test_what_is_exported_to_the_published_code_comes_back(tmp_path):
+    networks = dict(G=small(c_dim=2), D=small_d(c_dim=2), G_ema=small(c_dim=2))
+    file = io.BytesIO()
+    stylegan2_ada.dump(networks, {'path': 'x'}, file)
+    loaded = load_network_snapshot(write(tmp_path / 'x.pkl', file.getvalue()))
+    assert all(same(loaded[name], net) for name, net in networks.items())
+    assert (loaded.origin, loaded.training_set_kwargs) == ('StyleGAN2-ADA', {'path': 'x'})
+
+
 # The rest of the file.
 
 def test_augment_pipe(tmp_path):
     program = Published()
     data = program.snapshot(None, None, small(), augment_pipe=program.augment_pipe(0.375))
     loaded = load_network_snapshot(write(tmp_path / 'x.pkl', data), only=('G_ema',))
-    assert loaded.augment_p == 0.375
-    if importlib.util.find_spec('training.augment'):
-        assert loaded.augment_pipe.p.item() == 0.375
-    else:
-        assert loaded.augment_pipe is None
+    assert (loaded.augment_p, loaded.augment_pipe.p.item(), loaded.augment_pipe.brightness) == (0.375, 0.375, 1)
+    assert not loaded.augment_pipe.training
+    damaged = program.augment_pipe(0.375)
+    damaged.args[0]['state']['_init_kwargs'] = {'brightness': 1, 'unheard_of': 1}
+    data = program.snapshot(None, None, small(), augment_pipe=damaged)
+    with pytest.raises(UserError, match='AugmentPipe has the unknown argument unheard_of'):
+        load_network_snapshot(write(tmp_path / 'x.pkl', data), only=('G_ema',))
 
 
 def test_dataset_options_are_information_and_may_be_missing(tmp_path):

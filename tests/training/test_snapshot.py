@@ -10,6 +10,7 @@ from published_pickles import Global, Made, dumps
 from dnnlib import UserError
 from torch_utils import persistence
 from training import snapshot as snapshot_module
+from training.augment import AugmentPipe
 from training.networks import Discriminator, Generator
 from training.snapshot import NETWORKS, load_network_snapshot, resume_networks, save_network_snapshot
 
@@ -200,6 +201,14 @@ def test_a_file_without_progress_counts_by_its_name(saved, tmp_path, name, nimg)
     value = content(saved[0])
     del value['progress']
     assert resume_networks(write(tmp_path / name, value), make_networks()) == nimg
+
+
+def test_the_augmentation_and_its_strength_are_kept(saved, tmp_path):
+    pipe = AugmentPipe(xflip=1, brightness=0.5)
+    pipe.p.fill_(0.25)
+    save_network_snapshot(tmp_path / 'x.pkl', saved[1], DATA, 0, augment_pipe=pipe)
+    loaded = load_network_snapshot(str(tmp_path / 'x.pkl'), only=())
+    assert loaded.augment_p == 0.25 and loaded.augment_pipe.brightness == 0.5 and same(loaded.augment_pipe, pipe)
 
 
 def test_half_precision_on_demand(saved):

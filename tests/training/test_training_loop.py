@@ -11,6 +11,8 @@ import torch
 
 from dnnlib.util import EasyDict
 from training import training_loop as loop
+from training.augment import AugmentPipe
+from training.snapshot import load_network_snapshot
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +34,7 @@ def config(data, run_dir, **changes):
     run_dir.mkdir(parents=True)
     width = dict(channel_base=32, channel_max=4)
     return EasyDict(dict(
-        device='cpu', random_seed=0, run_dir=str(run_dir),
+        device='cpu', precision='fp32', random_seed=0, run_dir=str(run_dir),
         training_set_kwargs=dict(class_name='training.dataset.ImageFolderDataset', path=data, use_labels=True),
         data_loader_kwargs=dict(num_workers=1, prefetch_factor=2),
         G_kwargs=dict(class_name='training.networks.Generator', z_dim=4, w_dim=4, mapping_kwargs=dict(num_layers=1),
@@ -43,7 +45,8 @@ def config(data, run_dir, **changes):
             'G/logistic': {}, 'G/path_length': dict(weight=2.0, interval=4), 'D/logistic_fake': {}, 'D/logistic_real': {},
             'D/r1': dict(weight=1.0, interval=16)}),
         batch_size=25, batch_gpu=25, ema_kimg=1, ema_rampup=None, total_kimg=1, kimg_per_tick=0.25, grid_by_domain=False,
-        reconstructs=False, image_snapshot_ticks=None, network_snapshot_ticks=None,
+        reconstructs=False, augment_kwargs=None, augment_p=0.0, ada_target=None,
+        image_snapshot_ticks=None, network_snapshot_ticks=None,
         resume_pkl=None, cudnn_benchmark=False, allow_tf32=False), **changes)
 
 
@@ -177,3 +180,50 @@ def test_stopping_early_saves_under_the_images_seen(data, tmp_path):
     loop.training_loop(c, stop_requested=lambda: calls.append(0) or len(calls) > 60)
     snapshots = list((tmp_path / 'a').glob('network-snapshot-*.pkl'))
     assert [p.name for p in snapshots] == ['network-snapshot-000001.pkl']
+
+
+def augmented(data, run_dir, **changes):
+    return config(data, run_dir, augment_kwargs=dict(class_name='training.augment.AugmentPipe', xint=1, brightness=1),
+                  ada_interval=4, ada_kimg=1, batch_size=10, batch_gpu=10, **changes)
+
+
+def last_stats(c):
+    return json.loads(open(f'{c.run_dir}/stats.jsonl').read().splitlines()[-1])
+
+
+@pytest.mark.parametrize('target, p', [(-2.0, 1.0), (2.0, 0.0)])
+def test_the_strength_of_augmentation_follows_the_sign_statistic(data, tmp_path, target, p):
+    """Above any target, p rises by 4 · 10 / 1000 every 4 steps: 25 times in 100 steps; below, it stays at 0."""
+    c = augmented(data, tmp_path / 'run', ada_target=target)
+    loop.training_loop(c)
+    assert last_stats(c)['Progress/augment']['mean'] == pytest.approx(p, abs=1e-5)
+    assert load_network_snapshot(f'{c.run_dir}/network-snapshot-000001.pkl').augment_p == pytest.approx(p, abs=1e-5)
+
+
+def test_every_image_that_d_sees_is_augmented(data, tmp_path, monkeypatch):
+    seen, plain = [], AugmentPipe.forward
+    monkeypatch.setattr(AugmentPipe, 'forward', lambda self, images: seen.append(images) or plain(self, images))
+    c = augmented(data, tmp_path / 'run', augment_p=0.5)
+    loop.training_loop(c)
+    # Per step: fakes for G; fakes and reals for D; and reals for R1 in one step of 16.
+    assert len(seen) == 3 * 100 + 7 and all(images.shape == (10, 1, 8, 8) for images in seen)
+    assert last_stats(c)['Progress/augment']['mean'] == 0.5
+
+
+@pytest.mark.parametrize('changes', [dict(augment_kwargs=None), dict(augment_p=0.0)])
+def test_without_strength_there_is_no_pipe(data, tmp_path, changes):
+    assert loop.make_augmentation(EasyDict(augmented(data, tmp_path / 'run'), **changes), torch.device('cpu')) == (None, None)
+
+
+def test_bfloat16_trains_and_stays_near_float32(data, tmp_path):
+    """The images of the first networks are those of float32 up to rounding."""
+    width = dict(channel_base=32, channel_max=4, num_fp16_res=4, conv_clamp=256)
+    grids = []
+    for precision in ('fp32', 'bf16'):
+        c = config(data, tmp_path / precision, precision=precision)
+        c.D_kwargs.update(width)
+        c.G_kwargs['synthesis_kwargs'] = width if precision == 'bf16' else dict(width, num_fp16_res=0)
+        loop.training_loop(c)
+        assert last_stats(c)['Loss/G/nonfinite_grads']['mean'] == 0
+        grids.append(np.array(PIL.Image.open(f'{c.run_dir}/fakes_init.png')).astype(int))
+    assert 0 < np.abs(grids[0] - grids[1]).mean() < 2

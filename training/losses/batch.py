@@ -19,18 +19,20 @@ class PhaseBatch:
     before the phase kept only the rows that its terms need; N by default. augment: applied to every
     image that enters D. style_mixing_prob: probability that later layers take their w from another latent.
     keep_unmixed: leave the first half of the rows without it, or all of them where that probability is 0.
+    exactly: arguments of synthesis and D for what is differentiated twice; usually: for the shared images and logits.
     """
 
     def __init__(self, G: nn.Module, D: nn.Module, z: torch.Tensor, c: torch.Tensor, real_images: torch.Tensor,
                  real_c: torch.Tensor, round_size: int | None = None,
                  augment: Callable[[torch.Tensor], torch.Tensor] | None = None, style_mixing_prob: float = 0.0,
-                 keep_unmixed: bool = False):
+                 keep_unmixed: bool = False, exactly: dict | None = None, usually: dict | None = None):
         self.G, self.D = G, D
         self.z, self.c = z, c
         self.real_images, self.real_c = real_images, real_c
         self.round_size = z.shape[0] if round_size is None else round_size
         self.augment = augment or (lambda images: images)
         self.style_mixing_prob = style_mixing_prob
+        self.exactly, self.usually = exactly or {}, usually or {}
         self.num_unmixed = 0 if not keep_unmixed else (z.shape[0] + 1) // 2 if style_mixing_prob > 0 else z.shape[0]
 
     @cached_property
@@ -59,7 +61,7 @@ class PhaseBatch:
     @cached_property
     def images(self) -> torch.Tensor:
         """Generated images [N, C, H, W]."""
-        return self.G.synthesis(self.ws)
+        return self.G.synthesis(self.ws, **self.usually)
 
     @cached_property
     def fake_logits(self) -> torch.Tensor:
@@ -74,11 +76,11 @@ class PhaseBatch:
     @cached_property
     def real_logits(self) -> torch.Tensor:
         """D's opinion of the real images [M, 1]."""
-        return _reported('real', self.D(self.augment(self.real_images), self.real_c))
+        return _reported('real', self.D(self.augment(self.real_images), self.real_c, **self.usually))
 
     @cached_property
     def _fake(self) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, latent = self.D(self.augment(self.images), self.c, return_latent=True)
+        logits, latent = self.D(self.augment(self.images), self.c, return_latent=True, **self.usually)
         return _reported('fake', logits), latent
 
 

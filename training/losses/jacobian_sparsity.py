@@ -44,18 +44,21 @@ class JacobianSparsity(Term):
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         latent = batch.latent[:self.num_rows(batch.round_size)]
-        column = self._column(batch.G, latent, random_coordinates(batch.G.mapping.style_mask(), latent))
+        column = self._column(batch, latent, random_coordinates(batch.G.mapping.style_mask(), latent))
         size = column.abs().mean(dim=(1, 2, 3))
         if self.penalty == 'l1':
             return size
         # Where a coordinate has practically no effect (rms below 1e-4), the penalty and its gradient vanish with it.
         return size / (column.square().mean(dim=(1, 2, 3)) + 1e-8).sqrt()
 
-    def _column(self, G: torch.nn.Module, latent: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+    def _column(self, batch: PhaseBatch, latent: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         """J · direction [N, C, H, W], scaled by ε with 'fd' and 'l1'."""
 
+        G = batch.G
+
         def render(u: torch.Tensor, noise_repeat: int = 1) -> torch.Tensor:
-            return G.synthesis(G.mapping.map_latent(u, skip_w_avg_update=True), noise_repeat=noise_repeat)
+            return G.synthesis(G.mapping.map_latent(u, skip_w_avg_update=True), noise_repeat=noise_repeat,
+                               **batch.exactly)
 
         if self.jacobian == 'jvp':
             return jvp(render, latent, direction)[1]

@@ -36,7 +36,7 @@ class Orthogonality(Term):
         latent = batch.latent[:self.num_rows(batch.round_size)]
         style = mapping.style_mask().to(latent.dtype)
         displacement = torch.zeros_like(latent).requires_grad_()
-        images = batch.G.synthesis(mapping.map_latent(latent + displacement, skip_w_avg_update=True))
+        images = batch.G.synthesis(mapping.map_latent(latent + displacement, skip_w_avg_update=True), **batch.exactly)
         rows = []
         for _ in range(self.probes):
             v = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])

@@ -18,6 +18,7 @@ class PathLength(Term):
     """
 
     net, name, pass_ = 'G', 'path_length', 'generated'
+    second_order = True
 
     def __init__(self, weight: float = 2.0, interval: int | None = 4, decay: float = 0.01, batch_shrink: int = 2):
         super().__init__(weight, interval)

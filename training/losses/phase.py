@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,13 +19,17 @@ class Phase:
 
     name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'. interval: it is due every so many iterations, and its
     gradient counts as many times. networks: {'G': ..., 'D': ...}; only networks[net] is trained.
+    exact_second_order: compute what is differentiated twice in float32 (for bfloat16, in which it is also slow on CPUs).
     batch_kwargs: augment, style_mixing_prob.
     """
 
     def __init__(self, name: str, net: str, interval: int, terms: Sequence[Term], networks: dict[str, nn.Module],
-                 optimizer: torch.optim.Optimizer, **batch_kwargs: Any):
+                 optimizer: torch.optim.Optimizer, exact_second_order: bool = False, **batch_kwargs: Any):
         self.name, self.net, self.interval, self.terms = name, net, interval, list(terms)
-        self.networks, self.optimizer, self.batch_kwargs = networks, optimizer, batch_kwargs
+        exactly = dict(force_fp32=True) if exact_second_order else {}
+        usually = exactly if any(term.second_order for term in terms) else {}
+        self.networks, self.optimizer = networks, optimizer
+        self.batch_kwargs = dict(batch_kwargs, exactly=exactly, usually=usually)
 
     def run(self, rounds: Sequence[dict[str, torch.Tensor]]) -> None:
         """rounds: for each, z, c, real_images, real_c as in PhaseBatch. All rounds have equally many samples."""
@@ -76,12 +80,11 @@ def _weighted_sum(weights: Sequence[float], values: Sequence[torch.Tensor]) -> t
 
 
 def make_phases(terms: Sequence[Term], networks: dict[str, nn.Module], optimizer_kwargs: dict[str, dict],
-                lazy_intervals: dict[str, int | None], augment: Callable | None = None,
-                style_mixing_prob: float = 0.0) -> list[Phase]:
+                lazy_intervals: dict[str, int | None], **phase_kwargs: Any) -> list[Phase]:
     """Sort terms into phases, in the order in which they run: for each of G and D, first main, then lazy ones.
 
     networks, optimizer_kwargs (class_name, lr, betas, ...), lazy_intervals (None: no lazy regularisation): by 'G'
-    and 'D'. One optimiser per network serves all its phases.
+    and 'D'. One optimiser per network serves all its phases. phase_kwargs: to each Phase.
     """
     phases = []
     for net in ('G', 'D'):
@@ -94,8 +97,7 @@ def make_phases(terms: Sequence[Term], networks: dict[str, nn.Module], optimizer
             if lazy_intervals[net] is None:
                 name = f'{net}both'
             if group:
-                phases.append(Phase(name, net, interval or 1, group, networks, optimizer, augment=augment,
-                                    style_mixing_prob=style_mixing_prob))
+                phases.append(Phase(name, net, interval or 1, group, networks, optimizer, **phase_kwargs))
     return phases
 
 

@@ -13,7 +13,7 @@ class R1(Term):
     """|∂D(T(x)) / ∂x|² per real image x, before augmentation T. With weight γ/2 this is the paper's penalty."""
 
     net, name, pass_ = 'D', 'r1', 'real'
-    needs_real_grad = True
+    needs_real_grad = second_order = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         gradient = torch.autograd.grad(batch.real_logits.sum(), batch.real_images, create_graph=True)[0]

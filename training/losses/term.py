@@ -17,6 +17,7 @@ class Term(nn.Module):
     net: 'G' or 'D', the network that it trains. name: the key in the registry. pass_: 'generated' or 'real', the
     images that it looks at; terms of one pass share one graph, and the passes of a phase run one after the other, so
     that only one graph is in memory. needs_real_grad: it differentiates with respect to batch.real_images.
+    second_order: its value is a gradient through the shared images or logits, which bfloat16 is too coarse for.
     """
 
     net: str
@@ -24,6 +25,7 @@ class Term(nn.Module):
     pass_: str
     needs_real_grad = False
     needs_unmixed = False
+    second_order = False
 
     def __init__(self, weight: float = 1.0, interval: int | None = None):
         """weight: factor in the loss. interval: compute it only every so many iterations, in a phase of its own, with

@@ -12,9 +12,9 @@ from torch_utils.ops.upfirdn2d import downsample2d, setup_filter
 from torch_utils.persistence import persistent
 from training.networks.layers import (
     BLUR,
+    Block,
     Conv2dLayer,
     FullyConnectedLayer,
-    block_precision,
     channels_at,
     first_fp16_resolution,
     log2_resolution,
@@ -23,7 +23,8 @@ from training.networks.mapping import MappingNetwork
 from training.networks.synthesis import ARCHITECTURES
 
 
-class DiscriminatorBlock(nn.Module):
+@persistent
+class DiscriminatorBlock(Block):
     """All layers at one resolution; halves it.
 
     in_channels: 0 marks the first block, which reads the image; otherwise equal to tmp_channels. architecture:
@@ -35,14 +36,13 @@ class DiscriminatorBlock(nn.Module):
                  first_layer_idx: int, architecture: str = 'resnet', activation: str = 'lrelu',
                  resample_filter: Sequence[float] = BLUR, conv_clamp: float | None = None, use_fp16: bool = False,
                  fp16_channels_last: bool = False, freeze_layers: int = 0):
-        super().__init__()
+        super().__init__(use_fp16, fp16_channels_last)
         if in_channels not in (0, tmp_channels):
             raise ValueError(f'in_channels is 0 or tmp_channels ({tmp_channels}), not {in_channels}')
         if architecture not in ARCHITECTURES:
             raise ValueError(f'architecture is one of {", ".join(ARCHITECTURES)}, not {architecture!r}')
         self.in_channels, self.resolution, self.img_channels = in_channels, resolution, img_channels
         self.architecture, self.first_layer_idx = architecture, first_layer_idx
-        self.use_fp16, self.channels_last = use_fp16, use_fp16 and fp16_channels_last
         self.register_buffer('resample_filter', setup_filter(resample_filter))
         self.num_layers = 0
 
@@ -62,7 +62,7 @@ class DiscriminatorBlock(nn.Module):
     def forward(self, x: torch.Tensor | None, img: torch.Tensor | None,
                 force_fp32: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
         """x [N, in_channels, r, r] or None; img [N, img_channels, r, r] or None -> (x [N, out_channels, r/2, r/2], img)."""
-        precision = block_precision(img if x is None else x, self.use_fp16, force_fp32, self.channels_last)
+        precision = self.precision((img if x is None else x).device, force_fp32)
         if x is not None:
             x = x.to(**precision)
         if self.in_channels == 0 or self.architecture == 'skip':
@@ -76,6 +76,7 @@ class DiscriminatorBlock(nn.Module):
         return shortcut + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), img
 
 
+@persistent
 class MinibatchStdLayer(nn.Module):
     """Append feature maps that hold the spread among groups of samples (Karras et al. 2018, sec. 3).
 
@@ -103,6 +104,7 @@ class MinibatchStdLayer(nn.Module):
         return f'group_size={self.group_size}, num_channels={self.num_channels}'
 
 
+@persistent
 class DiscriminatorEpilogue(nn.Module):
     """From features at 4x4 to the logit, or to the vector that is projected on the label (Miyato & Koyama 2018).
 

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torch_utils.devices import computes_fp16, prefers_channels_last
+from torch_utils.devices import computes, prefers_channels_last
 from torch_utils.ops.bias_act import bias_act, default_gain
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.ops.upfirdn2d import setup_filter
+from torch_utils.persistence import persistent
 
 BLUR = (1, 3, 3, 1)  # the binomial filter with which StyleGAN2 resamples
 
@@ -39,14 +40,45 @@ def first_fp16_resolution(resolution: int, num_fp16_res: int) -> int:
     return max(2 * resolution >> num_fp16_res, 8)
 
 
-def block_precision(x: torch.Tensor, use_fp16: bool, force_fp32: bool, channels_last: bool) -> dict:
-    """Arguments for `Tensor.to` that put the input of a block into its working precision and memory layout."""
-    half = use_fp16 and not force_fp32 and computes_fp16(x.device)
-    last = (half and channels_last) or prefers_channels_last(x.device)
-    return dict(dtype=torch.float16 if half else torch.float32,
-                memory_format=torch.channels_last if last else torch.contiguous_format)
+class Block(nn.Module):
+    """What the blocks of both networks share: their working precision.
+
+    use_fp16: work in half precision, in `half_dtype`, where the device computes it. Weights are float32 all the same.
+    fp16_channels_last: memory layout in half precision.
+    """
+
+    half_dtype = torch.float16  # a matter of the machine, not of the network: set_half_dtype changes it
+
+    def __init__(self, use_fp16: bool, fp16_channels_last: bool):
+        super().__init__()
+        self.use_fp16, self.channels_last = use_fp16, use_fp16 and fp16_channels_last
+
+    def precision(self, device: torch.device, force_fp32: bool) -> dict:
+        """Arguments for `Tensor.to` that put the input into the working precision and memory layout."""
+        half = self.use_fp16 and not force_fp32 and computes(self.half_dtype, device)
+        last = (half and self.channels_last) or prefers_channels_last(device)
+        return dict(dtype=self.half_dtype if half else torch.float32,
+                    memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
+def set_half_dtype(network: nn.Module, dtype: torch.dtype) -> None:
+    """Choose float16 or bfloat16 for the blocks of `network` that work in half precision. Snapshots don't keep it."""
+    for module in network.modules():
+        if isinstance(module, Block):
+            module.half_dtype = dtype
+
+
+def half_dtype(network: nn.Module) -> torch.dtype | None:
+    """The half precision in which some blocks of `network` work, where the device computes it; None if none does."""
+    return next((m.half_dtype for m in network.modules() if isinstance(m, Block) and m.use_fp16), None)
+
+
+def widest(network: nn.Module) -> int:
+    """Most feature maps of any convolution."""
+    return max(p.shape[0] for p in network.state_dict().values() if p.ndim == 4)
+
+
+@persistent
 class FullyConnectedLayer(nn.Module):
     """y = act(x Wᵀ m/√in + b m): a dense layer whose weights all learn at the same rate.
 
@@ -76,6 +108,7 @@ class FullyConnectedLayer(nn.Module):
         return f'{self.in_features} -> {self.out_features}, {self.activation}'
 
 
+@persistent
 class Conv2dLayer(nn.Module):
     """Convolution with optional resampling, bias, activation and clamp; equalised learning rate.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from torch_utils.persistence import persistent
 from training.flow import DDSF
 from training.networks.layers import FullyConnectedLayer, rms_normalize
 
@@ -12,6 +13,7 @@ COND_MODES = ('concat', 'flow', 'mlp')
 LIVING = 0.1  # a style coordinate whose importance is not above this is left alone by the domain
 
 
+@persistent
 class MappingNetwork(nn.Module):
     """MLP from latent z and label c to the intermediate latent w (Karras et al. 2019, sec. 2).
 

@@ -11,11 +11,12 @@ from torch import nn
 from torch_utils.ops.bias_act import bias_act, default_gain
 from torch_utils.ops.conv2d_resample import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
+from torch_utils.persistence import persistent
 from training.networks.layers import (
     BLUR,
+    Block,
     Conv2dLayer,
     FullyConnectedLayer,
-    block_precision,
     channels_at,
     first_fp16_resolution,
     log2_resolution,
@@ -25,6 +26,7 @@ NOISE_MODES = ('random', 'const', 'none')
 ARCHITECTURES = ('orig', 'skip', 'resnet')
 
 
+@persistent
 class SynthesisLayer(nn.Module):
     """Modulated convolution, noise, bias, activation, clamp.
 
@@ -68,6 +70,7 @@ class SynthesisLayer(nn.Module):
         return f'{self.weight.shape[1]} -> {self.weight.shape[0]}, resolution={self.resolution}, up={self.up}'
 
 
+@persistent
 class ToRGBLayer(nn.Module):
     """Modulated convolution without demodulation, from features [N, in_channels, r, r] to [N, out_channels, r, r]."""
 
@@ -86,23 +89,23 @@ class ToRGBLayer(nn.Module):
         return bias_act(x, self.bias.to(x.dtype), clamp=self.conv_clamp)
 
 
-class SynthesisBlock(nn.Module):
+@persistent
+class SynthesisBlock(Block):
     """All layers at one resolution: two modulated convolutions (one in the first block), and what reaches the image.
 
     in_channels: 0 marks the first block, which starts from a learned constant. is_last: the block that must end in an
     image. architecture: 'orig' (image from the last block only), 'skip' (sum of all blocks' images), 'resnet'.
-    use_fp16: half precision on CUDA. layer_kwargs: to both SynthesisLayers.
+    use_fp16, fp16_channels_last: see Block. layer_kwargs: to both SynthesisLayers.
     """
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, img_channels: int, is_last: bool,
                  architecture: str = 'skip', resample_filter: Sequence[float] = BLUR, conv_clamp: float | None = None,
                  use_fp16: bool = False, fp16_channels_last: bool = False, **layer_kwargs):
-        super().__init__()
+        super().__init__(use_fp16, fp16_channels_last)
         if architecture not in ARCHITECTURES:
             raise ValueError(f'architecture is one of {", ".join(ARCHITECTURES)}, not {architecture!r}')
         self.in_channels, self.resolution, self.img_channels = in_channels, resolution, img_channels
         self.architecture, self.is_last, self.w_dim = architecture, is_last, w_dim
-        self.use_fp16, self.channels_last = use_fp16, use_fp16 and fp16_channels_last
         self.register_buffer('resample_filter', setup_filter(resample_filter))
         common = dict(conv_clamp=conv_clamp, channels_last=self.channels_last)
 
@@ -124,7 +127,7 @@ class SynthesisBlock(nn.Module):
                 fused_modconv: bool | None = None, **layer_kwargs) -> tuple[torch.Tensor, torch.Tensor | None]:
         """x [N, in_channels, r/2, r/2] (None in the first block); img [N, img_channels, r/2, r/2] float32 or None;
         ws [N, num_conv + num_torgb, w_dim] -> (x [N, out_channels, r, r], img [N, img_channels, r, r] or None)."""
-        precision = block_precision(ws, self.use_fp16, force_fp32, self.channels_last)
+        precision = self.precision(ws.device, force_fp32)
         if fused_modconv is None:  # per-sample weights pay only for a single sample
             fused_modconv = not self.training and ws.shape[0] == 1
         layer_kwargs['fused_modconv'] = fused_modconv
@@ -150,11 +153,12 @@ class SynthesisBlock(nn.Module):
         return x, img
 
 
+@persistent
 class SynthesisNetwork(nn.Module):
     """Blocks b4, b8, ... up to the image's resolution.
 
     img_resolution: power of two >= 4. channel_base / r feature maps at resolution r, at most channel_max.
-    num_fp16_res: how many of the highest resolutions run in half precision on CUDA. block_kwargs: to all blocks.
+    num_fp16_res: how many of the highest resolutions run in half precision. block_kwargs: to all blocks.
     """
 
     def __init__(self, w_dim: int, img_resolution: int, img_channels: int, channel_base: int = 32768, channel_max: int = 512,

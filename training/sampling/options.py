@@ -11,7 +11,8 @@ from dnnlib.util import OptionError
 from torch_utils.devices import DEVICES
 from training.networks.synthesis import NOISE_MODES
 
-network = click.option('--network', help='Network pickle: path or URL.', required=True, metavar='PKL')
+network = click.option('--network', help='Network: a snapshot, path or URL, or the folder of an exported generator.',
+                       required=True, metavar='PKL')
 class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
                          metavar='INT')
 noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",

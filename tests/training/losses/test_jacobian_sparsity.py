@@ -250,7 +250,7 @@ def test_half_precision_is_nearly_as_good(jacobian, clamp, monkeypatch):
     """As on CUDA: here the CPU is told to compute in half precision."""
     values = []
     for half in (False, True):
-        monkeypatch.setattr(layers, 'computes_fp16', lambda device, half=half: half)
+        monkeypatch.setattr(layers, 'computes', lambda dtype, device, half=half: half)
         torch.manual_seed(0)
         G = Generator(6, 2, 8, 16, 3, mapping_kwargs=dict(num_layers=2, cond_mode='flow', i_dim=4, flow_dim=3),
                       synthesis_kwargs=dict(channel_base=64, num_fp16_res=4, conv_clamp=clamp))

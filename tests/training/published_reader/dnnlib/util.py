@@ -1,0 +1,9 @@
+"""The dict of the pickles."""
+
+
+class EasyDict(dict):
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None

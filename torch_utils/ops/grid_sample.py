@@ -1,0 +1,53 @@
+"""Bilinear sampling of images at given places, differentiable any number of times with respect to the images."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+BILINEAR, ZEROS, ALIGN_CORNERS = 0, 0, False  # as the operators underneath count their modes
+
+
+def grid_sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Sample images [N, C, H, W] at grid [N, H', W', 2]: [N, C, H', W'], of the same dtype: float32 or float64.
+
+    A place is (x, y) with (-1, -1) the outer corner of the first pixel and (1, 1) that of the last one; beyond them
+    everything is zero. The grid is a constant: no gradient flows to it. Raises ValueError for shapes that don't fit.
+    """
+    if images.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != images.shape[0]:
+        raise ValueError(f'images [N, C, H, W] go with a grid [N, H, W, 2], not {list(images.shape)} with {list(grid.shape)}')
+    return _Gather.apply(images, grid.detach())
+
+
+class _Gather(torch.autograd.Function):
+    """y = A x. For a fixed grid sampling is a linear map A, so all that its gradients need is A and its adjoint Aᵀ.
+
+    Only since some version, and on some devices, does PyTorch itself differentiate its sampling twice.
+    """
+
+    @staticmethod
+    def forward(ctx, images, grid):
+        ctx.save_for_backward(grid)
+        ctx.size = images.shape
+        return F.grid_sample(images, grid, mode='bilinear', padding_mode='zeros', align_corners=ALIGN_CORNERS)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (grid,) = ctx.saved_tensors
+        return _Scatter.apply(dy, grid, ctx.size), None
+
+
+class _Scatter(torch.autograd.Function):
+    """x = Aᵀ y: every sample is shared out among the four pixels that it came from."""
+
+    @staticmethod
+    def forward(ctx, y, grid, size):
+        ctx.save_for_backward(grid)
+        # Of the images only the size is needed, so that nothing keeps them in memory: one number stands for all.
+        images = y.new_zeros([1]).expand(size)
+        return torch.ops.aten.grid_sampler_2d_backward(y, images, grid, BILINEAR, ZEROS, ALIGN_CORNERS, [True, False])[0]
+
+    @staticmethod
+    def backward(ctx, dx):
+        (grid,) = ctx.saved_tensors
+        return _Gather.apply(dx, grid), None, None

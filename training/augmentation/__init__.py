@@ -1,0 +1,1 @@
+"""The parts of training.augment: what is drawn (draws), and what is done with it (geometry, color, filters)."""

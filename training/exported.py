@@ -1,0 +1,172 @@
+"""Generators as a folder that can be pushed to a model hub: weights as safetensors, everything else as JSON.
+
+    model.safetensors   the state dict of G_ema
+    config.json         class, constructor arguments, and where it comes from
+    README.md           the model card
+    samples.png         what it draws
+
+Neither file can hold code; the constructor is one of ours, and makes no more numbers than the weights are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from dnnlib.download import is_url
+from dnnlib.util import EasyDict, UserError, open_url
+from torch_utils import persistence
+from training.networks import Generator
+
+FORMAT, VERSION = 'style-based-gan-generator', 1
+CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
+CLASSES = {'Generator': Generator}
+LARGEST = 2 ** 20  # constructor argument
+DATA_KEYS = ('class_name', 'resolution', 'use_labels', 'max_size', 'xflip', 'random_seed')
+
+
+def is_export(source: str) -> bool:
+    """Whether a path or URL is that of an exported generator: a folder with config.json, or one of the two files."""
+    path = _local(source)
+    if path is None:
+        return posixpath.basename(urllib.parse.urlparse(str(source)).path) in (CONFIG, WEIGHTS)
+    return path.name in (CONFIG, WEIGHTS) or (path / CONFIG).is_file() or (path / WEIGHTS).is_file()
+
+
+def load_export(source: str, only: tuple[str, ...]) -> EasyDict:
+    """Read an exported generator from a folder, or from the path or URL of one of its two files.
+
+    Returns what training.snapshot.load_network_snapshot does, and `config`, all of config.json. Raises UserError if a
+    file is missing or damaged, they don't fit each other, or `only` names G or D.
+    """
+    missing = ' and '.join(name for name in only if name != 'G_ema')
+    if missing:
+        raise UserError(f'{source}: an exported generator is G_ema alone, without {missing}; '
+                        'pass the network-snapshot-*.pkl that it was exported from')
+    try:
+        config = _read_config(_sibling(source, CONFIG))
+        with open_url(_sibling(source, WEIGHTS)) as f:
+            state = safetensors.torch.load(f.read())
+        G = _rebuild(config, state)
+    except (persistence.RecordError, safetensors.SafetensorError) as err:
+        raise UserError(f'{source}: not a readable exported generator ({" ".join(str(err).split())}); '
+                        'copy or export it again') from err
+    return EasyDict(G_ema=G, training_set_kwargs=config['training_set_kwargs'], cur_nimg=config['cur_nimg'], config=config,
+                    augment_pipe=None, augment_p=None, origin='exported generator of this project')
+
+
+def weights(G: nn.Module) -> bytes:
+    """The content of model.safetensors."""
+    state = {name: t.detach().cpu().contiguous() for name, t in G.state_dict().items()}
+    return safetensors.torch.save(state, metadata={'format': 'pt'})
+
+
+def make_config(G: nn.Module, cur_nimg: int | None, training_set_kwargs: Mapping | None, **facts: Any) -> dict:
+    """The content of config.json. cur_nimg: images seen, None if not known. facts: for people and other tools."""
+    record = persistence.to_record(G)
+    return {
+        'format': FORMAT, 'format_version': VERSION, 'class_name': record['class_name'], 'init_kwargs': record['init_kwargs'],
+        'cur_nimg': cur_nimg, 'training_set_kwargs': public_data_kwargs(training_set_kwargs), **facts,
+    }
+
+
+def public_data_kwargs(kwargs: Mapping | None) -> dict | None:
+    """What others may know of a dataset: no folders of this machine, only the name of the folder or file."""
+    if not isinstance(kwargs, Mapping):
+        return None
+    public = {k: v for k, v in kwargs.items() if k in DATA_KEYS and (v is None or isinstance(v, (str, int, float)))}
+    path = kwargs.get('path')
+    if isinstance(path, str):
+        public['path'] = PurePath(path.replace('\\', '/')).name
+    return public
+
+
+def _read_config(source: str) -> dict:
+    try:
+        with open_url(source) as f:
+            config = json.loads(f.read().decode('utf-8'))
+    except (ValueError, RecursionError) as err:
+        raise persistence.RecordError(f'{CONFIG} is not valid JSON') from err
+    if not isinstance(config, dict) or config.get('format') != FORMAT:
+        raise persistence.RecordError(f'{CONFIG} is that of something else')
+    if config.get('format_version') != VERSION:
+        raise persistence.RecordError(f'{CONFIG} is of version {config.get("format_version")!r}, and this is version {VERSION}')
+    nimg = config.get('cur_nimg', -1)
+    if nimg is not None and (type(nimg) is not int or nimg < 0):
+        raise persistence.RecordError(f'{CONFIG} lacks cur_nimg')
+    if config.get('class_name') not in list(CLASSES) or not isinstance(config.get('init_kwargs'), dict):
+        raise persistence.RecordError(f'{CONFIG} names an unknown or damaged network')
+    if not _largest(config['init_kwargs']) <= LARGEST:
+        raise persistence.RecordError(f'{CONFIG} asks for a larger network than there is')
+    config['training_set_kwargs'] = public_data_kwargs(config.get('training_set_kwargs'))
+    return config
+
+
+def _largest(value: Any) -> float:
+    """The largest number in nested dicts and lists."""
+    if isinstance(value, (dict, list)):
+        return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0)
+    return value if isinstance(value, (int, float)) else 0
+
+
+def _rebuild(config: dict, state: dict[str, torch.Tensor]) -> nn.Module:
+    name = config['class_name']
+    try:
+        with _Allowance(sum(t.numel() for t in state.values()) + 4096):
+            module = CLASSES[name](**config['init_kwargs']).eval().requires_grad_(False)
+        for key, t in module.state_dict().items():
+            got = state.get(key, t)
+            if (got.shape, got.dtype) != (t.shape, t.dtype):
+                raise persistence.RecordError(f'{key} is {got.dtype} {list(got.shape)} instead of {t.dtype} {list(t.shape)}')
+        module.load_state_dict(state, strict=True)
+    except Exception as err:  # arguments out of a file can make a constructor raise anything
+        raise persistence.RecordError(f'its {name} cannot be rebuilt: {err}') from err
+    return module
+
+
+class _Allowance(TorchFunctionMode):
+    """Inside of it, no more than so many numbers may be made: a small file can ask for a network of any size."""
+
+    FACTORIES = (torch.randn, torch.empty, torch.zeros, torch.ones, torch.full)
+
+    def __init__(self, numbers: int):
+        super().__init__()
+        self._left = numbers
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in self.FACTORIES:
+            shape = args[0] if isinstance(args[0], (list, tuple)) else args
+            self._left -= math.prod(shape)
+            if self._left < 0:
+                raise persistence.RecordError(f'{CONFIG} asks for a larger network than {WEIGHTS} holds')
+        return func(*args, **(kwargs or {}))
+
+
+def _local(source: str) -> Path | None:
+    """The path of a local source; None for an http(s) URL."""
+    if is_url(source):
+        return None
+    if str(source).startswith('file:'):
+        return Path(urllib.request.url2pathname(urllib.parse.urlparse(str(source)).path))
+    return Path(source)
+
+
+def _sibling(source: str, name: str) -> str:
+    """The path or URL of one of the files."""
+    path = _local(source)
+    if path is not None:
+        return str((path if path.is_dir() else path.parent) / name)
+    parts = urllib.parse.urlsplit(str(source))
+    return parts._replace(path=posixpath.join(posixpath.dirname(parts.path), name)).geturl()

@@ -1,0 +1,81 @@
+"""Lines of strict JSON: stats.jsonl, a line per tick, and metric-<name>.jsonl, a line per evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dnnlib.files import atomic_open
+
+
+class StatsFile:
+    """stats.jsonl: {"<name>": {"num": int, "mean": float or null, "std": float or null}, ..., "timestamp": unix seconds}.
+
+    A run that goes on in the directory of an earlier one appends to its file. Lines beyond start_nimg, the images that
+    the run begins at, are dropped first: those ticks come again.
+    """
+
+    def __init__(self, run_dir: str | Path, start_nimg: int):
+        path = Path(run_dir, 'stats.jsonl')
+        keep_lines(path, lambda stats: _nimg(stats) <= start_nimg)
+        self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115 (closed by close)
+
+    def write(self, stats: Mapping[str, Mapping[str, float]]) -> None:
+        """Append the statistics of a tick."""
+        line = {name: finite_or_none(values) for name, values in stats.items()}
+        self._file.write(json.dumps({**line, 'timestamp': time.time()}, allow_nan=False) + '\n')
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The records of a .jsonl file, without the line that a killed process left half-written."""
+    with open(path, encoding='utf-8', errors='replace') as f:
+        records = [_parse(line) for line in f]
+    return [record for record in records if record is not None]
+
+
+def append_line(path: str | Path, record: Mapping[str, Any]) -> str:
+    """Append a record, in one write; returns the line. Raises ValueError if it holds a number that is not finite."""
+    line = json.dumps(record, allow_nan=False)
+    with open(path, 'a', encoding='utf-8') as f:
+        f.write(line + '\n')
+    return line
+
+
+def keep_lines(path: Path, wanted: Callable[[dict[str, Any]], bool] = lambda record: True) -> None:
+    """Rewrite a file, atomically, without half-written lines and records that are not wanted; if there are none of
+    these, or no file, nothing happens."""
+    if not path.is_file():
+        return
+    text = path.read_text(encoding='utf-8', errors='replace')
+    records = [(line, _parse(line)) for line in text.splitlines()]
+    kept = ''.join(line + '\n' for line, record in records if record is not None and wanted(record))
+    if kept != text:
+        with atomic_open(path, 'w') as f:
+            f.write(kept)
+
+
+def finite_or_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Strict JSON has no NaN and no infinity: what is not finite is null."""
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _nimg(stats: dict[str, Any]) -> float:
+    kimg = stats.get('Progress/kimg')
+    mean = kimg.get('mean') if isinstance(kimg, dict) else None
+    return round(mean * 1000) if isinstance(mean, (int, float)) else 0
