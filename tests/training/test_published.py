@@ -3,6 +3,7 @@
 import io
 import os
 
+import numpy as np
 import pytest
 import torch
 from published_pickles import Published
@@ -334,3 +335,19 @@ def test_other_versions_are_refused(tmp_path):
     made = Published().module(small())
     made.args[0]['version'] = 7
     refused(tmp_path, Published().snapshot(None, None, made), 'version 7')
+
+
+def test_damage_anywhere_ends_in_one_line(tmp_path):
+    G = small(c_dim=2, w_dim=4, mapping_kwargs=dict(num_layers=1, cond_mode='flow'), synthesis_kwargs=dict(channel_base=32))
+    data, rng = Published(dill='0.3.6').snapshot(None, None, G), np.random.RandomState(0)
+    refusals = 0
+    for i in range(300):
+        damaged = bytearray(data[:len(data) * i // 300] if i % 3 == 0 else data)
+        for place in rng.randint(len(data), size=i % 3):
+            damaged[place:place + 1] = rng.bytes(rng.randint(3))
+        try:
+            load_network_snapshot(write(tmp_path / 'x.pkl', bytes(damaged)), only=('G_ema',))
+        except UserError as err:
+            assert '\n' not in str(err)
+            refusals += 1
+    assert refusals > 150
