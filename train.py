@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from dnnlib import cli
-from dnnlib.files import atomic_open
+from dnnlib.files import atomic_open, lock, remove_leftovers
 from dnnlib.log import TeeOutput
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
 from training.augpipes import AUGPIPES
-from training.config import CFG_NAMES, RESUME_PRESETS, DatasetInfo, build_config, run_description
+from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.dataset import ImageFolderDataset
 from training.methods import METHODS, complete_options
+from training.resume import PRESETS, find_resume
 
 EXAMPLES = """\b
 Examples:
@@ -50,6 +54,11 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
               type=click.Choice(['auto', 'cuda', 'cpu', 'mps']), default='auto', show_default=True)
 @click.option('--snap', help='Save images and networks every so many ticks.  [default: 50, or 40 with --cond-mode=flow or mlp]',
               type=int, metavar='INT')
+@click.option('--keep', help='How many training states to keep, by which runs go on exactly; network snapshots all stay.',
+              type=int, default=2, show_default=True, metavar='INT')
+@click.option('--snap-minutes', help='Save networks so often at least, also within a tick.', type=float, metavar='MINUTES')
+@click.option('--max-minutes', help='Stop in time to have all saved this long after the start: the limit of a queue.',
+              type=float, metavar='MINUTES')
 @click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
               metavar='KIMG')
 @click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet: see calc_metrics.py.',
@@ -126,8 +135,11 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
               'the less one can imitate the other.  [default: 0]', type=float, metavar='FLOAT')
 @click.option('--orth-probes', help='CSDI: random projections per step that estimate it, a backward pass each.  [default: 4]',
               type=int, metavar='INT')
-@click.option('--resume', help='Network pickle to go on from: a path, a URL or one of '
-              f'{", ".join(RESUME_PRESETS)}.  [default: noresume]', metavar='PKL')
+@click.option('--resume', help='Go on. latest: the newest run of this kind in --outdir, in its directory, or start one. A run '
+              'directory: from its newest intact snapshot, there. A network pickle: in a new directory, at its kimg. A URL, or '
+              f'{", ".join(PRESETS)}: transfer learning, from 0 kimg.  [default: noresume]', metavar='WHAT')
+@click.option('--resume-kimg', help='Count from here, whatever the snapshot says; 0 for transfer learning, with fresh '
+              'optimisers.', type=int, metavar='KIMG')
 @click.option('--freezed', help='Freeze-D: keep the first N layers of the discriminator as they are.  [default: 0]', type=int,
               metavar='INT')
 @click.option('--precision', help='Of the four highest resolutions. auto: fp16 on CUDA; on CPUs with instructions for it, bf16 '
@@ -148,9 +160,11 @@ def main(**options) -> None:
     """
     o = complete_options(EasyDict(options))
     training_set, info = open_dataset(o.data)
-    config = build_config(o, info)
     desc = run_description(o, info)
-    config.run_dir = str(next_run_dir(Path(o.outdir), desc))
+    resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc)
+    config = build_config(o, info, resume)
+    goes_on = resume is not None and resume.run_dir is not None
+    config.run_dir = resume.run_dir if goes_on else str(next_run_dir(Path(o.outdir), desc))
     print_config(config, info)
     if o.dry_run:
         print('Dry run; exiting.')
@@ -159,11 +173,19 @@ def main(**options) -> None:
     if config.num_gpus > 1:
         raise OptionError('--gpus must be 1: this version trains in one process')
     check_inputs(config, training_set)
-    print('Creating output directory...')
-    run_dir = create_run_dir(config, Path(o.outdir), desc)
-    with TeeOutput(run_dir / 'log.txt'), StopOnSignal() as stop:
+    if goes_on:
+        print(f'Going on in {config.run_dir}...')
+        run_dir = Path(config.run_dir)
+        tell_changes(config)
+    else:
+        print('Creating output directory...')
+        run_dir = create_run_dir(config, Path(o.outdir), desc)
+    with take(run_dir), TeeOutput(run_dir / 'log.txt'), StopOnSignal() as stop:
+        write_options(config)
         from training.training_loop import training_loop  # torch takes seconds to import: only when it is needed
-        training_loop(config, stop_requested=lambda: stop.requested)
+        finished = training_loop(config, stop_requested=lambda: stop.requested)
+    if not finished:
+        print(f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}')
     pictures = sorted(run_dir.glob('fakes0*.png'))
     print(f'Results are in {run_dir}; look at {pictures[-1].name}.')
 
@@ -197,13 +219,14 @@ def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> None:
     import torch
 
     from torch_utils.devices import resolve_device
-    from training.snapshot import resume_networks
+    from training.restore import restore_networks
     from training.training_loop import make_networks
     resolve_device(config.device)
     if config.resume_pkl is not None:
         with torch.device('meta'):  # shapes only
             networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
-        cur_nimg = resume_networks(config.resume_pkl, networks)
+        with contextlib.redirect_stdout(io.StringIO()):
+            cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None).cur_nimg
         if cur_nimg >= config.total_kimg * 1000:
             raise OptionError(f'--kimg={config.total_kimg} is the length of the whole training, and --resume has already '
                               f'seen {cur_nimg / 1000:g} kimg; ask for more')
@@ -228,9 +251,39 @@ def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
         except OSError as err:
             raise UserError(f'--outdir: cannot create {run_dir} ({err.strerror}); choose another directory') from err
     config.run_dir = str(run_dir)
-    with atomic_open(run_dir / 'training_options.json', 'w') as f:
-        json.dump(config, f, indent=2)
     return run_dir
+
+
+@contextlib.contextmanager
+def take(run_dir: Path) -> Iterator[None]:
+    """Keep a run directory to this process. Raises UserError if another one trains in it."""
+    try:
+        held = lock(run_dir / '.lock')
+    except BlockingIOError:
+        raise UserError(f'{run_dir}: another process is training in it; stop that first, or train in a new directory') from None
+    except OSError as err:
+        raise UserError(f'{run_dir}: cannot be written ({err.strerror}); make it writable, or resume from its snapshot in '
+                        'another --outdir') from err
+    with held:
+        remove_leftovers(run_dir)
+        yield
+
+
+def write_options(config: EasyDict) -> None:
+    """Write training_options.json."""
+    with atomic_open(Path(config.run_dir) / 'training_options.json', 'w') as f:
+        json.dump(config, f, indent=2)
+
+
+def tell_changes(config: EasyDict) -> None:
+    """Say which settings differ from those that a run began with: a run goes on exactly only without such."""
+    try:
+        before = json.loads((Path(config.run_dir) / 'training_options.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return
+    for key, value in config.items():
+        if not key.startswith('resume_') and key != 'run_dir' and before.get(key) != value:
+            print(f'changed: {key} from {json.dumps(before.get(key))} to {json.dumps(value)}')
 
 
 class StopOnSignal:

@@ -15,7 +15,7 @@ def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
     """Open a file for writing under a temporary name beside `path`; flush it to disk and rename it on success.
 
     Whatever happens in between (an exception, a full disk, kill -9), `path` keeps its previous content or stays
-    absent. Missing parent directories are created. `mode` is 'wb' or 'w' (UTF-8).
+    absent. Missing parent directories are created. `mode` is 'wb', 'w+b' or 'w' (UTF-8).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,10 +27,46 @@ def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
             os.fsync(f.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp made it private
         os.replace(temporary, path)
+        _flush_directory(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _flush_directory(path: Path) -> None:
+    """Make a rename in it last through a power failure, where the system can."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def lock(path: str | os.PathLike) -> IO:
+    """Keep a file to this process until it ends, however it ends; the file stays. Keep what is returned.
+
+    Raises BlockingIOError if another process has it. Child processes don't inherit it. Where the system or the file system
+    has no such locks, nothing is kept.
+    """
+    file = open(path, 'ab')  # noqa: SIM115 (held on purpose)
+    try:
+        import fcntl
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as err:
+        file.close()
+        raise BlockingIOError(f'{path} is taken by another process') from err
+    except (ImportError, OSError):
+        pass
+    return file
+
+
+def remove_leftovers(directory: str | os.PathLike) -> None:
+    """Remove the temporary files of atomic_open that killed processes left in a directory where nobody is writing."""
+    for path in Path(directory).glob('.*.tmp'):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _umask() -> int:

@@ -6,19 +6,20 @@ records names no class and no function, so the reader (torch_utils.safe_pickle) 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import inspect
+import math
 import pickle
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from torch_utils import safe_pickle
 from torch_utils.safe_pickle import RecordError
@@ -83,7 +84,9 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants:
     Raises RecordError if arguments and state don't fit.
     """
     try:
-        expected = _skeleton(cls, kwargs, len(state))
+        with _Limits(len(state), sum(t.numel() for t in state.values())):
+            module = cls(**kwargs).eval().requires_grad_(False)
+        expected = module.state_dict()
         for k, t in expected.items():
             if k in state and (state[k].dtype, state[k].shape) != (t.dtype, t.shape):
                 raise RecordError(f'{k} is {state[k].dtype} {list(state[k].shape)} instead of {t.dtype} {list(t.shape)}')
@@ -91,46 +94,55 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants:
         for what, names in [('lacks', missing), ('has unknown', state.keys() - expected.keys())]:
             if names:
                 raise RecordError(f'it {what} {", ".join(sorted(map(safe_pickle.describe, names))[:5])}')
-        module = cls(**kwargs).eval().requires_grad_(False)
-        module.load_state_dict({**module.state_dict(), **state}, strict=True)
+        module.load_state_dict({**expected, **state}, strict=True)
     except Exception as err:  # arguments and tensors out of a file can make a constructor raise anything
         raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
     return module
 
 
-def tensor_names(cls: type, kwargs: dict, count: int) -> list[str]:
-    """The names in the state dict of a module with these arguments, which are out of a file with `count` tensors.
-
-    Raises RecordError if there cannot be such a module.
-    """
+def tensor_names(cls: type, kwargs: dict, tensors: int, numbers: int) -> list[str]:
+    """The names in the state dict of a module with these arguments, which are out of a file with so many tensors of so many
+    numbers in all. Raises RecordError if there cannot be such a module."""
     try:
-        return list(_skeleton(cls, kwargs, count))
+        with _Limits(tensors, numbers):
+            return list(cls(**kwargs).state_dict())
     except Exception as err:
         raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
 
 
-def _skeleton(cls: type, kwargs: dict, count: int) -> dict[str, torch.Tensor]:
-    """The state dict of a module with these arguments, in shapes alone; takes no memory."""
-    with torch.device('meta'), _at_most(count):
-        return cls(**copy.deepcopy(kwargs)).state_dict()
+class _Limits(TorchFunctionMode):
+    """Inside of it, a constructor that makes more parameters, or more numbers, than a file brings is stopped before it takes
+    the memory: a small file may ask for a billion layers, or for layers of any width."""
 
+    FACTORIES = (torch.randn, torch.empty, torch.zeros, torch.ones, torch.full)
+    SPARE = 4096  # numbers that are made on the way to those that are kept
 
-@contextlib.contextmanager
-def _at_most(count: int) -> Iterator[None]:
-    """Stop a constructor that makes more parameters than the file has tensors: it may be asked for a billion layers."""
-    made = 0
+    def __init__(self, tensors: int, numbers: int):
+        super().__init__()
+        self._tensors, self._numbers = tensors, numbers
+        self._tensors_left, self._numbers_left = tensors, numbers + self.SPARE
 
-    def counted(*_: Any) -> None:
-        nonlocal made
-        made += 1
-        if made > count:
-            raise RecordError(f'its arguments ask for more than the {count} tensors that it has')
+    def __enter__(self) -> _Limits:
+        self._hook = register_module_parameter_registration_hook(self._count_parameter)
+        return super().__enter__()
 
-    handle = register_module_parameter_registration_hook(counted)
-    try:
-        yield
-    finally:
-        handle.remove()
+    def __exit__(self, *error) -> None:
+        self._hook.remove()
+        super().__exit__(*error)
+
+    def _count_parameter(self, *_: Any) -> None:
+        self._tensors_left -= 1
+        if self._tensors_left < 0:
+            raise RecordError(f'its arguments ask for more than the {self._tensors} tensors that it has')
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in self.FACTORIES:
+            shape = kwargs['size'] if 'size' in kwargs else args[0] if isinstance(args[0], (list, tuple)) else args
+            self._numbers_left -= math.prod(shape)
+            if self._numbers_left < 0:
+                raise RecordError(f'its arguments ask for more than the {self._numbers} numbers that it has')
+        return func(*args, **kwargs)
 
 
 def dump(value: Any, file: BinaryIO) -> None:

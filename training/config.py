@@ -13,6 +13,8 @@ from typing import Any
 from dnnlib.util import EasyDict, OptionError
 from training import methods
 from training.augpipes import AUGPIPES
+from training.resume import PRESETS as RESUME_PRESETS
+from training.resume import Resume
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,6 @@ W_DIM = 512
 WANDB_PROJECT = 'stylegan-research'  # unless the environment variable of that name has another
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
 
-# Networks to transfer from (--resume): names to files of the StyleGAN2-ADA authors, under their licence.
-_PRETRAINED = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
-RESUME_PRESETS = {
-    'ffhq256':     _PRETRAINED + 'ffhq-res256-mirror-paper256-noaug.pkl',
-    'ffhq512':     _PRETRAINED + 'ffhq-res512-mirror-stylegan2-noaug.pkl',
-    'ffhq1024':    _PRETRAINED + 'ffhq-res1024-mirror-stylegan2-noaug.pkl',
-    'celebahq256': _PRETRAINED + 'celebahq-res256-mirror-paper256-kimg100000-ada-target0.5.pkl',
-    'lsundog256':  _PRETRAINED + 'lsundog-res256-paper256-kimg100000-noaug.pkl',
-}
-
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -81,10 +73,11 @@ def auto_preset(resolution: int, gpus: int) -> Preset:
     )
 
 
-def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
+def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = None) -> EasyDict:
     """Turn the options of train.py into the configuration of a run, without `run_dir`.
 
-    options: one item per option of train.py, None where it was not given, after methods.complete_options.
+    options: one item per option of train.py, None where it was not given, after methods.complete_options. resume: what
+    --resume was found to mean.
     Raises OptionError for values that are out of range or don't go together.
     """
     o = options
@@ -150,10 +143,12 @@ def build_config(options: EasyDict, data: DatasetInfo) -> EasyDict:
     c.grid_by_domain = o.cond_mode in ('flow', 'mlp')
     c.reconstructs = o.lambda_latent > 0 or o.lambda_recon > 0
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or (40 if c.grid_by_domain else 50)
-    c.resume_pkl = None
-    if o.resume not in (None, 'noresume'):
-        c.resume_pkl = RESUME_PRESETS.get(o.resume, o.resume)
-        c.ada_kimg, c.ema_rampup = 100, None  # what is there already need not be averaged away slowly
+    c.keep, c.snap_minutes, c.max_minutes = o.keep, o.snap_minutes, o.max_minutes
+    c.resume_pkl, c.resume_state, c.resume_nimg = None, None, None
+    if resume is not None:
+        c.resume_pkl, c.resume_state, c.resume_nimg = resume.network_pkl, resume.training_state, resume.start_nimg
+        if resume.training_state is None:  # as published: networks that are good already, but nothing known of their run
+            c.ada_kimg, c.ema_rampup = 100, None
     c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
     return c
@@ -189,10 +184,10 @@ def augmentation(o: EasyDict, resolution: int) -> dict:
 
 
 # The values that options may have where they are given.
-AT_LEAST = {'gpus': 1, 'snap': 1, 'kimg': 1, 'batch': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1, 'map_depth': 1,
-            'concat_dim': 1, 'z_dim': 1}
+AT_LEAST = {'gpus': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
+            'map_depth': 1, 'concat_dim': 1, 'z_dim': 1}
 NOT_NEGATIVE = ('seed', 'gamma', 'pl_weight', 'freezed')
-POSITIVE = ('tick', 'glr', 'dlr')
+POSITIVE = ('tick', 'glr', 'dlr', 'snap_minutes', 'max_minutes')
 
 
 def check_options(o: EasyDict) -> None:
@@ -236,7 +231,7 @@ def run_description(options: EasyDict, data: DatasetInfo) -> str:
         (o.p is not None, f'-p{o.p:g}' if o.p is not None else ''),
         (o.target is not None, f'-target{o.target:g}' if o.target is not None else ''),
         (o.augpipe is not None, f'-{o.augpipe}'),
-        (o.resume is not None, _resume_description(o.resume)),
+        (o.resume not in (None, 'latest'), _resume_description(o.resume)),
         (o.freezed is not None, f'-freezed{o.freezed}'),
         (True, methods.description(o)),
         (o.desc, f'-{o.desc}'),

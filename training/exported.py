@@ -11,7 +11,6 @@ Neither file can hold code; the constructor is one of ours, and makes no more nu
 from __future__ import annotations
 
 import json
-import math
 import posixpath
 import urllib.parse
 import urllib.request
@@ -21,9 +20,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from dnnlib.download import is_url
 from dnnlib.util import EasyDict, UserError, open_url
@@ -33,7 +30,6 @@ from training.networks import Generator
 FORMAT, VERSION = 'style-based-gan-generator', 1
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 CLASSES = {'Generator': Generator}
-LARGEST = 2 ** 20  # constructor argument
 DATA_KEYS = ('class_name', 'resolution', 'use_labels', 'max_size', 'xflip', 'random_seed')
 
 
@@ -59,7 +55,7 @@ def load_export(source: str, only: tuple[str, ...]) -> EasyDict:
         config = _read_config(_sibling(source, CONFIG))
         with open_url(_sibling(source, WEIGHTS)) as f:
             state = safetensors.torch.load(f.read())
-        G = _rebuild(config, state)
+        G = persistence.build(CLASSES[config['class_name']], config['init_kwargs'], state)
     except (persistence.RecordError, safetensors.SafetensorError) as err:
         raise UserError(f'{source}: not a readable exported generator ({" ".join(str(err).split())}); '
                         'copy or export it again') from err
@@ -108,50 +104,8 @@ def _read_config(source: str) -> dict:
         raise persistence.RecordError(f'{CONFIG} lacks cur_nimg')
     if config.get('class_name') not in list(CLASSES) or not isinstance(config.get('init_kwargs'), dict):
         raise persistence.RecordError(f'{CONFIG} names an unknown or damaged network')
-    if not _largest(config['init_kwargs']) <= LARGEST:
-        raise persistence.RecordError(f'{CONFIG} asks for a larger network than there is')
     config['training_set_kwargs'] = public_data_kwargs(config.get('training_set_kwargs'))
     return config
-
-
-def _largest(value: Any) -> float:
-    """The largest number in nested dicts and lists."""
-    if isinstance(value, (dict, list)):
-        return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0)
-    return value if isinstance(value, (int, float)) else 0
-
-
-def _rebuild(config: dict, state: dict[str, torch.Tensor]) -> nn.Module:
-    name = config['class_name']
-    try:
-        with _Allowance(sum(t.numel() for t in state.values()) + 4096):
-            module = CLASSES[name](**config['init_kwargs']).eval().requires_grad_(False)
-        for key, t in module.state_dict().items():
-            got = state.get(key, t)
-            if (got.shape, got.dtype) != (t.shape, t.dtype):
-                raise persistence.RecordError(f'{key} is {got.dtype} {list(got.shape)} instead of {t.dtype} {list(t.shape)}')
-        module.load_state_dict(state, strict=True)
-    except Exception as err:  # arguments out of a file can make a constructor raise anything
-        raise persistence.RecordError(f'its {name} cannot be rebuilt: {err}') from err
-    return module
-
-
-class _Allowance(TorchFunctionMode):
-    """Inside of it, no more than so many numbers may be made: a small file can ask for a network of any size."""
-
-    FACTORIES = (torch.randn, torch.empty, torch.zeros, torch.ones, torch.full)
-
-    def __init__(self, numbers: int):
-        super().__init__()
-        self._left = numbers
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func in self.FACTORIES:
-            shape = args[0] if isinstance(args[0], (list, tuple)) else args
-            self._left -= math.prod(shape)
-            if self._left < 0:
-                raise persistence.RecordError(f'{CONFIG} asks for a larger network than {WEIGHTS} holds')
-        return func(*args, **(kwargs or {}))
 
 
 def _local(source: str) -> Path | None:

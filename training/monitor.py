@@ -24,7 +24,7 @@ LONGEST_SIDE = 2048  # of a picture sent to the loggers, in pixels; the PNG in t
 
 
 class Monitor:
-    """Call `progress` after every batch, `end_of_tick` and `write` in every tick, `close` at the end.
+    """Call `progress` after every batch, `end_of_tick`, `write` and `start_tick` in every tick, `close` at the end.
 
     run_dir: where everything goes. start_nimg, total_nimg: images at which the run begins and ends; what an earlier run
     in this directory wrote of later images is dropped. config: the whole configuration (training.config); its items
@@ -112,7 +112,7 @@ class Monitor:
             raise UserError(problem)
 
     def write(self, cur_nimg: int, phase_milliseconds: dict[str, float]) -> None:
-        """Write the statistics of the tick to stats.jsonl and the loggers; the next tick begins now."""
+        """Write the statistics of the tick to stats.jsonl and the loggers."""
         for name, milliseconds in phase_milliseconds.items():
             training_stats.report0(f'Timing/{name}', milliseconds)
         self._collector.update()
@@ -127,6 +127,9 @@ class Monitor:
         if self._is_first:
             self._stats.write(stats)
         self._log_scalars({name: values['mean'] for name, values in stats.items() if values['num']}, cur_nimg)
+
+    def start_tick(self) -> None:
+        """The next tick begins now: what was between is maintenance."""
         self._tick_start = time.time()
 
     def image(self, name: str, path: str | Path, cur_nimg: int) -> None:

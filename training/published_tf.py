@@ -117,7 +117,7 @@ def _build(cls: type, kwargs: dict, variables: dict[str, np.ndarray], source: An
     if force_fp16:
         kwargs = with_fp16(cls.__name__, kwargs)
     state = {}
-    for name in persistence.tensor_names(cls, kwargs, len(variables)):
+    for name in persistence.tensor_names(cls, kwargs, len(variables), sum(a.size for a in variables.values())):
         if name.endswith('resample_filter'):
             continue  # no variable in TensorFlow
         variable = source(name)

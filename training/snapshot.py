@@ -6,31 +6,37 @@ augment_pipe, and `progress`. Networks are inert records (torch_utils.persistenc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from torch import nn
 
+from dnnlib import seal
 from dnnlib.files import atomic_open
 from dnnlib.util import EasyDict, UserError, open_url
 from torch_utils import persistence, safe_pickle
-from torch_utils.misc import copy_params_and_buffers
 from training import exported, published, published_tf
 from training.augment import AugmentPipe
 from training.published import NETWORKS
 
 
-def save_network_snapshot(path: str | Path, networks: Mapping[str, nn.Module], training_set_kwargs: Mapping,
-                          cur_nimg: int, augment_pipe: nn.Module | None = None) -> None:
-    """Write G, D, G_ema and the pipe as they are now, atomically. cur_nimg: images seen so far."""
+def save_network_snapshot(path: str | Path, modules: Mapping[str, nn.Module | None], training_set_kwargs: Mapping,
+                          cur_nimg: int) -> None:
+    """Write a snapshot as write_network_snapshot does to a path, atomically, with its checksum."""
+    with atomic_open(path, 'w+b') as f:
+        write_network_snapshot(f, modules, training_set_kwargs, cur_nimg)
+        seal.seal(f)
+
+
+def write_network_snapshot(file: BinaryIO, modules: Mapping[str, nn.Module | None], training_set_kwargs: Mapping,
+                           cur_nimg: int) -> None:
+    """Write modules G, D, G_ema and, if there is one, augment_pipe as they are now. cur_nimg: images seen so far."""
+    pipe = modules.get('augment_pipe')
     snapshot = {'training_set_kwargs': dict(training_set_kwargs)}
-    snapshot |= {name: persistence.to_record(networks[name]) for name in NETWORKS}
-    snapshot |= {'augment_pipe': None if augment_pipe is None else persistence.to_record(augment_pipe),
-                 'progress': {'cur_nimg': cur_nimg}}
-    with atomic_open(path) as f:
-        persistence.dump(snapshot, f)
+    snapshot |= {name: persistence.to_record(modules[name]) for name in NETWORKS}
+    snapshot |= {'augment_pipe': None if pipe is None else persistence.to_record(pipe), 'progress': {'cur_nimg': cur_nimg}}
+    persistence.dump(snapshot, file)
 
 
 def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), force_fp16: bool = False) -> EasyDict:
@@ -49,6 +55,8 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
         return exported.load_export(source, only)
     try:
         with open_url(source) as f:
+            if seal.check_seal(f)[0] is False:
+                raise persistence.RecordError('it is damaged: its checksum does not fit')
             document, plain = _read(f)
         if type(document) is tuple:
             loaded = published_tf.convert(document, only, force_fp16)
@@ -92,26 +100,8 @@ def _own(document: dict, only: tuple[str, ...], force_fp16: bool) -> EasyDict:
     if pipe is not None:
         pipe = persistence.from_record(pipe, {'AugmentPipe': AugmentPipe})
     loaded |= dict(training_set_kwargs=document.get('training_set_kwargs'), augment_pipe=pipe,
-                   augment_p=None if pipe is None else pipe.p.item(), origin='this project')
+                   augment_p=None if pipe is None else float(pipe.p), origin='this project')
     return loaded
-
-
-def resume_networks(source: str, networks: Mapping[str, nn.Module]) -> int:
-    """Copy the weights of a snapshot into `networks`; every tensor must be there and fit. Returns the images seen.
-
-    Raises UserError if the snapshot can't be read or is of networks of another shape.
-    """
-    snapshot = load_network_snapshot(source)
-    for name in NETWORKS:
-        try:
-            copy_params_and_buffers(snapshot[name], networks[name], require_all=True)
-        except ValueError as err:
-            raise UserError(f'{source}: its {name} does not fit this run ({err}); '
-                            'use the options and dataset layout that it was trained with') from err
-    if snapshot.cur_nimg is not None:
-        return snapshot.cur_nimg
-    kimg = re.search(r'network-snapshot-(\d{1,9})\.pkl$', str(source))  # published ones say it in their name alone
-    return int(kimg[1]) * 1000 if kimg else 0
 
 
 if __name__ == '__main__':

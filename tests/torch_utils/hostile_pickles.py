@@ -244,9 +244,10 @@ def networks(marker: str) -> Iterator[tuple[str, bytes, str]]:
     domains = dict(c_dim=1 << 30, mapping_kwargs=dict(cond_mode='mlp', i_dim=1))
     flow = dict(c_dim=1, mapping_kwargs=dict(cond_mode='flow', i_dim=1, flow_blocks=1 << 30))
     for title, changes, reason in [('layers', dict(mapping_kwargs=dict(num_layers=1 << 30)), 'more than the'),
-                                   ('wide', dict(synthesis_kwargs=dict(channel_base=1 << 30, channel_max=1 << 30)), 'instead of'),
-                                   ('latent', dict(z_dim=1 << 30), 'instead of'),
-                                   ('labels', dict(c_dim=1 << 30), 'instead of'),
+                                   ('wide', dict(synthesis_kwargs=dict(channel_base=1 << 30, channel_max=1 << 30)),
+                                    'more than the'),
+                                   ('latent', dict(z_dim=1 << 30), 'more than the'),
+                                   ('labels', dict(c_dim=1 << 30), 'more than the'),
                                    ('domains', domains, 'more than the'), ('flow', flow, 'more than the'),
                                    ('resolution', dict(img_resolution=1 << 30), 'more than the')]:
         kwargs = {**G.init_kwargs, **changes}

@@ -10,11 +10,13 @@ import pytest
 from dnnlib.util import EasyDict, OptionError
 from training.config import DatasetInfo, auto_preset, build_config, run_description
 from training.methods import complete_options
+from training.resume import find_resume
 
 DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metrics='none', wandb='auto', seed=0, dry_run=False,
                 desc=None, data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
                 batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None, noise=True,
-                glr=None, dlr=None, aug=None, p=None, target=None, augpipe=None, precision=None, resume=None, freezed=None,
+                glr=None, dlr=None, aug=None, p=None, target=None, augpipe=None, precision=None, resume=None,
+                resume_kimg=None, keep=2, snap_minutes=None, max_minutes=None, freezed=None,
                 z_dim=512, lambda_latent=None, lambda_recon=None, clr_compat=False,
                 method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
                 lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
@@ -29,7 +31,8 @@ def options(**changes):
 
 
 def build(data=DATA, **changes):
-    return build_config(options(**changes), data)
+    o = options(**changes)
+    return build_config(o, data, find_resume(o.resume, o.resume_kimg, 'no-such-directory', 'x'))
 
 
 # resolution: (batch, gamma) for 1, 2, 4 and 8 GPUs, as published.

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from published_pickles import Made, dumps, tf_array, tf_network
+from resuming import resume_networks
 
 from dnnlib import UserError
 from training.networks import Discriminator, Generator
-from training.snapshot import load_network_snapshot, resume_networks
+from training.snapshot import load_network_snapshot
 
 
 def to_tf(w, flip=False):

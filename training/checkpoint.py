@@ -1,0 +1,84 @@
+"""Saving a run: pairs of files that are whole or not there, and a run that survives if they can't be written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dnnlib.files import atomic_open
+from dnnlib.seal import seal
+from training.resume import state_paths
+from training.snapshot import write_network_snapshot
+from training.training_state import Progress, TrainingState
+
+
+class Checkpoints:
+    """Writes network-snapshot-<kimg>.pkl, which stay, and training-state-<kimg>.pt, of which the newest `keep` stay.
+
+    modules: G, D, G_ema and augment_pipe (or None), saved as they are when `save` is called. say: how to tell the user that
+    something could not be saved.
+    """
+
+    def __init__(self, run_dir: str | Path, keep: int, modules: Mapping[str, Any], training_set_kwargs: Mapping,
+                 state: TrainingState, say: Callable[[str], None]):
+        self._run_dir, self._keep, self._say = Path(run_dir), keep, say
+        self._modules, self._training_set_kwargs, self._state = modules, training_set_kwargs, state
+        self.saved_at = time.monotonic()  # when the last snapshot was complete
+        self.longest_save = 0.0           # seconds
+
+    def save(self, progress: Progress) -> Path | None:
+        """Write a pair. Returns the path of the network snapshot, or None if it could not be written: the older ones are
+        as they were then, and an error was told."""
+        start = time.monotonic()
+        network_pkl = self._run_dir / f'network-snapshot-{progress.cur_nimg // 1000:06d}.pkl'
+        with self.surviving(network_pkl.name) as attempt:
+            self._save_pair(network_pkl, progress)
+        self.saved_at = time.monotonic()
+        self.longest_save = max(self.longest_save, self.saved_at - start)
+        return network_pkl if attempt.succeeded else None
+
+    def _save_pair(self, network_pkl: Path, progress: Progress) -> None:
+        state, previous = state_paths(network_pkl)
+        if state.exists():  # an older pair of this name holds until the new one is complete
+            os.replace(state, previous)
+        # The rename of the network snapshot, which comes last, makes the pair.
+        with atomic_open(network_pkl, 'w+b') as f:
+            write_network_snapshot(f, self._modules, self._training_set_kwargs, progress.cur_nimg)
+            digest = seal(f)
+            with atomic_open(state, 'w+b') as g:
+                self._state.save(g, progress)
+                seal(g, belongs_to=digest, zipped=True)
+        previous.unlink(missing_ok=True)
+        states = {int(m[1]): path for path in self._run_dir.glob('training-state-*.pt')
+                  if (m := re.fullmatch(r'training-state-(\d+)', path.stem))}
+        for kimg in sorted(states)[:-self._keep]:
+            states[kimg].unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def surviving(self, what: str) -> Iterator[Attempt]:
+        """If the system does not let a file be written (a full disk, a directory that is read-only), tell it and go on."""
+        attempt = Attempt()
+        try:
+            yield attempt
+            attempt.succeeded = True
+        except OSError as err:
+            self._tell(what, err.strerror or err)
+        except RuntimeError as err:  # what torch.save makes of a full disk
+            if not isinstance(err.__context__, OSError) and 'write' not in str(err):
+                raise
+            self._tell(what, err)
+
+    def _tell(self, what: str, reason: object) -> None:
+        self._say(f'Error: {self._run_dir / what} could not be saved ({reason}); training goes on, older files are as they were; '
+                  'make room, or make the directory writable')
+
+
+class Attempt:
+    """Whether something was saved."""
+
+    succeeded = False

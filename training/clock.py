@@ -1,0 +1,29 @@
+"""What hangs on the time of day rather than on images seen."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+
+from dnnlib.util import EasyDict
+
+
+class Clock:
+    """What hangs on the time of day: --snap-minutes and --max-minutes, counted from the start of the program."""
+
+    def __init__(self, c: EasyDict):
+        self._snap_seconds, self._max_seconds = (None if m is None else 60 * m for m in (c.snap_minutes, c.max_minutes))
+        self._previous, self._longest_step = time.monotonic(), 0.0
+        self._started = psutil.Process().create_time()
+
+    def time_is_up(self, longest_save: float) -> bool:
+        """Whether to stop now so as to be ready, with all that is saved, by --max-minutes. To be asked after every step."""
+        now = time.monotonic()
+        self._longest_step, self._previous = max(self._longest_step, now - self._previous), now
+        margin = 2 * (self._longest_step + longest_save)
+        return self._max_seconds is not None and (time.time() - self._started) + margin >= self._max_seconds
+
+    def snapshot_is_due(self, saved_at: float) -> bool:
+        """saved_at: time.monotonic() of the last snapshot."""
+        return self._snap_seconds is not None and time.monotonic() - saved_at >= self._snap_seconds
