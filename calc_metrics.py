@@ -98,7 +98,8 @@ def main(networks: tuple[str, ...], metrics: list[str], data: str | None, seed: 
 
 def open_dataset(path: str | None, snapshot: EasyDict) -> ImageFolderDataset:
     """Open --data, or else the dataset of the snapshot, if it is there, as it was used. Raises OptionError if it can't."""
-    stored: Any = snapshot.training_set_kwargs if isinstance(snapshot.training_set_kwargs, dict) else {}
+    own = isinstance(snapshot.training_set_kwargs, dict) and snapshot.origin == 'this project'
+    stored: Any = snapshot.training_set_kwargs if own else {}  # a path in a published file is of its author's machine
     kwargs: dict[str, Any] = {}
     if path is None:
         path = stored.get('path')

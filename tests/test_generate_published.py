@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import pytest
 import torch
 from published_pickles import Published
 
@@ -43,9 +42,8 @@ class Evil:
         return os.system, ('touch executed',)
 
 
-@pytest.mark.parametrize('protocol', [2, 4])
-def test_a_hostile_pickle_ends_in_one_line(tmp_path, protocol):
-    (tmp_path / 'x.pkl').write_bytes(pickle.dumps({'G_ema': Evil()}, protocol))
+def test_a_hostile_pickle_ends_in_one_line(tmp_path):
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps({'G_ema': Evil()}))
     result = generate(tmp_path, 'x.pkl')
     assert result.returncode == 1 and os.listdir(tmp_path) == ['x.pkl']
     assert result.stderr.startswith('Error: x.pkl: not a readable network snapshot (it asks for posix.system')

@@ -7,8 +7,8 @@ source is not even kept, and networks are built by our own classes out of constr
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch_utils import persistence
 from torch_utils.pickled_arrays import numpy_names, tensor_names
 from torch_utils.safe_pickle import Budget, Name, RecordError, Stub, describe, plain_key
 from training import published_arguments
+from training.augment import AugmentPipe
 from training.networks import Discriminator, Generator
 
 NETWORKS = {'G': Generator, 'D': Discriminator, 'G_ema': Generator}
@@ -191,14 +192,13 @@ def _augment_pipe(record: Any) -> tuple[nn.Module | None, float | None]:
         return None, None
     tensors, kwargs = record.tensors(), record.state.get('_init_kwargs', {})
     p = float(tensors['p']) if 'p' in tensors and tensors['p'].shape == () else None
-    if importlib.util.find_spec('training.augment') is None or type(kwargs) is not dict:
-        return None, p
-    from training.augment import AugmentPipe
-
+    if record.class_name != 'AugmentPipe' or type(kwargs) is not dict or p is None or not math.isfinite(p):
+        raise RecordError('its augment_pipe is damaged')
     known = inspect.signature(AugmentPipe).parameters
-    pipe = AugmentPipe(**{k: published_arguments.plain(v) for k, v in kwargs.items() if k in known})
-    if p is not None:
-        pipe.p.fill_(p)
+    for name in kwargs.keys() - known.keys():
+        raise RecordError(f'its AugmentPipe has the unknown argument {describe(name)}')
+    pipe = AugmentPipe(**{k: published_arguments.plain(v) for k, v in kwargs.items()})
+    pipe.p.fill_(p)  # all that is not constant
     return pipe.eval().requires_grad_(False), p
 
 

@@ -43,7 +43,7 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
     """Read a snapshot from a path or URL: one of this project, or a published one (StyleGAN2-ADA, StyleGAN3's StyleGAN2
     configurations, i-StyleGAN, CG-GAN, CLR-GAN; StyleGAN2 and StyleGAN2-ADA of TensorFlow). Nothing in it is executed.
 
-    force_fp16: run the four highest resolutions in half precision on CUDA, whatever was trained.
+    force_fp16: run the four highest resolutions in half precision on CUDA, whatever was trained; not for exported generators.
     Returns the networks named in `only`, in eval mode, without gradients, on the CPU, and
       training_set_kwargs  options of the dataset, dict or None: information only
       cur_nimg             images seen, None where the file does not say

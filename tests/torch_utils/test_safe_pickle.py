@@ -85,6 +85,13 @@ def test_arrays_are_read_as_numpy_wrote_them(protocol, values):
     assert np.shape(read) == values.shape and (np.asarray(read) == values).all()
 
 
+def test_arrays_of_python_2():
+    data = (b'\x80\x02}U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02K\x03\x86'
+            b'cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+            b'\x89U\x06\x00\x80\xff\x01\x02\x03tbs.')
+    assert load(io.BytesIO(data), numpy_names)['data'].values.tolist() == [[0, 128, 255], [1, 2, 3]]
+
+
 @pytest.mark.parametrize('t', [torch.arange(24.).reshape(2, 3, 2, 2).contiguous(memory_format=torch.channels_last),
                                torch.zeros([]), torch.arange(6)[2:5], torch.arange(6.).reshape(2, 3).T,
                                torch.zeros(0, 3), torch.ones(3).half(),

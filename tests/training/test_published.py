@@ -1,14 +1,16 @@
 """Published network pickles of PyTorch: what is in them is rebuilt by our classes, and draws what it should."""
 
-import importlib.util
+import io
 import os
 
+import numpy as np
 import pytest
 import torch
 from published_pickles import Published
 from resuming import resume_networks
 
 from dnnlib import UserError
+from training import stylegan2_ada
 from training.networks import Discriminator, Generator
 from training.snapshot import NETWORKS, load_network_snapshot
 
@@ -229,17 +231,28 @@ def test_weights_in_half_precision_and_channels_last(tmp_path):
     assert same(load_network_snapshot(write(tmp_path / 'x.pkl', data), only=('G_ema',)).G_ema, expected)
 
 
+def test_what_is_exported_to_the_published_code_comes_back(tmp_path):
+    networks = dict(G=small(c_dim=2), D=small_d(c_dim=2), G_ema=small(c_dim=2))
+    file = io.BytesIO()
+    stylegan2_ada.dump(networks, {'path': 'x'}, file)
+    loaded = load_network_snapshot(write(tmp_path / 'x.pkl', file.getvalue()))
+    assert all(same(loaded[name], net) for name, net in networks.items())
+    assert (loaded.origin, loaded.training_set_kwargs) == ('StyleGAN2-ADA', {'path': 'x'})
+
+
 # The rest of the file.
 
 def test_augment_pipe(tmp_path):
     program = Published()
     data = program.snapshot(None, None, small(), augment_pipe=program.augment_pipe(0.375))
     loaded = load_network_snapshot(write(tmp_path / 'x.pkl', data), only=('G_ema',))
-    assert loaded.augment_p == 0.375
-    if importlib.util.find_spec('training.augment'):
-        assert loaded.augment_pipe.p.item() == 0.375
-    else:
-        assert loaded.augment_pipe is None
+    assert (loaded.augment_p, loaded.augment_pipe.p.item(), loaded.augment_pipe.brightness) == (0.375, 0.375, 1)
+    assert not loaded.augment_pipe.training
+    damaged = program.augment_pipe(0.375)
+    damaged.args[0]['state']['_init_kwargs'] = {'brightness': 1, 'unheard_of': 1}
+    data = program.snapshot(None, None, small(), augment_pipe=damaged)
+    with pytest.raises(UserError, match='AugmentPipe has the unknown argument unheard_of'):
+        load_network_snapshot(write(tmp_path / 'x.pkl', data), only=('G_ema',))
 
 
 def test_dataset_options_are_information_and_may_be_missing(tmp_path):
@@ -323,3 +336,19 @@ def test_other_versions_are_refused(tmp_path):
     made = Published().module(small())
     made.args[0]['version'] = 7
     refused(tmp_path, Published().snapshot(None, None, made), 'version 7')
+
+
+def test_damage_anywhere_ends_in_one_line(tmp_path):
+    G = small(c_dim=2, w_dim=4, mapping_kwargs=dict(num_layers=1, cond_mode='flow'), synthesis_kwargs=dict(channel_base=32))
+    data, rng = Published(dill='0.3.6').snapshot(None, None, G), np.random.RandomState(0)
+    refusals = 0
+    for i in range(300):
+        damaged = bytearray(data[:len(data) * i // 300] if i % 3 == 0 else data)
+        for place in rng.randint(len(data), size=i % 3):
+            damaged[place:place + 1] = rng.bytes(rng.randint(3))
+        try:
+            load_network_snapshot(write(tmp_path / 'x.pkl', bytes(damaged)), only=('G_ema',))
+        except UserError as err:
+            assert '\n' not in str(err)
+            refusals += 1
+    assert refusals > 150

@@ -204,6 +204,14 @@ def test_a_file_without_progress_counts_by_its_name(saved, tmp_path, name, nimg)
     assert resume_networks(write(tmp_path / name, value), make_networks()) == nimg
 
 
+def test_the_augmentation_and_its_strength_are_kept(saved, tmp_path):
+    pipe = AugmentPipe(xflip=1, brightness=0.5)
+    pipe.p.fill_(0.25)
+    save_network_snapshot(tmp_path / 'x.pkl', {**saved[1], 'augment_pipe': pipe}, DATA, 0)
+    loaded = load_network_snapshot(str(tmp_path / 'x.pkl'), only=())
+    assert loaded.augment_p == 0.25 and loaded.augment_pipe.brightness == 0.5 and same(loaded.augment_pipe, pipe)
+
+
 def test_half_precision_on_demand(saved):
     loaded = load_network_snapshot(str(saved[0]), force_fp16=True)
     assert loaded.G.synthesis.b8.use_fp16 and loaded.D.b8.use_fp16 and loaded.D.b8.conv0.conv_clamp == 256
