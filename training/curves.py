@@ -38,7 +38,8 @@ class Panel:
 
 PANELS = (
     Panel('Scores of the discriminator', {'Loss/scores/real': 'real', 'Loss/scores/fake': 'fake'}),
-    Panel('Overfitting and augmentation', {'Loss/signs/real': 'mean sign of D(real)', 'Progress/augment': 'augmentation p'}),
+    Panel('Overfitting', {'Loss/signs/real': 'mean sign of D(real)'}),
+    Panel('Augmentation', {'Progress/augment': 'strength p'}, from_zero=True),
     Panel('Losses', {'Loss/G/loss': 'G', 'Loss/D/loss': 'D'}),
     Panel('Seconds per 1000 images', {'Timing/sec_per_kimg': 'training'}, from_zero=True),
     Panel('Memory, GiB', {'Resources/cpu_mem_gb': 'process', 'Resources/peak_gpu_mem_gb': 'GPU, peak'}, from_zero=True),
@@ -136,7 +137,7 @@ def choose_panels(runs: Sequence[Run]) -> list[Panel]:
     metrics = list(dict.fromkeys(key for run in runs for key in run.metrics))
     used = {name for run in runs for name, curve in run.curves.items() if any(curve.values)}  # no GPU: 0 all the time
     panels = [replace(panel, series={k: v for k, v in panel.series.items() if k in used}) for panel in PANELS]
-    panels.insert(3, Panel('Other terms, unweighted', {name: name[len('Loss/'):] for name in terms}, logarithmic=True))
+    panels.insert(4, Panel('Other terms, unweighted', {name: name[len('Loss/'):] for name in terms}, logarithmic=True))
     panels.append(Panel('Metrics', {key: key for key in metrics}, marker='o'))
     return [panel for panel in panels if panel.series]
 

@@ -50,7 +50,7 @@ def panels(figure):
 def test_a_run_is_drawn_with_all_it_has(tmp_path):
     found = panels(curves.draw([curves.Run(make_run(tmp_path / 'run'))]))
     assert {title: labels for title, (labels, _) in found.items()} == {
-        'Scores of the discriminator': ['real', 'fake'], 'Overfitting and augmentation': ['mean sign of D(real)'],
+        'Scores of the discriminator': ['real', 'fake'], 'Overfitting': ['mean sign of D(real)'],
         'Losses': ['G', 'D'], 'Other terms, unweighted': ['D/r1'], 'Seconds per 1000 images': ['training'],
         'Memory, GiB': ['process'], 'Metrics': ['fid50k_full']}
     np.testing.assert_array_equal(found['Scores of the discriminator'][1][1], [[0, 0.5], [4, 1.5], [8, 2.5]])
