@@ -184,7 +184,7 @@ def augmentation(o: EasyDict, resolution: int) -> dict:
 
 
 # The values that options may have where they are given.
-AT_LEAST = {'gpus': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
+AT_LEAST = {'gpus': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
             'map_depth': 1, 'concat_dim': 1, 'z_dim': 1}
 NOT_NEGATIVE = ('seed', 'gamma', 'pl_weight', 'freezed')
 POSITIVE = ('tick', 'glr', 'dlr', 'snap_minutes', 'max_minutes')
@@ -197,6 +197,8 @@ def check_options(o: EasyDict) -> None:
     for name, least in AT_LEAST.items():
         if o[name] is not None and o[name] < least:
             raise OptionError(f'{_option(name)} must be at least {least}')
+    if o.batch is not None and (o.batch < 1 or o.batch % o.gpus):
+        raise OptionError('--batch must be at least 1 and divisible by --gpus')
     for name in NOT_NEGATIVE:
         if o[name] is not None and not 0 <= o[name] < math.inf:
             raise OptionError(f'{_option(name)} must be non-negative')

@@ -74,7 +74,7 @@ def make_run(where: torch.device, precision: str, resolution: int, cbase: int, c
                         'D/logistic_real': {}, 'D/r1': dict(weight=0.5, interval=16)})
     phases = make_phases([t.to(where) for t in terms], networks, {'G': adam, 'D': adam}, {'G': 4, 'D': 16}, style_mixing_prob=0.9,
                          exact_second_order=precision == 'bf16')
-    labels = torch.eye(c_dim, device=where)[torch.arange(batch) % max(c_dim, 1)]
+    labels = torch.eye(max(c_dim, 1), device=where)[torch.arange(batch) % max(c_dim, 1), :c_dim]
     inputs = dict(z=torch.randn(batch, 512, device=where), c=labels, real_c=labels,
                   real_images=torch.randn(batch, 3, resolution, resolution, device=where))
     return phases, inputs

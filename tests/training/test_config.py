@@ -208,7 +208,8 @@ def test_a_subset_of_everything_is_everything():
 
 @pytest.mark.parametrize('changes, text', [
     (dict(snap=0), '--snap must be at least 1'), (dict(kimg=0), '--kimg must be at least 1'),
-    (dict(batch=-4), '--batch must be at least 1'), (dict(batch_gpu=0), '--batch-gpu must be at least 1'),
+    (dict(batch=-4), '--batch must be at least 1'),
+    (dict(batch=7, gpus=2), '--batch .* divisible by --gpus'), (dict(batch_gpu=0), '--batch-gpu must be at least 1'),
     (dict(gamma=-1.0), '--gamma must be non-negative'), (dict(freezed=-1), '--freezed must be non-negative'),
     (dict(workers=0), '--workers must be at least 1'), (dict(tick=0.0), '--tick must be greater than 0'),
     (dict(glr=-0.1), '--glr must be greater than 0'), (dict(seed=-1), '--seed must be non-negative'),
