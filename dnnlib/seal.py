@@ -36,11 +36,12 @@ def check_seal(file: BinaryIO) -> tuple[bool | None, str | None, str | None]:
     """
     size = file.seek(0, 2)
     file.seek(max(size - _LENGTH, 0))
-    match = _LINE.fullmatch(file.read())
+    end = file.read()
+    match = _LINE.fullmatch(end)
     digest = _sha256(file, size - _LENGTH) if match else None
     file.seek(0)
     if match is None:
-        return None, None, None
+        return False if b'\nsha256 ' in end else None, None, None
     return digest == match[1].decode(), digest, None if match[2].startswith(b'-') else match[2].decode()
 
 
