@@ -18,10 +18,10 @@ import dnnlib.cli
 from dnnlib import UserError
 from dnnlib.archive import ArchiveWriter
 from dnnlib.util import format_time
-from training.images import encode_png
-from training.labels import FILE_NAME
-from training.sources import Source, coloured, open_source
-from training.transforms import FILTERS, TRANSFORMS, Transform, make_transform
+from training.data.images import encode_png
+from training.data.labels import FILE_NAME
+from training.data.sources import Source, coloured, open_source
+from training.data.transforms import FILTERS, TRANSFORMS, Transform, make_transform
 
 TWO_COLOUR = {'red': (255, 0, 0), 'green': (0, 255, 0)}  # PIL's 'green' is a darker one
 

@@ -224,7 +224,7 @@ def test_killed_in_the_middle_it_leaves_no_destination(tmp_path, dest):
         import sys, time
         import numpy as np
         from dataset_tool import convert
-        from training.sources import Source, SourceImage
+        from training.data.sources import Source, SourceImage
         def images():
             yield SourceImage(np.zeros([8, 8], np.uint8), None, 'x')
             print('ready', flush=True)

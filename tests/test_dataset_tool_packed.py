@@ -13,7 +13,7 @@ from dataset_making import content, make_folder, picture, refused, tool
 
 import dataset_tool
 from dnnlib import UserError
-from training import mnist, packed, sources
+from training.data import mnist, packed, sources
 from training.dataset import ImageFolderDataset
 
 # MNIST and colours.

@@ -12,7 +12,7 @@ import pytest
 import torch
 from drawing import assert_close
 
-from training.images import encode_png
+from training.data.images import encode_png
 from training.sampling import grid, translate
 from training.snapshot import load_network_snapshot, save_network_snapshot
 

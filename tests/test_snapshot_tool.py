@@ -246,7 +246,7 @@ def test_a_failure_leaves_no_folder(run, network, tmp_path, monkeypatch):
 def test_a_network_of_unknown_age_is_exported(run, network, tmp_path, monkeypatch):
     snapshot = load_network_snapshot(str(network))
     snapshot.cur_nimg = None  # as of published pickles
-    for module in ('snapshot_tool.export', 'snapshot_info'):
+    for module in ('snapshot_tool.export', 'formats.info'):
         monkeypatch.setattr(f'training.{module}.load_network_snapshot', lambda *args, **kwargs: snapshot)
     assert facts(run, network)['kimg'] is None and 'trained for' not in run(f'--network={network}')[1]
     assert run('export', f'--network={network}', '--outdir=new', '--device=cpu')[0] == 0

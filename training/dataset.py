@@ -10,8 +10,8 @@ import numpy as np
 
 from dnnlib import EasyDict, UserError
 from dnnlib.archive import open_archive
-from training.images import image_names, read_header, read_pixels
-from training.labels import label_array, read_label_file
+from training.data.images import image_names, read_header, read_pixels
+from training.data.labels import label_array, read_label_file
 
 _REMEDY = 'convert the images with dataset_tool.py'
 

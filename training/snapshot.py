@@ -16,9 +16,9 @@ from dnnlib import seal
 from dnnlib.files import atomic_open
 from dnnlib.util import EasyDict, UserError, open_url
 from torch_utils import persistence, safe_pickle
-from training import exported, published, published_tf
 from training.augment import AugmentPipe
-from training.published import NETWORKS
+from training.formats import hub, published, tensorflow
+from training.formats.published import NETWORKS
 
 
 def save_network_snapshot(path: str | Path, modules: Mapping[str, nn.Module | None], training_set_kwargs: Mapping,
@@ -51,15 +51,15 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
       origin               which program wrote it: 'this project', 'StyleGAN2-ADA', ...
     Raises UserError if the file is missing, damaged, or no such snapshot.
     """
-    if exported.is_export(source):  # which has no more than G_ema
-        return exported.load_export(source, only)
+    if hub.is_export(source):  # which has no more than G_ema
+        return hub.load_export(source, only)
     try:
         with open_url(source) as f:
             if seal.check_seal(f)[0] is False:
                 raise persistence.RecordError('it is damaged: its checksum does not fit')
             document, plain = _read(f)
         if type(document) is tuple:
-            loaded = published_tf.convert(document, only, force_fp16)
+            loaded = tensorflow.convert(document, only, force_fp16)
         elif type(document) is not dict or any(name not in document for name in only):
             raise persistence.RecordError('it lacks networks')
         else:

@@ -119,7 +119,7 @@ CHILD = '''
 import encodings.raw_unicode_escape, json, os, resource, sys, time
 folder, megabytes = sys.argv[1], int(sys.argv[2])
 from dnnlib import UserError
-from training.packed import read_cifar
+from training.data.packed import read_cifar
 from training.snapshot import load_network_snapshot
 
 def attempt(path):

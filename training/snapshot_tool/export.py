@@ -17,12 +17,12 @@ from dnnlib.archive import ArchiveWriter
 from dnnlib.files import atomic_open
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils.devices import resolve_device
-from training import exported, stylegan2_ada
-from training.model_card import model_card
+from training.formats import hub, stylegan2_ada
+from training.formats.info import facts, label_names
+from training.formats.model_card import model_card
 from training.networks import Generator
 from training.sampling import common, grid, options
 from training.snapshot import NETWORKS, load_network_snapshot
-from training.snapshot_info import facts, label_names
 
 COLUMNS, ROWS = 8, 4        # of the picture of samples,
 LARGEST = 2048              # which is about so wide and high at most
@@ -81,11 +81,11 @@ def export_folder(network: str, outdir: str, data: str | None, license: str | No
     G = snapshot.G_ema
     shown = ('method', 'kimg', 'resolution', 'channels', 'labels', 'label_names', 'z_dim', 'w_dim', 'metrics')
     terms = {name: {'weight': weight} for name, weight in about['loss_terms'].items()}
-    config = exported.make_config(G, snapshot.cur_nimg, snapshot.training_set_kwargs, **{key: about[key] for key in shown},
+    config = hub.make_config(G, snapshot.cur_nimg, snapshot.training_set_kwargs, **{key: about[key] for key in shown},
                                   loss_terms=terms)
     with ArchiveWriter(folder) as out:
-        out.write(exported.WEIGHTS, exported.weights(G))
-        out.write(exported.CONFIG, (json.dumps(config, indent=2) + '\n').encode())
+        out.write(hub.WEIGHTS, hub.weights(G))
+        out.write(hub.CONFIG, (json.dumps(config, indent=2) + '\n').encode())
         out.write('README.md', model_card(about, folder.absolute().name, license).encode())
         out.write('samples.png', samples(G.to(device), device))
     return folder
@@ -99,7 +99,7 @@ def export_pickle(network: str, outdir: str) -> Path:
         stylegan2_ada.check(snapshot.G_ema)  # before a folder is made
         with atomic_open(path) as f:
             stylegan2_ada.dump({name: snapshot[name] for name in NETWORKS},
-                               exported.public_data_kwargs(snapshot.training_set_kwargs), f)
+                               hub.public_data_kwargs(snapshot.training_set_kwargs), f)
     except stylegan2_ada.UnknownToPublished as err:
         raise UserError(f'{network}: {err}, and the published StyleGAN2-ADA code has no such layers; '
                         'export it with --to=hub') from err

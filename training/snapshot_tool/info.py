@@ -7,8 +7,8 @@ import json
 import click
 
 from dnnlib import cli
+from training.formats.info import describe, table
 from training.sampling import options
-from training.snapshot_info import describe, table
 
 EXAMPLES = """\b
 Examples:

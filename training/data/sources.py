@@ -12,9 +12,9 @@ import numpy as np
 
 from dnnlib import UserError
 from dnnlib.archive import FolderArchive, ZipArchive, open_archive
-from training import mnist, packed
-from training.images import decode, image_names
-from training.labels import read_label_file
+from training.data import mnist, packed
+from training.data.images import decode, image_names
+from training.data.labels import read_label_file
 
 
 class SourceImage(NamedTuple):

@@ -20,8 +20,8 @@ from dnnlib.util import EasyDict
 from torch_utils import persistence
 from torch_utils.pickled_arrays import numpy_names, tensor_names
 from torch_utils.safe_pickle import Budget, Name, RecordError, Stub, describe, plain_key
-from training import published_arguments
 from training.augment import AugmentPipe
+from training.formats import published_arguments
 from training.networks import Discriminator, Generator
 
 NETWORKS = {'G': Generator, 'D': Discriminator, 'G_ema': Generator}

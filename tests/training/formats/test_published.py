@@ -10,7 +10,7 @@ from published_pickles import Published
 from resuming import resume_networks
 
 from dnnlib import UserError
-from training import stylegan2_ada
+from training.formats import stylegan2_ada
 from training.networks import Discriminator, Generator
 from training.snapshot import NETWORKS, load_network_snapshot
 

@@ -15,9 +15,9 @@ from dnnlib.util import EasyDict
 from torch_utils import persistence
 from torch_utils.pickled_arrays import Array
 from torch_utils.safe_pickle import RecordError, describe
+from training.formats.published import ModuleRecord, as_tensor, with_fp16
+from training.formats.published_arguments import plain
 from training.networks import Discriminator, Generator
-from training.published import ModuleRecord, as_tensor, with_fp16
-from training.published_arguments import plain
 
 PLACES = {'G': 0, 'D': 1, 'G_ema': 2}
 VERSIONS = {4: 'StyleGAN2 TensorFlow', 5: 'StyleGAN2-ADA TensorFlow'}
@@ -50,7 +50,7 @@ DISCRIMINATOR_IGNORED = ('structure', 'conditioning')
 
 
 def convert(networks: tuple, only: tuple[str, ...], force_fp16: bool = False) -> EasyDict:
-    """The networks named in `only`, and as training.published.convert gives. Raises RecordError."""
+    """The networks named in `only`, and as training.formats.published.convert gives. Raises RecordError."""
     if len(networks) != 3 or any(type(n) is not ModuleRecord or n.class_name != 'Network' for n in networks):
         raise RecordError('it is a tuple of something else than the three networks of StyleGAN2 in TensorFlow')
     versions = {n.state.get('version') for n in networks}

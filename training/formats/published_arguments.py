@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch_utils.safe_pickle import RecordError, describe
 
 if TYPE_CHECKING:
-    from training.published import ModuleRecord
+    from training.formats.published import ModuleRecord
 
 Shapes = Mapping[str, tuple[int, ...]]
 

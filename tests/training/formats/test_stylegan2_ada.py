@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import stylegan2_ada
+from training.formats import stylegan2_ada
 from training.networks import Discriminator, Generator
 
 READER = Path(__file__).parent / 'published_reader'

@@ -12,8 +12,8 @@ from torch import nn
 
 from dnnlib.archive import open_archive
 from dnnlib.util import EasyDict, UserError
-from training import exported
-from training.labels import read_label_file
+from training.data.labels import read_label_file
+from training.formats import hub
 from training.snapshot import NETWORKS, load_network_snapshot
 
 
@@ -22,7 +22,7 @@ def describe(source: str) -> dict[str, Any]:
 
     source: path or URL. Raises UserError if it can't be read.
     """
-    snapshot = load_network_snapshot(source, only=('G_ema',) if exported.is_export(source) else tuple(NETWORKS))
+    snapshot = load_network_snapshot(source, only=('G_ema',) if hub.is_export(source) else tuple(NETWORKS))
     return facts(source, snapshot)
 
 
@@ -57,7 +57,7 @@ def facts(source: str, snapshot: EasyDict) -> dict[str, Any]:
         'augment_p': snapshot.get('augment_p') or _augment_p(run_dir, snapshot.cur_nimg),
         'metrics': _metrics(run_dir, path.name) if not is_export else
                    {name: _dict(results) for name, results in _dict(config.get('metrics')).items()},
-        'dataset': exported.public_data_kwargs(snapshot.training_set_kwargs),
+        'dataset': hub.public_data_kwargs(snapshot.training_set_kwargs),
     }
 
 
@@ -111,7 +111,7 @@ def _parameters(net: nn.Module) -> int:
 
 def _size(path: Path) -> int | None:
     if path.is_dir():
-        path = path / exported.WEIGHTS
+        path = path / hub.WEIGHTS
     return path.stat().st_size if path.is_file() else None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from dnnlib import UserError
 from torch_utils import safe_pickle
 from torch_utils.pickled_arrays import numpy_names
-from training.images import decode
+from training.data.images import decode
 
 # File name -> its members with training images, and the key of their labels.
 CIFAR = {

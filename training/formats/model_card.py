@@ -10,7 +10,7 @@ from typing import Any
 def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
     """The card as Markdown, with the front matter that model hubs read.
 
-    facts: of training.snapshot_info. name: of the model. license: of the weights, as an identifier; None leaves it open.
+    facts: of training.formats.info. name: of the model. license: of the weights, as an identifier; None leaves it open.
     """
     size = facts['resolution']
     labels = 'not conditional' if not facts['labels'] else f'{facts["labels"]} labels'

@@ -12,7 +12,7 @@ import torch
 from resuming import resume_networks
 
 from dnnlib import UserError
-from training.exported import is_export, load_export, make_config, public_data_kwargs, weights
+from training.formats.hub import is_export, load_export, make_config, public_data_kwargs, weights
 from training.networks import Generator
 from training.snapshot import load_network_snapshot
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.transforms import make_transform
+from training.data.transforms import make_transform
 
-GOLDEN = np.load(Path(__file__).parents[1] / 'golden' / 'dataset_transforms.npz')
+GOLDEN = np.load(Path(__file__).parents[2] / 'golden' / 'dataset_transforms.npz')
 CASES = {case['key']: case for case in json.loads(str(GOLDEN['meta']))['cases']}
 
 
