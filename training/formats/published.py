@@ -19,85 +19,19 @@ from torch import nn
 from dnnlib.util import EasyDict
 from torch_utils import persistence
 from torch_utils.pickled_arrays import numpy_names, tensor_names
-from torch_utils.safe_pickle import Budget, Name, RecordError, Stub, describe, plain_key
+from torch_utils.safe_pickle import Budget, Name, RecordError, describe, plain_key
 from training.augment import AugmentPipe
 from training.formats import published_arguments
+from training.formats.module_record import Ignored, ModuleRecord
 from training.networks import Discriminator, Generator
 
 NETWORKS = {'G': Generator, 'D': Discriminator, 'G_ema': Generator}
 PERSISTENT_VERSION = 6
-MAX_DEPTH, MAX_MODULES = 16, 20_000  # of modules in modules; a pickle can make a module its own part
 FORCED_FP16 = dict(num_fp16_res=4, conv_clamp=256)
 
 
-class ModuleRecord(Stub):
-    """A module out of a pickle: the name of its class and its `__dict__`, as plain data.
-
-    returns_latent: its source mentions the latent code that the discriminators of CLR-GAN return.
-    """
-
-    __slots__ = ('class_name', 'returns_latent', 'state')
-
-    def __init__(self, class_name: str):
-        self.class_name, self.state, self.returns_latent = class_name, {}, False
-
-    def build(self, state: Any) -> None:
-        if type(state) is not dict:
-            raise RecordError(f'the state of a {self.class_name} in it is damaged')
-        self.state = state
-
-    def part(self, path: str) -> ModuleRecord | None:
-        """The submodule at a dotted path, if there is one."""
-        record: Any = self
-        for name in path.split('.') if path else ():
-            parts = record.state.get('_modules')
-            record = parts.get(name) if type(parts) is dict else None
-            if type(record) is not ModuleRecord:
-                return None
-        return record
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """The state dict, by dotted name. Raises RecordError if it is damaged or endless."""
-        found: dict[str, np.ndarray] = {}
-        left = MAX_MODULES
-
-        def visit(record: Any, prefix: str, depth: int) -> None:
-            nonlocal left
-            left -= 1
-            if type(record) is not ModuleRecord or depth > MAX_DEPTH or left < 0:
-                raise RecordError('a module in it is damaged, or part of itself')
-            parameters, buffers, parts = (record.state.get(k, {}) for k in ('_parameters', '_buffers', '_modules'))
-            hidden = record.state.get('_non_persistent_buffers_set', ())
-            if any(type(group) is not dict or any(type(name) is not str for name in group)
-                   for group in (parameters, buffers, parts)):
-                raise RecordError('a module in it is damaged')
-            for name, tensor in {**parameters, **{k: v for k, v in buffers.items() if k not in hidden}}.items():
-                if tensor is not None:
-                    if type(tensor) is not np.ndarray:
-                        raise RecordError(f'its tensor {describe(prefix + name)} is damaged')
-                    found[prefix + name] = tensor
-            for name, part in parts.items():
-                if part is not None:
-                    visit(part, f'{prefix}{name}.', depth + 1)
-
-        visit(self, '', 0)
-        return found
-
-
-class Ignored(Stub):
-    """Something that is not needed, such as the activation functions of a flow: kept as nothing."""
-
-    __slots__ = ()
-
-    def __init__(self, *_: Any):
-        pass
-
-    def build(self, state: Any) -> None:
-        pass
-
-
 def names(budget: Budget) -> Mapping[str, Name]:
-    """The vocabulary of published network pickles (spec: everything that the published programs write, and no more)."""
+    """The vocabulary of published network pickles (what the programs write, and no more)."""
     known = {**numpy_names(budget), **tensor_names(budget)}
     scalars = {module: known[f'{module}.scalar'] for module in ('numpy.core.multiarray', 'numpy._core.multiarray')}
     scalars |= {module.replace('multiarray', '_multiarray_umath'): scalar for module, scalar in scalars.items()}

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch_utils.safe_pickle import RecordError, describe
-
-if TYPE_CHECKING:
-    from training.formats.published import ModuleRecord
+from training.formats.module_record import ModuleRecord
 
 Shapes = Mapping[str, tuple[int, ...]]
 

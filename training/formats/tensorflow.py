@@ -15,7 +15,8 @@ from dnnlib.util import EasyDict
 from torch_utils import persistence
 from torch_utils.pickled_arrays import Array
 from torch_utils.safe_pickle import RecordError, describe
-from training.formats.published import ModuleRecord, as_tensor, with_fp16
+from training.formats.module_record import ModuleRecord
+from training.formats.published import as_tensor, with_fp16
 from training.formats.published_arguments import plain
 from training.networks import Discriminator, Generator
 
