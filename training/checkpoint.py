@@ -12,7 +12,7 @@ from typing import Any
 
 from dnnlib.files import atomic_open
 from dnnlib.seal import seal
-from training.resume import state_paths
+from training.resume import state_of, state_paths
 from training.snapshot import write_network_snapshot
 from training.training_state import Progress, TrainingState
 
@@ -44,20 +44,31 @@ class Checkpoints:
 
     def _save_pair(self, network_pkl: Path, progress: Progress) -> None:
         state, previous = state_paths(network_pkl)
-        if state.exists():  # an older pair of this name holds until the new one is complete
+        if state_of(network_pkl) == state:  # an older pair of this name holds until the new one is complete
             os.replace(state, previous)
-        # The rename of the network snapshot, which comes last, makes the pair.
-        with atomic_open(network_pkl, 'w+b') as f:
-            write_network_snapshot(f, self._modules, self._training_set_kwargs, progress.cur_nimg)
-            digest = seal(f)
-            with atomic_open(state, 'w+b') as g:
-                self._state.save(g, progress)
-                seal(g, belongs_to=digest, zipped=True)
-        previous.unlink(missing_ok=True)
-        states = {int(m[1]): path for path in self._run_dir.glob('training-state-*.pt')
-                  if (m := re.fullmatch(r'training-state-(\d+)', path.stem))}
-        for kimg in sorted(states)[:-self._keep]:
-            states[kimg].unlink(missing_ok=True)
+        try:
+            # The rename of the network snapshot, which comes last, makes the pair.
+            with atomic_open(network_pkl, 'w+b') as f:
+                write_network_snapshot(f, self._modules, self._training_set_kwargs, progress.cur_nimg)
+                digest = seal(f)
+                with atomic_open(state, 'w+b') as g:
+                    self._state.save(g, progress)
+                    seal(g, belongs_to=digest, zipped=True)
+        except BaseException:
+            if state_of(network_pkl) != state:  # it would only take up room
+                state.unlink(missing_ok=True)
+            raise
+        self._prune(progress.cur_nimg // 1000)
+
+    def _prune(self, newest: int) -> None:
+        """Remove all training states but the last ones up to the one just saved. Later ones are of a damaged pair, which the
+        run went on without."""
+        found = [(int(m[1]), m[2] is not None, path) for path in self._run_dir.glob('training-state-*.pt')
+                 if (m := re.fullmatch(r'training-state-(\d+)(\.previous)?', path.stem))]
+        kept = sorted({kimg for kimg, _, _ in found if kimg <= newest})[-self._keep:]
+        for kimg, replaced, path in found:
+            if kimg not in kept or (replaced and kimg == newest):
+                path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def surviving(self, what: str) -> Iterator[Attempt]:

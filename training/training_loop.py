@@ -91,7 +91,8 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
         finished = cur_nimg >= total_nimg
         done = finished or stop_requested() or clock.time_is_up(checkpoints.longest_save)
         # The first tick holds a single batch, so that whatever is wrong shows at once.
-        if not done and tick > 0 and cur_nimg < tick_start_nimg + c.kimg_per_tick * 1000:
+        end_of_tick = tick == 0 or cur_nimg >= tick_start_nimg + c.kimg_per_tick * 1000
+        if not (done or end_of_tick):
             if clock.snapshot_is_due(checkpoints.saved_at):
                 checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
             continue
@@ -105,9 +106,9 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
         monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         pictures = is_due(c.image_snapshot_ticks, tick, done)
         snapshot = is_due(c.network_snapshot_ticks, tick, done) or clock.snapshot_is_due(checkpoints.saved_at)
-        if not done or finished:  # a run that is stopped within a tick finishes that when it goes on
+        if end_of_tick or finished:  # a run that is stopped within a tick finishes that when it goes on
             tick, tick_start_nimg = tick + 1, cur_nimg
-        else:
+        if done and not finished:
             monitor.print('Stopping early, as asked: saving first ...')
         if pictures:
             with checkpoints.surviving(f'fakes{cur_nimg // 1000:06d}.png'):

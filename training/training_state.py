@@ -68,6 +68,8 @@ class TrainingState:
                     missing.append(f'loss term {key}')
             if self._ada is not None and saved['ada'] is not None:
                 self._ada.load_state_dict(saved['ada'])
+            elif self._ada is not None:
+                missing.append('statistics of ADA')
             return Progress(**saved['progress']), missing
         except Exception as err:  # a damaged file can make the reader raise anything
             reason = ' '.join(str(err).split())[:200]
