@@ -35,12 +35,15 @@ class Checkpoints:
         """Write a pair. Returns the path of the network snapshot, or None if it could not be written: the older ones are
         as they were then, and an error was told."""
         start = time.monotonic()
-        network_pkl = self._run_dir / f'network-snapshot-{progress.cur_nimg // 1000:06d}.pkl'
+        network_pkl = self._network_pkl(progress.cur_nimg // 1000)
         with self.surviving(network_pkl.name) as attempt:
             self._save_pair(network_pkl, progress)
         self.saved_at = time.monotonic()
         self.longest_save = max(self.longest_save, self.saved_at - start)
         return network_pkl if attempt.succeeded else None
+
+    def _network_pkl(self, kimg: int) -> Path:
+        return self._run_dir / f'network-snapshot-{kimg:06d}.pkl'
 
     def _save_pair(self, network_pkl: Path, progress: Progress) -> None:
         state, previous = state_paths(network_pkl)
@@ -67,7 +70,7 @@ class Checkpoints:
                  if (m := re.fullmatch(r'training-state-(\d+)(\.previous)?', path.stem))]
         kept = sorted({kimg for kimg, _, _ in found if kimg <= newest})[-self._keep:]
         for kimg, replaced, path in found:
-            if kimg not in kept or (replaced and kimg == newest):
+            if kimg not in kept or (replaced and state_of(self._network_pkl(kimg)) != path):
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
