@@ -23,6 +23,7 @@ class Training:
     def __init__(self, log: Path, *args: object):
         global _context
         if _context is None:
+            os.environ.setdefault('OMP_NUM_THREADS', '1')
             _context = multiprocessing.get_context('forkserver')
             _context.set_forkserver_preload(['train', 'training.training_loop', 'torch.utils.tensorboard'])
         self.log = log

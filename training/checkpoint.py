@@ -58,7 +58,9 @@ class Checkpoints:
                     self._state.save(g, progress)
                     seal(g, belongs_to=digest, zipped=True)
         except BaseException:
-            if state_of(network_pkl) != state:  # it would only take up room
+            if state_of(network_pkl) == previous:
+                os.replace(previous, state)
+            elif state_of(network_pkl) is None:  # a state without its snapshot would only take up room
                 state.unlink(missing_ok=True)
             raise
         self._prune(progress.cur_nimg // 1000)
@@ -80,12 +82,13 @@ class Checkpoints:
         try:
             yield attempt
             attempt.succeeded = True
-        except OSError as err:
-            self._tell(what, err.strerror or err)
-        except RuntimeError as err:  # what torch.save makes of a full disk
-            if not isinstance(err.__context__, OSError) and 'write' not in str(err):
+        except (OSError, RuntimeError) as err:
+            cause = err
+            while cause is not None and not isinstance(cause, OSError):  # torch.save makes something else of a full disk
+                cause = cause.__context__
+            if cause is None and 'write' not in str(err):
                 raise
-            self._tell(what, err)
+            self._tell(what, getattr(cause, 'strerror', None) or err)
 
     def _tell(self, what: str, reason: object) -> None:
         self._say(f'Error: {self._run_dir / what} could not be saved ({reason}); training goes on, older files are as they were; '
