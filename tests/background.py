@@ -86,5 +86,6 @@ def _main(log: str, args: list[str]) -> None:
     import train
     from dnnlib import cli
     torch.set_num_threads(1)
+    multiprocessing.set_start_method('fork', force=True)  # for the data loader, as without a fork server
     sys.argv = ['train.py', *args]
     cli.run(train.main)

@@ -54,15 +54,14 @@ def kimgs(run_dir):
 
 
 def killed_again_and_again(tmp_path, options, kills, seed, longest):
-    """Kill a run so many times, at random instants of its first `longest` seconds or in the middle of a save, go on each
-    time, and let it come to its end. Returns (its directory, kills between the first snapshot and the last, kills within a
+    """Kill a run so many times, at random instants of its first `longest` seconds, or as long after its first tick, or in the
+    middle of a save; go on each time, and let it come to its end. Returns (its directory, kills between the first snapshot and the last, kills within a
     save)."""
     rng = random.Random(seed)
-    at_work, in_saves = 0, 0
+    at_work, in_saves, left = 0, 0, set()
     for i in range(kills):
         training = Training(tmp_path / 'log', *options, '--resume=latest')
-        saving = i % 2 == 1
-        if saving:  # wait for a temporary file of a snapshot or state
+        if i % 3 == 1:  # wait for a temporary file of a snapshot or state
             end = time.monotonic() + 60
             number = rng.randrange(6)
             seen = set()
@@ -72,11 +71,14 @@ def killed_again_and_again(tmp_path, options, kills, seed, longest):
                     break
             time.sleep(rng.random() * 0.01)
         else:
+            if i % 3 == 2:
+                training.wait_for('\ntick ')
             time.sleep(rng.random() * longest)
         training.kill()
         if training.process.exitcode == -signal.SIGKILL:
             at_work += any(name.endswith('.pkl') for name in run_files(tmp_path))
-            in_saves += any(name.endswith('.tmp') for name in run_files(tmp_path))
+            in_saves += any(name.endswith('.tmp') and name not in left for name in run_files(tmp_path))
+            left |= set(run_files(tmp_path))
     status, output = train(tmp_path / 'log', *options, '--resume=latest')
     assert status == 0, output
     return max((tmp_path / 'runs').iterdir()), at_work, in_saves
