@@ -139,8 +139,8 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @click.option('--resume', help='Go on. latest: the newest run of this kind in --outdir, in its directory, or start one. A run '
               'directory: from its newest intact snapshot, there. A network pickle: in a new directory, at its kimg. A URL, or '
               f'{", ".join(PRESETS)}: transfer learning, from 0 kimg.  [default: noresume]', metavar='WHAT')
-@click.option('--resume-kimg', help='Count from here, whatever the snapshot says; 0 for transfer learning, with fresh '
-              'optimisers.', type=int, metavar='KIMG')
+@click.option('--resume-kimg', help='Count from here, whatever the snapshot says, in a new directory; 0 for transfer learning, '
+              'with fresh optimisers.', type=int, metavar='KIMG')
 @click.option('--freezed', help='Freeze-D: keep the first N layers of the discriminator as they are.  [default: 0]', type=int,
               metavar='INT')
 @click.option('--precision', help='Of the four highest resolutions. auto: fp16 on CUDA; on CPUs with instructions for it, bf16 '

@@ -55,8 +55,10 @@ def kimgs(run_dir):
 
 def killed_again_and_again(tmp_path, options, kills, seed, longest):
     """Kill a run so many times, at random instants of its first `longest` seconds, or as long after its first tick, or in the
-    middle of a save; go on each time, and let it come to its end. Returns (its directory, kills between the first snapshot and the last, kills within a
-    save)."""
+    middle of a save; go on each time, and let it come to its end.
+
+    Returns (its directory, kills between the first snapshot and the last, kills within a save).
+    """
     rng = random.Random(seed)
     at_work, in_saves, left = 0, 0, set()
     for i in range(kills):
