@@ -215,7 +215,8 @@ def wait_for_error(training):
 def ends_like(whole, training, run_dir):
     assert training.wait() == 0, training.output()
     assert 'Traceback' not in training.output()
-    assert digest(run_dir) == digest(whole) and kimgs(run_dir) == kimgs(whole)
+    assert digest(run_dir) == digest(whole)
+    assert set(kimgs(run_dir)) <= set(kimgs(whole)), 'a line may have found no room'
     assert not list(run_dir.glob('.*.tmp'))
 
 

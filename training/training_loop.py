@@ -66,10 +66,11 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
     checkpoints = Checkpoints(run_dir, c.keep, {**networks, 'augment_pipe': augment_pipe}, c.training_set_kwargs, state,
                               monitor.print)
     if not (run_dir / 'fakes_init.png').exists():  # there already if the run goes on in its own directory
-        grid.save_reals(run_dir / 'reals.png')
-        grid.save_fakes(G_ema, run_dir / 'fakes_init.png')
-        monitor.image('reals', run_dir / 'reals.png', cur_nimg)
-        monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
+        with checkpoints.surviving('fakes_init.png'):
+            grid.save_reals(run_dir / 'reals.png')
+            grid.save_fakes(G_ema, run_dir / 'fakes_init.png')
+            monitor.image('reals', run_dir / 'reals.png', cur_nimg)
+            monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
     clock = Clock(c)
     batches = real_batches(c, training_set, cur_nimg, device)
     while True:
