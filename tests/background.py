@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 
 TINY = ['--device=cpu', '--cbase=32', '--cmax=4', '--map-depth=1', '--z-dim=8', '--batch=50', '--workers=1', '--cond=1',
-        '--tick=0.2', '--snap=1', '--kimg=2']
+        '--tick=0.2', '--snap=2', '--kimg=2']
 _context = None
 
 
@@ -31,7 +31,7 @@ class Training:
         self.process = _context.Process(target=_main, args=(str(log), [str(arg) for arg in args]))
         self.process.start()
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = 300) -> int:
         """Until it ends; returns its status, or minus the signal that ended it."""
         self.process.join(timeout)
         assert self.process.exitcode is not None, self.output()
