@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import signal
-import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,8 +139,8 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @click.option('--resume', help='Go on. latest: the newest run of this kind in --outdir, in its directory, or start one. A run '
               'directory: from its newest intact snapshot, there. A network pickle: in a new directory, at its kimg. A URL, or '
               f'{", ".join(PRESETS)}: transfer learning, from 0 kimg.  [default: noresume]', metavar='WHAT')
-@click.option('--resume-kimg', help='Count from here, whatever the snapshot says; 0 for transfer learning, with fresh '
-              'optimisers.', type=int, metavar='KIMG')
+@click.option('--resume-kimg', help='Count from here, whatever the snapshot says, in a new directory; 0 for transfer learning, '
+              'with fresh optimisers.', type=int, metavar='KIMG')
 @click.option('--freezed', help='Freeze-D: keep the first N layers of the discriminator as they are.  [default: 0]', type=int,
               metavar='INT')
 @click.option('--precision', help='Of the four highest resolutions. auto: fp16 on CUDA; on CPUs with instructions for it, bf16 '
@@ -172,7 +173,14 @@ def main(**options) -> None:
 
     if config.num_gpus > 1:
         raise OptionError('--gpus must be 1: this version trains in one process')
-    check_inputs(config, training_set)
+    start_nimg = check_inputs(config, training_set)
+    if start_nimg >= config.total_kimg * 1000:
+        if not goes_on:
+            raise OptionError(f'--kimg={config.total_kimg} is the length of the whole training, and --resume has already '
+                              f'seen {start_nimg / 1000:g} kimg; ask for more')
+        # What starts a run again and again until it is done shall not take that for a failure.
+        print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; ask for more to go on')
+        return
     if goes_on:
         print(f'Going on in {config.run_dir}...')
         run_dir = Path(config.run_dir)
@@ -181,13 +189,15 @@ def main(**options) -> None:
         print('Creating output directory...')
         run_dir = create_run_dir(config, Path(o.outdir), desc)
     with take(run_dir), TeeOutput(run_dir / 'log.txt'), StopOnSignal() as stop:
+        if goes_on and find_resume(o.resume, o.resume_kimg, o.outdir, desc, say=lambda _: None) != resume:
+            raise UserError(f'{run_dir}: another process has just saved in it; start again')
         write_options(config)
         from training.training_loop import training_loop  # torch takes seconds to import: only when it is needed
         finished = training_loop(config, stop_requested=lambda: stop.requested)
     if not finished:
         print(f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}')
-    pictures = sorted(run_dir.glob('fakes0*.png'))
-    print(f'Results are in {run_dir}; look at {pictures[-1].name}.')
+    pictures = sorted(run_dir.glob('fakes[0-9]*.png'))
+    print(f'Results are in {run_dir}' + (f'; look at {pictures[-1].name}.' if pictures else '.'))
 
 
 def open_dataset(path: str) -> tuple[ImageFolderDataset, DatasetInfo]:
@@ -213,8 +223,9 @@ def print_config(config: EasyDict, info: DatasetInfo) -> None:
     print(f'Dataset x-flips:    {kwargs["xflip"]}\n', flush=True)
 
 
-def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> None:
-    """Look at every input before anything is created. Raises UserError for what can't be used."""
+def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:
+    """Look at every input before anything is created. Returns the images that the run begins at. Raises UserError for what
+    can't be used."""
     training_set.validate()
     import torch
 
@@ -222,14 +233,12 @@ def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> None:
     from training.restore import restore_networks
     from training.training_loop import make_networks
     resolve_device(config.device)
-    if config.resume_pkl is not None:
-        with torch.device('meta'):  # shapes only
-            networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
-        with contextlib.redirect_stdout(io.StringIO()):
-            cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None).cur_nimg
-        if cur_nimg >= config.total_kimg * 1000:
-            raise OptionError(f'--kimg={config.total_kimg} is the length of the whole training, and --resume has already '
-                              f'seen {cur_nimg / 1000:g} kimg; ask for more')
+    if config.resume_pkl is None:
+        return 0
+    with torch.device('meta'):  # shapes only
+        networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
+    with contextlib.redirect_stdout(io.StringIO()):
+        return restore_networks(EasyDict(config, ada_target=None), networks, None).cur_nimg
 
 
 def next_run_dir(outdir: Path, desc: str) -> Path:
@@ -270,27 +279,35 @@ def take(run_dir: Path) -> Iterator[None]:
 
 
 def write_options(config: EasyDict) -> None:
-    """Write training_options.json."""
-    with atomic_open(Path(config.run_dir) / 'training_options.json', 'w') as f:
-        json.dump(config, f, indent=2)
+    """Write training_options.json. Raises UserError if that can't be."""
+    path = Path(config.run_dir) / 'training_options.json'
+    try:
+        with atomic_open(path, 'w') as f:
+            json.dump(config, f, indent=2)
+    except OSError as err:
+        raise UserError(f'{path}: cannot be written ({err.strerror}); make room, or make the directory writable') from err
 
 
 def tell_changes(config: EasyDict) -> None:
     """Say which settings differ from those that a run began with: a run goes on exactly only without such."""
     try:
-        before = json.loads((Path(config.run_dir) / 'training_options.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+        before = dict(json.loads((Path(config.run_dir) / 'training_options.json').read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError):
         return
     for key, value in config.items():
-        if not key.startswith('resume_') and key != 'run_dir' and before.get(key) != value:
-            print(f'changed: {key} from {json.dumps(before.get(key))} to {json.dumps(value)}')
+        if not key.startswith('resume_') and key != 'run_dir' and key in before and before[key] != value:
+            print(f'changed: {key} from {json.dumps(before[key])} to {json.dumps(value)}')
 
 
 class StopOnSignal:
-    """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one acts as usual."""
+    """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one, a second later or more, acts as usual.
+
+    Within a second, it is the same request: `timeout`, for one, signals its child and then the group that this is in.
+    """
 
     def __init__(self):
         self.requested = False
+        self._requested_at = 0.0
 
     def __enter__(self) -> StopOnSignal:
         self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -301,9 +318,13 @@ class StopOnSignal:
             signal.signal(s, handler)
 
     def _handle(self, signum: int, frame) -> None:
-        self.requested = True
-        signal.signal(signum, self._previous[signum])
-        print('\nStopping after this step; once more to stop at once.', file=sys.stderr)
+        if not self.requested:
+            self.requested, self._requested_at = True, time.monotonic()
+            with contextlib.suppress(OSError):  # not by print, which may be what was interrupted
+                os.write(2, b'\nStopping after this step; once more to stop at once.\n')
+        elif time.monotonic() - self._requested_at >= 1:
+            signal.signal(signum, self._previous[signum])
+            signal.raise_signal(signum)
 
 
 if __name__ == '__main__':

@@ -31,10 +31,10 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.
 
 def set_worker_signals(worker_id: int) -> None:
     """Ctrl-C, and SIGTERM to a process group, reach the data loader's workers too: they leave it to the main process, which
-    still needs them until it has saved. A worker that is told to end and yet is there a minute later, ends."""
+    still needs them until it has done its step. A worker that is told to end and yet is there ten minutes later, ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))
 
 
 def random_labels(training_set: Any, count: int, rng: np.random.Generator) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dnnlib.files import atomic_open
 from dnnlib.seal import seal
-from training.resume import state_paths
+from training.resume import state_of, state_paths
 from training.snapshot import write_network_snapshot
 from training.training_state import Progress, TrainingState
 
@@ -35,29 +35,45 @@ class Checkpoints:
         """Write a pair. Returns the path of the network snapshot, or None if it could not be written: the older ones are
         as they were then, and an error was told."""
         start = time.monotonic()
-        network_pkl = self._run_dir / f'network-snapshot-{progress.cur_nimg // 1000:06d}.pkl'
+        network_pkl = self._network_pkl(progress.cur_nimg // 1000)
         with self.surviving(network_pkl.name) as attempt:
             self._save_pair(network_pkl, progress)
         self.saved_at = time.monotonic()
         self.longest_save = max(self.longest_save, self.saved_at - start)
         return network_pkl if attempt.succeeded else None
 
+    def _network_pkl(self, kimg: int) -> Path:
+        return self._run_dir / f'network-snapshot-{kimg:06d}.pkl'
+
     def _save_pair(self, network_pkl: Path, progress: Progress) -> None:
         state, previous = state_paths(network_pkl)
-        if state.exists():  # an older pair of this name holds until the new one is complete
+        if state_of(network_pkl) == state:  # an older pair of this name holds until the new one is complete
             os.replace(state, previous)
-        # The rename of the network snapshot, which comes last, makes the pair.
-        with atomic_open(network_pkl, 'w+b') as f:
-            write_network_snapshot(f, self._modules, self._training_set_kwargs, progress.cur_nimg)
-            digest = seal(f)
-            with atomic_open(state, 'w+b') as g:
-                self._state.save(g, progress)
-                seal(g, belongs_to=digest, zipped=True)
-        previous.unlink(missing_ok=True)
-        states = {int(m[1]): path for path in self._run_dir.glob('training-state-*.pt')
-                  if (m := re.fullmatch(r'training-state-(\d+)', path.stem))}
-        for kimg in sorted(states)[:-self._keep]:
-            states[kimg].unlink(missing_ok=True)
+        try:
+            # The rename of the network snapshot, which comes last, makes the pair.
+            with atomic_open(network_pkl, 'w+b') as f:
+                write_network_snapshot(f, self._modules, self._training_set_kwargs, progress.cur_nimg)
+                digest = seal(f)
+                with atomic_open(state, 'w+b') as g:
+                    self._state.save(g, progress)
+                    seal(g, belongs_to=digest, zipped=True)
+        except BaseException:
+            if state_of(network_pkl) == previous:
+                os.replace(previous, state)
+            elif state_of(network_pkl) is None:  # a state without its snapshot would only take up room
+                state.unlink(missing_ok=True)
+            raise
+        self._prune(progress.cur_nimg // 1000)
+
+    def _prune(self, newest: int) -> None:
+        """Remove all training states but the last ones up to the one just saved. Later ones are of a damaged pair, which the
+        run went on without."""
+        found = [(int(m[1]), m[2] is not None, path) for path in self._run_dir.glob('training-state-*.pt')
+                 if (m := re.fullmatch(r'training-state-(\d+)(\.previous)?', path.stem))]
+        kept = sorted({kimg for kimg, _, _ in found if kimg <= newest})[-self._keep:]
+        for kimg, replaced, path in found:
+            if kimg not in kept or (replaced and state_of(self._network_pkl(kimg)) != path):
+                path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def surviving(self, what: str) -> Iterator[Attempt]:
@@ -66,12 +82,13 @@ class Checkpoints:
         try:
             yield attempt
             attempt.succeeded = True
-        except OSError as err:
-            self._tell(what, err.strerror or err)
-        except RuntimeError as err:  # what torch.save makes of a full disk
-            if not isinstance(err.__context__, OSError) and 'write' not in str(err):
+        except (OSError, RuntimeError) as err:
+            cause = err
+            while cause is not None and not isinstance(cause, OSError):  # torch.save makes something else of a full disk
+                cause = cause.__context__
+            if cause is None and 'write' not in str(err):
                 raise
-            self._tell(what, err)
+            self._tell(what, getattr(cause, 'strerror', None) or err)
 
     def _tell(self, what: str, reason: object) -> None:
         self._say(f'Error: {self._run_dir / what} could not be saved ({reason}); training goes on, older files are as they were; '

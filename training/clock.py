@@ -21,7 +21,8 @@ class Clock:
         """Whether to stop now so as to be ready, with all that is saved, by --max-minutes. To be asked after every step."""
         now = time.monotonic()
         self._longest_step, self._previous = max(self._longest_step, now - self._previous), now
-        margin = 2 * (self._longest_step + longest_save)
+        # Not less than that, for nothing may have been saved yet.
+        margin = max(2 * (self._longest_step + longest_save), min(60, 0.05 * (self._max_seconds or 0)))
         return self._max_seconds is not None and (time.time() - self._started) + margin >= self._max_seconds
 
     def snapshot_is_due(self, saved_at: float) -> bool:

@@ -144,10 +144,12 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c.reconstructs = o.lambda_latent > 0 or o.lambda_recon > 0
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or (40 if c.grid_by_domain else 50)
     c.keep, c.snap_minutes, c.max_minutes = o.keep, o.snap_minutes, o.max_minutes
-    c.resume_pkl, c.resume_state, c.resume_nimg = None, None, None
+    c.resume_pkl, c.resume_state, c.resume_nimg, c.transfer = None, None, None, False
     if resume is not None:
         c.resume_pkl, c.resume_state, c.resume_nimg = resume.network_pkl, resume.training_state, resume.start_nimg
-        if resume.training_state is None:  # as published: networks that are good already, but nothing known of their run
+        # As published, where networks are good already, but nothing is known of their run: then, and when that goes on.
+        c.transfer = resume.training_state is None or resume.transfer
+        if c.transfer:
             c.ada_kimg, c.ema_rampup = 100, None
     c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -52,7 +53,10 @@ class Monitor:
             for path in self._run_dir.glob('metric-*.jsonl'):
                 keep_lines(path)
             self._stats = StatsFile(run_dir, start_nimg)
-            self._loggers.append(TensorBoardLogger(run_dir, start_nimg))
+            try:
+                self._loggers.append(TensorBoardLogger(run_dir, start_nimg))
+            except OSError as err:
+                self._tell_off(TensorBoardLogger.__name__, err)
             self._add_wandb(config)
 
     def _add_wandb(self, config: Mapping[str, Any]) -> None:
@@ -164,8 +168,10 @@ class Monitor:
                 logger.scalars(values, cur_nimg)
             except OSError as err:
                 self._loggers.remove(logger)
-                self.print(f'Error: {type(logger).__name__} cannot write ({err.strerror or err}) and is off from now on; '
-                           'training goes on')
+                self._tell_off(type(logger).__name__, err)
+
+    def _tell_off(self, logger: str, err: OSError) -> None:
+        self.print(f'Error: {logger} cannot write ({err.strerror or err}) and is off from now on; training goes on')
 
     def close(self) -> None:
         """Close the files and remove the bar."""
@@ -173,4 +179,5 @@ class Monitor:
         if self._is_first:
             self._stats.close()
         for logger in self._loggers:
-            logger.close()
+            with contextlib.suppress(OSError):  # a full disk, which was told when something could not be written
+                logger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,13 +28,15 @@ class Resume:
     """What a run goes on from.
 
     network_pkl: path or URL. training_state: the file with the optimisers, or None: they start anew. start_nimg: images to
-    begin at, or None for as many as the files say. run_dir: the run that goes on in its own directory, or None.
+    begin at, or None for as many as the files say. run_dir: the run that goes on in its own directory, or None. transfer: the
+    files are of a run that itself began with networks alone, without a training state.
     """
 
     network_pkl: str
     training_state: str | None = None
     start_nimg: int | None = None
     run_dir: str | None = None
+    transfer: bool = False
 
 
 def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
@@ -41,7 +44,8 @@ def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
     """Understand --resume=source and --resume-kimg=kimg; None for a run that starts from the beginning.
 
     desc: the description in the name that this run would have; `latest` is the newest run in outdir with that name, its
-    length (-kimg<N>) aside. say: is told which damaged files were passed over. Raises OptionError for a directory without a
+    length (-kimg<N>) and origin (-resume<...>) aside. say: is told which damaged files were passed over. With kimg, a run goes
+    on in a new directory: in its own, what it did from there on would have to go. Raises OptionError for a directory without a
     snapshot.
     """
     if kimg is not None and (kimg < 0 or source in (None, 'noresume')):
@@ -57,37 +61,41 @@ def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
             say(f'--resume=latest: no run of this kind in {outdir} has a snapshot yet; starting from the beginning')
             return None
         return _in_run_dir(run_dir, start_nimg, say)
-    if Path(source).is_dir() and any(Path(source).glob('network-snapshot-*.pkl')):
+    if Path(source).is_dir() and not (Path(source) / 'config.json').is_file():  # which an exported generator has
+        if not _snapshots(Path(source)):
+            raise OptionError(f'--resume={source}: no network-snapshot-<kimg>.pkl in this directory; name a run directory '
+                              'with one, or --resume=latest for the newest run in --outdir')
         return _in_run_dir(Path(source), start_nimg, say)
-    state = None if start_nimg == 0 else _state_of(Path(source))
-    return Resume(source, None if state is None else str(state), start_nimg)
+    state = None if start_nimg == 0 else state_of(Path(source))
+    if state is None and start_nimg != 0 and state_paths(Path(source))[0].exists():
+        say(f'{state_paths(Path(source))[0]}: damaged, or of another snapshot; passed over')
+    return _resume(Path(source), state, start_nimg, None, source)
 
 
 def _latest(outdir: Path, desc: str) -> Path | None:
     def kind(name: str) -> str:
-        return re.sub(r'-kimg\d+', '', name)
+        return re.sub(r'-kimg\d+|-noresume|-resume[^-]+', '', name)
 
     found = {}
     for path in outdir.iterdir() if outdir.is_dir() else ():
         match = re.match(r'(\d+)-(.*)', path.name)
-        if match and kind(match[2]) == kind(desc) and any(path.glob('network-snapshot-*.pkl')):
+        if match and kind(match[2]) == kind(desc) and _snapshots(path):
             found[int(match[1])] = path
     return found[max(found)] if found else None
 
 
 def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None]) -> Resume:
     """The newest intact pair of network snapshot and training state; without any pair, the newest intact snapshot."""
-    snapshots = {int(m[1]): path for path in run_dir.glob('network-snapshot-*.pkl')
-                 if (m := re.fullmatch(r'network-snapshot-(\d+)', path.stem))}
+    snapshots = _snapshots(run_dir)
     newest_first = [snapshots[kimg] for kimg in sorted(snapshots, reverse=True)]
     alone, passed_over = [], []
     for path in newest_first:
         if not is_readable(path):
             passed_over.append(f'{path}: damaged, passed over')
-        elif (state := _state_of(path)) is not None:
+        elif (state := state_of(path)) is not None:
             for line in passed_over:
                 say(line)
-            return Resume(str(path), str(state), start_nimg, str(run_dir))
+            return _resume(path, None if start_nimg == 0 else state, start_nimg, run_dir)
         else:
             alone.append(path)
             passed_over.append(f'{path}: its training state is missing or damaged, passed over')
@@ -95,7 +103,24 @@ def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None
         raise UserError(f'{run_dir}: no network snapshot in it is intact; resume from another run')
     for path in newest_first[:newest_first.index(alone[0])]:
         say(f'{path}: damaged, passed over')
-    return Resume(str(alone[0]), None, start_nimg, str(run_dir))
+    return _resume(alone[0], None, start_nimg, run_dir)
+
+
+def _snapshots(run_dir: Path) -> dict[int, Path]:
+    """By kimg."""
+    return {int(m[1]): path for path in run_dir.glob('network-snapshot-*.pkl')
+            if (m := re.fullmatch(r'network-snapshot-(\d+)', path.stem))}
+
+
+def _resume(network_pkl: Path, state: Path | None, start_nimg: int | None, run_dir: Path | None,
+            source: str | None = None) -> Resume:
+    try:
+        options = json.loads((network_pkl.parent / 'training_options.json').read_text(encoding='utf-8'))
+        transfer = options.get('transfer') is True
+    except (OSError, ValueError, AttributeError):
+        transfer = False
+    return Resume(source or str(network_pkl), None if state is None else str(state), start_nimg,
+                  None if run_dir is None or start_nimg is not None else str(run_dir), transfer)
 
 
 def is_readable(path: Path) -> bool:
@@ -117,7 +142,7 @@ def state_paths(network_pkl: Path) -> tuple[Path, Path]:
     return network_pkl.with_name(f'training-state-{kimg}.pt'), network_pkl.with_name(f'training-state-{kimg}.previous.pt')
 
 
-def _state_of(network_pkl: Path) -> Path | None:
+def state_of(network_pkl: Path) -> Path | None:
     """The intact training state that was saved together with a network snapshot."""
     try:
         with open(network_pkl, 'rb') as f:

@@ -66,10 +66,11 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
     checkpoints = Checkpoints(run_dir, c.keep, {**networks, 'augment_pipe': augment_pipe}, c.training_set_kwargs, state,
                               monitor.print)
     if not (run_dir / 'fakes_init.png').exists():  # there already if the run goes on in its own directory
-        grid.save_reals(run_dir / 'reals.png')
-        grid.save_fakes(G_ema, run_dir / 'fakes_init.png')
-        monitor.image('reals', run_dir / 'reals.png', cur_nimg)
-        monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
+        with checkpoints.surviving('fakes_init.png'):
+            grid.save_reals(run_dir / 'reals.png')
+            grid.save_fakes(G_ema, run_dir / 'fakes_init.png')
+            monitor.image('reals', run_dir / 'reals.png', cur_nimg)
+            monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
     clock = Clock(c)
     batches = real_batches(c, training_set, cur_nimg, device)
     while True:
@@ -91,7 +92,8 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
         finished = cur_nimg >= total_nimg
         done = finished or stop_requested() or clock.time_is_up(checkpoints.longest_save)
         # The first tick holds a single batch, so that whatever is wrong shows at once.
-        if not done and tick > 0 and cur_nimg < tick_start_nimg + c.kimg_per_tick * 1000:
+        end_of_tick = tick == 0 or cur_nimg >= tick_start_nimg + c.kimg_per_tick * 1000
+        if not (done or end_of_tick):
             if clock.snapshot_is_due(checkpoints.saved_at):
                 checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
             continue
@@ -105,9 +107,9 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
         monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         pictures = is_due(c.image_snapshot_ticks, tick, done)
         snapshot = is_due(c.network_snapshot_ticks, tick, done) or clock.snapshot_is_due(checkpoints.saved_at)
-        if not done or finished:  # a run that is stopped within a tick finishes that when it goes on
+        if end_of_tick or finished:  # a run that is stopped within a tick finishes that when it goes on
             tick, tick_start_nimg = tick + 1, cur_nimg
-        else:
+        if done and not finished:
             monitor.print('Stopping early, as asked: saving first ...')
         if pictures:
             with checkpoints.surviving(f'fakes{cur_nimg // 1000:06d}.png'):

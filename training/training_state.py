@@ -68,6 +68,8 @@ class TrainingState:
                     missing.append(f'loss term {key}')
             if self._ada is not None and saved['ada'] is not None:
                 self._ada.load_state_dict(saved['ada'])
+            elif self._ada is not None:
+                missing.append('statistics of ADA')
             return Progress(**saved['progress']), missing
         except Exception as err:  # a damaged file can make the reader raise anything
             reason = ' '.join(str(err).split())[:200]
@@ -85,8 +87,9 @@ class TrainingState:
         return [name for name, _ in self._networks[net].named_parameters()]
 
     def _by_name(self, net: str, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
+        """Those of parameters that never had a gradient are empty."""
         states = optimizer.state_dict()['state']
-        return {name: states[i] for i, name in enumerate(self._names(net)) if i in states}
+        return {name: states.get(i, {}) for i, name in enumerate(self._names(net))}
 
     def _restore_optimizer(self, net: str, optimizer: torch.optim.Optimizer, saved: dict[str, dict]) -> list[str]:
         """Returns the names of parameters whose state is missing or of another shape, while there is some."""

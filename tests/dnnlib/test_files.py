@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnnlib.files import atomic_open
+from dnnlib.files import atomic_open, lock, remove_leftovers
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name != 'posix', reason='needs POSIX')
@@ -110,3 +110,60 @@ def test_a_folder_in_the_way_is_an_error_and_leaves_nothing(tmp_path):
     with pytest.raises(OSError), atomic_open(tmp_path / 'file') as f:
         f.write(b'x')
     assert os.listdir(tmp_path) == ['file'] and os.listdir(tmp_path / 'file') == []
+
+
+def test_a_rename_is_flushed_with_its_directory(tmp_path, monkeypatch):
+    flushed = []
+    plain = os.fsync
+    monkeypatch.setattr(os, 'fsync', lambda fd: flushed.append(os.readlink(f'/proc/self/fd/{fd}')) or plain(fd))
+    if not os.path.isdir('/proc/self/fd'):
+        pytest.skip('needs Linux')
+    with atomic_open(tmp_path / 'file') as f:
+        f.write(b'x')
+    assert len(flushed) == 2 and flushed[1] == str(tmp_path.resolve()) and '.file.' in flushed[0]
+
+
+def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    for name in ('.a.pkl.x1_y.tmp', '.b.tmp', 'c.tmp', '.lock', 'd.pkl'):
+        (tmp_path / name).write_text('')
+    (tmp_path / '.folder.tmp').mkdir()
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ['.folder.tmp', '.lock', 'c.tmp', 'd.pkl']
+
+
+HOLDER = '''
+from dnnlib.files import lock
+import time
+held = lock(sys.argv[1])
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+print(child, flush=True)
+time.sleep(60)
+'''
+
+
+@posix
+def test_a_lock_is_held_against_other_processes_and_ends_with_its_process(tmp_path):
+    """However it ends, and though a child of it, such as a worker that reads images, lives on."""
+    path = tmp_path / '.lock'
+    code = 'import os, sys\n' + HOLDER
+    holder = subprocess.Popen([sys.executable, '-c', code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    child = int(holder.stdout.readline())
+    try:
+        with pytest.raises(BlockingIOError, match=r'\.lock'):
+            lock(path)
+        holder.kill()
+        holder.wait()
+        os.kill(child, 0)
+        with lock(path):
+            os.kill(child, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        holder.stdout.close()
+
+
+def test_where_nothing_can_be_written_there_is_no_lock(tmp_path):
+    with pytest.raises(OSError):
+        lock(tmp_path / 'no-such' / '.lock')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class TensorBoardLogger:
 
     def __init__(self, run_dir: str | Path, start_nimg: int):
         from torch.utils.tensorboard import SummaryWriter  # half a second to import
+        threading.excepthook = _without_full_disks
         # Everything from purge_step on is hidden; the tick that ended with start_nimg itself stays.
         purge_step = start_nimg // 1000 + 1 if start_nimg else None
         self._writer = SummaryWriter(str(run_dir), purge_step=purge_step)
@@ -34,3 +36,9 @@ class TensorBoardLogger:
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _without_full_disks(args: threading.ExceptHookArgs) -> None:
+    """Print what ended a thread, unless that is one that writes events and could not: the next call here raises it."""
+    if not (issubclass(args.exc_type, OSError) and type(args.thread).__name__ == '_AsyncWriterThread'):
+        threading.__excepthook__(args)
