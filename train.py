@@ -5,24 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import re
-import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from dnnlib import cli
-from dnnlib.files import atomic_open, lock, remove_leftovers
 from dnnlib.log import TeeOutput
+from dnnlib.signals import StopOnSignal
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
 from training.augpipes import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.dataset import ImageFolderDataset
 from training.methods import METHODS, complete_options
 from training.resume import PRESETS, find_resume
+from training.run_directory import create_run_dir, next_run_dir, take, tell_changes, write_options
 
 EXAMPLES = """\b
 Examples:
@@ -227,104 +223,15 @@ def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:
     """Look at every input before anything is created. Returns the images that the run begins at. Raises UserError for what
     can't be used."""
     training_set.validate()
-    import torch
-
     from torch_utils.devices import resolve_device
     from training.restore import restore_networks
     from training.training_loop import make_networks
     resolve_device(config.device)
     if config.resume_pkl is None:
         return 0
-    with torch.device('meta'):  # shapes only
-        networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
+    networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
     with contextlib.redirect_stdout(io.StringIO()):
         return restore_networks(EasyDict(config, ada_target=None), networks, None).cur_nimg
-
-
-def next_run_dir(outdir: Path, desc: str) -> Path:
-    """<outdir>/<number>-<desc>, with a number one above those that are there."""
-    entries = outdir.iterdir() if outdir.is_dir() else []
-    numbers = [int(match[0]) for entry in entries if entry.is_dir() and (match := re.match(r'\d+', entry.name))]
-    return outdir / f'{max(numbers, default=-1) + 1:05d}-{desc}'
-
-
-def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
-    """Make the run directory, under the next number if another run has just taken this one, and write the options."""
-    run_dir = Path(config.run_dir)
-    while True:
-        try:
-            run_dir.mkdir(parents=True)
-            break
-        except FileExistsError:
-            run_dir = next_run_dir(outdir, desc)
-        except OSError as err:
-            raise UserError(f'--outdir: cannot create {run_dir} ({err.strerror}); choose another directory') from err
-    config.run_dir = str(run_dir)
-    return run_dir
-
-
-@contextlib.contextmanager
-def take(run_dir: Path) -> Iterator[None]:
-    """Keep a run directory to this process. Raises UserError if another one trains in it."""
-    try:
-        held = lock(run_dir / '.lock')
-    except BlockingIOError:
-        raise UserError(f'{run_dir}: another process is training in it; stop that first, or train in a new directory') from None
-    except OSError as err:
-        raise UserError(f'{run_dir}: cannot be written ({err.strerror}); make it writable, or resume from its snapshot in '
-                        'another --outdir') from err
-    with held:
-        remove_leftovers(run_dir)
-        yield
-
-
-def write_options(config: EasyDict) -> None:
-    """Write training_options.json. Raises UserError if that can't be."""
-    path = Path(config.run_dir) / 'training_options.json'
-    try:
-        with atomic_open(path, 'w') as f:
-            json.dump(config, f, indent=2)
-    except OSError as err:
-        raise UserError(f'{path}: cannot be written ({err.strerror}); make room, or make the directory writable') from err
-
-
-def tell_changes(config: EasyDict) -> None:
-    """Say which settings differ from those that a run began with: a run goes on exactly only without such."""
-    try:
-        before = dict(json.loads((Path(config.run_dir) / 'training_options.json').read_text(encoding='utf-8')))
-    except (OSError, ValueError, TypeError):
-        return
-    for key, value in config.items():
-        if not key.startswith('resume_') and key != 'run_dir' and key in before and before[key] != value:
-            print(f'changed: {key} from {json.dumps(before[key])} to {json.dumps(value)}')
-
-
-class StopOnSignal:
-    """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one, a second later or more, acts as usual.
-
-    Within a second, it is the same request: `timeout`, for one, signals its child and then the group that this is in.
-    """
-
-    def __init__(self):
-        self.requested = False
-        self._requested_at = 0.0
-
-    def __enter__(self) -> StopOnSignal:
-        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_) -> None:
-        for s, handler in self._previous.items():
-            signal.signal(s, handler)
-
-    def _handle(self, signum: int, frame) -> None:
-        if not self.requested:
-            self.requested, self._requested_at = True, time.monotonic()
-            with contextlib.suppress(OSError):  # not by print, which may be what was interrupted
-                os.write(2, b'\nStopping after this step; once more to stop at once.\n')
-        elif time.monotonic() - self._requested_at >= 1:
-            signal.signal(signum, self._previous[signum])
-            signal.raise_signal(signum)
 
 
 if __name__ == '__main__':

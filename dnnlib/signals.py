@@ -1,0 +1,36 @@
+"""Ending a program in good order when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+
+class StopOnSignal:
+    """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one, a second later or more, acts as usual.
+
+    Within a second, it is the same request: `timeout`, for one, signals its child and then the group that this is in.
+    """
+
+    def __init__(self):
+        self.requested = False
+        self._requested_at = 0.0
+
+    def __enter__(self) -> StopOnSignal:
+        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for s, handler in self._previous.items():
+            signal.signal(s, handler)
+
+    def _handle(self, signum: int, frame) -> None:
+        if not self.requested:
+            self.requested, self._requested_at = True, time.monotonic()
+            with contextlib.suppress(OSError):  # not by print, which may be what was interrupted
+                os.write(2, b'\nStopping after this step; once more to stop at once.\n')
+        elif time.monotonic() - self._requested_at >= 1:
+            signal.signal(signum, self._previous[signum])
+            signal.raise_signal(signum)

@@ -1,0 +1,70 @@
+"""The directory of a run: its number, who may write into it, and what it says about the run's options."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from dnnlib.files import atomic_open, lock, remove_leftovers
+from dnnlib.util import EasyDict, UserError
+
+
+def next_run_dir(outdir: Path, desc: str) -> Path:
+    """<outdir>/<number>-<desc>, with a number one above those that are there."""
+    entries = outdir.iterdir() if outdir.is_dir() else []
+    numbers = [int(match[0]) for entry in entries if entry.is_dir() and (match := re.match(r'\d+', entry.name))]
+    return outdir / f'{max(numbers, default=-1) + 1:05d}-{desc}'
+
+
+def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
+    """Make the run directory, under the next number if another run has just taken this one, and write the options."""
+    run_dir = Path(config.run_dir)
+    while True:
+        try:
+            run_dir.mkdir(parents=True)
+            break
+        except FileExistsError:
+            run_dir = next_run_dir(outdir, desc)
+        except OSError as err:
+            raise UserError(f'--outdir: cannot create {run_dir} ({err.strerror}); choose another directory') from err
+    config.run_dir = str(run_dir)
+    return run_dir
+
+
+@contextlib.contextmanager
+def take(run_dir: Path) -> Iterator[None]:
+    """Keep a run directory to this process. Raises UserError if another one trains in it."""
+    try:
+        held = lock(run_dir / '.lock')
+    except BlockingIOError:
+        raise UserError(f'{run_dir}: another process is training in it; stop that first, or train in a new directory') from None
+    except OSError as err:
+        raise UserError(f'{run_dir}: cannot be written ({err.strerror}); make it writable, or resume from its snapshot in '
+                        'another --outdir') from err
+    with held:
+        remove_leftovers(run_dir)
+        yield
+
+
+def write_options(config: EasyDict) -> None:
+    """Write training_options.json. Raises UserError if that can't be."""
+    path = Path(config.run_dir) / 'training_options.json'
+    try:
+        with atomic_open(path, 'w') as f:
+            json.dump(config, f, indent=2)
+    except OSError as err:
+        raise UserError(f'{path}: cannot be written ({err.strerror}); make room, or make the directory writable') from err
+
+
+def tell_changes(config: EasyDict) -> None:
+    """Say which settings differ from those that a run began with: a run goes on exactly only without such."""
+    try:
+        before = dict(json.loads((Path(config.run_dir) / 'training_options.json').read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError):
+        return
+    for key, value in config.items():
+        if not key.startswith('resume_') and key != 'run_dir' and key in before and before[key] != value:
+            print(f'changed: {key} from {json.dumps(before[key])} to {json.dumps(value)}')
