@@ -31,9 +31,13 @@ Examples:
   # One domain per label; a network small enough for a laptop
   python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 --cbase=1024 --cmax=64 --kimg=100
 \b
-  # Go on from a snapshot
-  python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 \\\\
+  # Start, or go on where the last run of this kind stopped: for queues that interrupt
+  python train.py --outdir=runs --data=datasets/faces.zip --mirror=1 --resume=latest --max-minutes=230
+\b
+  # Go on from a snapshot in a new directory, here with another method; or learn from networks of other images
+  python train.py --outdir=runs --data=datasets/mnist.zip --method=cg-gan \\
       --resume=runs/00000-mnist-cond-auto1/network-snapshot-000100.pkl
+  python train.py --outdir=runs --data=datasets/faces.zip --resume=ffhq256
 """
 
 
@@ -151,7 +155,8 @@ def main(**options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 
     Everything goes into DIR/<number>-<description>: training_options.json, log.txt, stats.jsonl, TensorBoard events,
-    reals.png, fakes<kimg>.png and network-snapshot-<kimg>.pkl. Ctrl-C saves, then exits.
+    reals.png, fakes<kimg>.png, network-snapshot-<kimg>.pkl and training-state-<kimg>.pt. Ctrl-C saves, then exits; the same
+    command with --resume=latest goes on.
 
     Every option can be written with hyphens or underscores.
     """
