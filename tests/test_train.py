@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -31,12 +30,6 @@ ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}  # networks this small gain nothing
 def train(*args):
     """Run train.py to its end."""
     return subprocess.run([*COMMAND, *map(str, args)], text=True, capture_output=True, env=ENV)
-
-
-def start(*args):
-    """Run train.py in the background, in a process group of its own, as a terminal does."""
-    return subprocess.Popen([*COMMAND, *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENV,
-                            start_new_session=True)
 
 
 def write_images(path, count=24, size=16, labels=True, mode='RGB'):
@@ -203,40 +196,6 @@ def test_greyscale_without_labels_trains(tmp_path):
     assert 'Num images:   48' in done.stdout
     run_dir = tmp_path / '00000-grey-mirror-cifar-kimg1-batch50-freezed2'
     assert PIL.Image.open(run_dir / 'fakes000001.png').mode == 'L'
-
-
-@pytest.mark.parametrize('which', [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_saves_first(which, data, tmp_path):
-    process = start(f'--outdir={tmp_path}', f'--data={data}', '--kimg=10000', *TINY)
-    for line in process.stdout:
-        if line.startswith('tick 1 '):
-            break
-    if which == signal.SIGINT:
-        os.killpg(process.pid, which)  # as Ctrl-C does: to the workers of the data loader too
-    else:
-        process.send_signal(which)
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, output
-    assert 'Stopping early' in output and 'Traceback' not in output
-    run_dir = tmp_path / '00000-tiny-auto1-kimg10000-batch50'
-    snapshots = sorted(run_dir.glob('network-snapshot-*.pkl'))
-    assert load_network_snapshot(str(snapshots[-1])).cur_nimg >= 350
-
-
-def test_killed_it_leaves_whole_files_only(data, tmp_path):
-    process = start(f'--outdir={tmp_path}', f'--data={data}', '--kimg=10000', *TINY, '--snap=1', '--tick=0.05')
-    for line in process.stdout:
-        if line.startswith('tick 6 '):
-            process.kill()
-            break
-    process.communicate()
-    run_dir = tmp_path / '00000-tiny-auto1-kimg10000-batch50'
-    snapshots = list(run_dir.glob('network-snapshot-*.pkl'))
-    assert snapshots
-    for path in snapshots:
-        load_network_snapshot(str(path))
-    for path in run_dir.glob('*.png'):
-        PIL.Image.open(path).load()
 
 
 # --- options and wrong input ---

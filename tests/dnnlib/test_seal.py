@@ -35,9 +35,14 @@ def test_a_changed_checksum_is_found():
     assert check_seal(io.BytesIO(data))[0] is False
 
 
-@pytest.mark.parametrize('length', [0, 1, 7, 50, 100, -1])
+@pytest.mark.parametrize('length', [0, 1, 7, -150])
 def test_without_its_end_a_file_says_nothing(length):
     assert check_seal(io.BytesIO(sealed()[0].getvalue()[:length])) == (None, None, None)
+
+
+@pytest.mark.parametrize('missing', [1, 60, 130])
+def test_a_line_that_is_cut_short_is_damage(missing):
+    assert check_seal(io.BytesIO(sealed()[0].getvalue()[:-missing])) == (False, None, None)
 
 
 def test_an_end_full_of_zeros_says_nothing():
