@@ -149,6 +149,10 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @cli.bool_option('--nhwc', help='Channels-last memory layout with half precision.', show_default=True)
 @cli.bool_option('--nobench', help="Don't let cuDNN try out algorithms.", show_default=True)
 @cli.bool_option('--allow-tf32', help='Allow TF32 on CUDA: faster, less exact.', show_default=True)
+@click.option('--ops', help='What computes resampling, filters and activations. native: our own operators in C++ and CUDA, which '
+              'are compiled once per machine, in half a minute or so. torch: those of PyTorch. auto: native where that works.',
+              type=click.Choice(['auto', 'native', 'torch']), default='auto', show_default=True, envvar='STYLEGAN_OPS',
+              show_envvar=True)
 @click.option('--workers', help='Processes that read images.', type=int, default=3, show_default=True, metavar='INT')
 def main(**options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
@@ -219,9 +223,10 @@ def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> None:
     import torch
 
     from torch_utils.devices import resolve_device
+    from torch_utils.ops import backend
     from training.restore import restore_networks
     from training.training_loop import make_networks
-    resolve_device(config.device)
+    device = resolve_device(config.device)
     if config.resume_pkl is not None:
         with torch.device('meta'):  # shapes only
             networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
@@ -230,6 +235,7 @@ def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> None:
         if cur_nimg >= config.total_kimg * 1000:
             raise OptionError(f'--kimg={config.total_kimg} is the length of the whole training, and --resume has already '
                               f'seen {cur_nimg / 1000:g} kimg; ask for more')
+    backend.select(config.ops, device)  # here, once, before workers start; last, as it may compile
 
 
 def next_run_dir(outdir: Path, desc: str) -> Path:

@@ -139,7 +139,8 @@ def _run_ninja(root: Path, folder: Path, ninja: str) -> None:
     log = root / 'build.log'
     with open(log, 'wb') as out:
         # In a session of its own, so that all compilers end with it; Ctrl-C still reaches this process.
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   start_new_session=True)
         try:
             status = process.wait(BUILD_TIME)
         except BaseException as err:

@@ -89,7 +89,7 @@ def architectures() -> tuple[str, ...]:
     if asked != ['']:
         wrong = [name for name in asked if not re.fullmatch(r'\d+\.\d[a-z]?(\+PTX)?', name)]
         if wrong:
-            raise CannotBuild(f'TORCH_CUDA_ARCH_LIST has {wrong[0]!r}, which is no number', 'write it as 8.0;9.0+PTX, or unset it')
+            raise CannotBuild(f'TORCH_CUDA_ARCH_LIST has {wrong[0]!r}, which is no number', 'write 8.0;9.0+PTX, or unset it')
         return tuple(dict.fromkeys(asked))
     if not torch.cuda.is_available():
         raise CannotBuild('there is no GPU here to build for', 'set TORCH_CUDA_ARCH_LIST (8.0;9.0)')

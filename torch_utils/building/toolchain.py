@@ -48,7 +48,8 @@ class Recipe:
     def key(self) -> str:
         """<kind>-<version of torch>-<digest of everything else>."""
         digest = hashlib.sha256()
-        for part in (self.name, self.cxx_version, self.nvcc_version, *self.cxx_flags, *self.nvcc_flags, *self.link_flags, cpu_digest()):
+        for part in (self.name, self.cxx_version, self.nvcc_version, cpu_digest(), *self.cxx_flags, *self.nvcc_flags,
+                     *self.link_flags):
             digest.update(part.encode() + b'\0')
         folder = self.sources[0].parent
         for path in sorted({*self.sources, *(p for pattern in HEADERS for p in folder.glob(pattern))}):
