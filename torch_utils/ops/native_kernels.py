@@ -11,7 +11,8 @@ from torch_utils.ops.bias_act import activation_funcs
 
 OPS = torch.ops.style_gan_ops
 NUMBERS = {act: number for number, act in enumerate(activation_funcs)}  # as the library counts activations
-STRAIGHT = ('linear', 'relu', 'lrelu')  # straight lines with a kink: the derivative is read off the result
+LINEAR = NUMBERS['linear']
+STRAIGHT = (LINEAR, NUMBERS['relu'], NUMBERS['lrelu'])  # straight lines with a kink: the derivative is read off the result
 
 
 def upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
@@ -25,16 +26,25 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha:
     """clamp(gain * act(x + b)): see torch_kernels.bias_act. Twice differentiable; any number of times for STRAIGHT."""
     if b is not None and b.dtype != x.dtype:
         return torch_kernels.bias_act(x, b, dim, act, alpha, gain, clamp)
-    return _BiasAct.apply(x, b, (dim, NUMBERS[act], alpha, gain, -1.0 if clamp is None else clamp), act in STRAIGHT)
+    return _BiasAct.apply(x, b, (dim, NUMBERS[act], alpha, gain, -1.0 if clamp is None else clamp))
+
+
+def _uses_y(act: int, clamp: float) -> bool:
+    """Whether the derivative is read off y. Else it is computed from x and b, or, of a plain line, a constant."""
+    return act in STRAIGHT and (act != LINEAR or clamp >= 0)
 
 
 class _BiasAct(torch.autograd.Function):
-    """y = clamp(gain * act(x + b)). Of x and y only what the derivative needs is kept: y if straight, else x and b."""
+    """y = clamp(gain * act(x + b)). how: the other arguments of the library's functions: dim, act, alpha, gain, clamp.
+
+    Of x and y only that is kept which the derivative needs.
+    """
 
     @staticmethod
-    def forward(ctx, x, b, how, straight):
+    def forward(ctx, x, b, how):
         y = OPS.bias_act(x, b, *how)
-        kept = (None, None, y) if straight else (x, b, None)
+        act, clamp = how[1], how[4]
+        kept = (None, None, y if _uses_y(act, clamp) else None) if act in STRAIGHT else (x, b, None)
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
         ctx.how, ctx.shape, ctx.has_bias = how, x.shape, b is not None
@@ -44,7 +54,7 @@ class _BiasAct(torch.autograd.Function):
     def backward(ctx, dy):
         dx = _Slope.apply(dy, *ctx.saved_tensors, ctx.how)
         db = _sum_to_bias(dx, ctx.how[0]) if ctx.has_bias and ctx.needs_input_grad[1] else None
-        return dx, db, None, None
+        return dx, db, None
 
     @staticmethod
     def jvp(ctx, tangent, bias_tangent, *_):
@@ -54,20 +64,20 @@ class _BiasAct(torch.autograd.Function):
 
 
 class _Slope(torch.autograd.Function):
-    """dy * dy/dx. x, b: None for straight activations. y: None for the others."""
+    """dy * dy/dx. x, b, y: as _BiasAct kept them; None where they are not needed."""
 
     @staticmethod
     def forward(ctx, dy, x, b, y, how):
-        kept = (dy if y is None else None, x, b, y)  # of straight ones the second derivative is zero, whatever dy is
+        kept = (None if how[1] in STRAIGHT else dy, x, b, y)  # the slope of straight ones does not depend on x
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
-        ctx.how = how
+        ctx.how, ctx.shape = how, dy.shape
         return OPS.bias_act_backward(dy, _or_empty(x, dy), b, _or_empty(y, dy), *how)
 
     @staticmethod
     def backward(ctx, ddx):
         dy, x, b, y = ctx.saved_tensors
-        if y is not None:
+        if ctx.how[1] in STRAIGHT:
             return _Slope.apply(ddx, x, b, y, ctx.how), None, None, None, None
         return (*_Slope._curved(ctx, ddx, dy, x, b), None, None)
 
@@ -76,18 +86,18 @@ class _Slope(torch.autograd.Function):
     def _curved(ctx, ddx, dy, x, b):
         """Gradients with respect to dy, x and b."""
         d_dy, d_x = OPS.bias_act_backward2(ddx, dy, x, b, _or_empty(None, dy), *ctx.how)
-        return d_dy, d_x, None if b is None or not ctx.needs_input_grad[2] else _sum_to_bias(d_x, ctx.how[0])
+        return d_dy, d_x, _sum_to_bias(d_x, ctx.how[0]) if b is not None and ctx.needs_input_grad[2] else None
 
     @staticmethod
     def jvp(ctx, tangent, x_tangent, b_tangent, *_):
         dy, x, b, y = _primals(ctx)
         result = None if tangent is None else _Slope.apply(tangent, x, b, y, ctx.how)
-        if y is None and not (x_tangent is None and b_tangent is None):
+        if ctx.how[1] not in STRAIGHT and not (x_tangent is None and b_tangent is None):
             # What backward2 gives for x is symmetric in the gradient that comes in and the direction in which x moves.
-            v = _along(x_tangent, b_tangent, dy.shape, ctx.how[0])
+            v = _along(x_tangent, b_tangent, ctx.shape, ctx.how[0])
             curved = OPS.bias_act_backward2(v, dy, x, b, _or_empty(None, dy), *ctx.how)[1]
             result = curved if result is None else result + curved
-        return torch.zeros_like(ctx.saved_tensors[3]) if result is None else result
+        return result
 
 
 def _primals(ctx) -> list[torch.Tensor | None]:
@@ -112,12 +122,14 @@ def _or_empty(tensor: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
     return like.new_empty([0]) if tensor is None else tensor
 
 
+# What results look like, for torch.compile and torch.export: the same as in the library, memory formats included.
+
+
 @torch.library.register_fake('style_gan_ops::upfirdn2d')
 def _(x, f, up, down, padding, flip_filter, gain):
     width, height = (x.shape[3 - axis] * up[axis] + padding[2 * axis] + padding[2 * axis + 1] for axis in (0, 1))
-    fh, fw = f.shape[0], f.shape[-1]
-    y = x.new_empty([x.shape[0], x.shape[1], (height - fh) // down[1] + 1, (width - fw) // down[0] + 1])
-    return y.to(memory_format=_layout(x))
+    size = [x.shape[0], x.shape[1], (height - f.shape[0]) // down[1] + 1, (width - f.shape[-1]) // down[0] + 1]
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch._prims_common.suggest_memory_format(x))
 
 
 @torch.library.register_fake('style_gan_ops::bias_act')
@@ -127,15 +139,15 @@ def _(x, b, dim, act, alpha, gain, clamp):
 
 @torch.library.register_fake('style_gan_ops::bias_act_backward')
 def _(dy, x, b, y, dim, act, alpha, gain, clamp):
-    return torch.empty_like(dy)
+    return torch.empty_like(_known(dy, x, y, act, clamp))
 
 
 @torch.library.register_fake('style_gan_ops::bias_act_backward2')
 def _(ddx, dy, x, b, y, dim, act, alpha, gain, clamp):
-    return torch.empty_like(ddx), torch.empty_like(ddx)
+    first = torch.empty_like(_known(ddx, x, y, act, clamp))
+    return first, ddx.new_empty([0]) if act in STRAIGHT else torch.empty_like(first)
 
 
-def _layout(x: torch.Tensor) -> torch.memory_format:
-    """Channels last if the images are so, as the library has it."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
+def _known(gradient: torch.Tensor, x: torch.Tensor, y: torch.Tensor, act: int, clamp: float) -> torch.Tensor:
+    """The tensor whose memory format a derivative has."""
+    return x if act not in STRAIGHT else y if _uses_y(act, clamp) else gradient

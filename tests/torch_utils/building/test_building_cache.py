@@ -44,7 +44,7 @@ def test_other_sources_headers_and_flags_are_other_libraries(place, monkeypatch)
 
 
 def test_of_several_processes_one_builds_and_all_get_it(place):
-    processes = [place.start(seconds=4) for _ in range(4)]
+    processes = [place.start(seconds=2) for _ in range(4)]
     results = [p.communicate(timeout=60) for p in processes]
     assert [out for out, _ in results] == ['42\n'] * 4 and place.count() == 1
     said = ''.join(err for _, err in results)
@@ -53,7 +53,7 @@ def test_of_several_processes_one_builds_and_all_get_it(place):
 
 def test_a_build_that_fails_is_not_repeated_by_those_who_waited(place):
     place.write(1, tail='int wrong')
-    results = [p.communicate(timeout=60) for p in [place.start(seconds=3) for _ in range(2)]]
+    results = [p.communicate(timeout=60) for p in [place.start(seconds=2) for _ in range(2)]]
     assert results[0][0] == results[1][0] and 'error: ' in results[0][0]
     assert len(place.compiling.read_text().split()) == 1
 
