@@ -1,6 +1,7 @@
 """Every operator is tested as PyTorch computes it and as the native library does."""
 
 import pytest
+import torch
 
 from torch_utils import custom_ops
 from torch_utils.building import CannotBuild
@@ -16,6 +17,12 @@ def native():
         if err.reason.startswith(('there is no C++ compiler', 'ninja is missing')):
             pytest.skip(f'the native operators cannot be built here: {err}')
         raise
+
+
+@pytest.fixture(scope='session')
+def native_ops(native):
+    """torch.ops.style_gan_ops: the raw operators of the library."""
+    return torch.ops.style_gan_ops
 
 
 @pytest.fixture(params=['torch', 'native'])
