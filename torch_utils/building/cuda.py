@@ -17,22 +17,23 @@ from torch_utils.building import CannotBuild
 
 @dataclass(frozen=True)
 class Toolkit:
-    """nvcc: its path. version: as 12.8. architectures: as 8.0, 9.0a or 8.6+PTX."""
+    """nvcc: its path. home: of the toolkit. version: as 12.8. architectures: as 8.0, 9.0a or 8.6+PTX."""
 
     nvcc: Path
+    home: Path
     version: str
     architectures: tuple[str, ...]
 
     @property
     def include(self) -> Path:
         """Where cuda_runtime.h is."""
-        return self.nvcc.parents[1] / 'include'
+        return self.home / 'include'
 
     @property
     def libraries(self) -> list[Path]:
         """Where libcudart is looked for."""
-        root = self.nvcc.parents[1]
-        return [path for path in (root / 'lib64', root / 'lib', *root.glob('targets/*/lib')) if path.is_dir()]
+        places = (self.home / 'lib64', self.home / 'lib', *self.home.glob('targets/*/lib'))
+        return [path for path in places if path.is_dir()]
 
     def flags(self, ccbin: str | None = None) -> tuple[str, ...]:
         """For nvcc. ccbin: the C++ compiler it is to use."""
@@ -56,7 +57,7 @@ def find() -> Toolkit:
     if version.split('.')[0] != wanted.split('.')[0]:
         raise CannotBuild(f'the CUDA toolkit is {version or "broken"}, and this PyTorch is for CUDA {wanted}',
                           f'install CUDA {wanted}, or set CUDA_HOME to where it is')
-    return Toolkit(nvcc, version, architectures())
+    return Toolkit(nvcc, home_of(nvcc), version, architectures())
 
 
 def find_nvcc() -> Path | None:
@@ -75,12 +76,22 @@ def find_nvcc() -> Path | None:
 
 def nvcc_version(nvcc: Path) -> str:
     """Such as 12.8, or '' if it does not run."""
+    match = re.search(r'release (\d+\.\d+)', _output(nvcc, '--version'))
+    return match[1] if match else ''
+
+
+def home_of(nvcc: Path) -> Path:
+    """The folder of the toolkit of an nvcc, which may be a script that calls another one."""
+    match = re.search(r'^#\$ TOP=(.+)$', _output(nvcc, '--dryrun', '-c', '-x', 'cu', os.devnull, '-o', os.devnull), re.MULTILINE)
+    return Path(match[1].strip()).resolve() if match else nvcc.parents[1]
+
+
+def _output(*command: str | os.PathLike) -> str:
     try:
-        done = subprocess.run([nvcc, '--version'], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return ''
-    match = re.search(r'release (\d+\.\d+)', done.stdout)
-    return match[1] if match else ''
+    return done.stdout + done.stderr
 
 
 def architectures() -> tuple[str, ...]:

@@ -67,6 +67,15 @@ def test_what_can_be_wrong_with_cuda(sources, toolkit, monkeypatch, change, word
         toolchain.make_recipe('lib', sources, 'cuda')
 
 
+def test_a_script_that_calls_nvcc(tmp_path):
+    script = tmp_path / 'bin' / 'nvcc'
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\necho "#$ TOP={tmp_path}/cuda/bin/.." >&2\n')
+    script.chmod(0o755)
+    (tmp_path / 'cuda' / 'bin').mkdir(parents=True)
+    assert cuda.home_of(script) == tmp_path / 'cuda'
+
+
 def test_the_gpus_here(monkeypatch):
     monkeypatch.delenv('TORCH_CUDA_ARCH_LIST', raising=False)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
