@@ -39,6 +39,11 @@ template <class T> int bias_act_width(const BiasAct& op, const BiasActData<T>& d
     return fits ? n : 1;
 }
 
+template <class Index> HOST_DEVICE Index channel_of(const BiasActPlan<Index>& plan, Index element) {
+    const Index line = plan.inner.quotient(element);
+    return line - plan.channels.quotient(line) * Index(plan.op.channels);
+}
+
 template <class T, int n, class Index, bool is_piecewise, int order>
 HOST_DEVICE void bias_act_body(const BiasActPlan<Index>& plan, Index block, int thread, const BiasActData<T>& data) {
     using S = sum_t<T>;
@@ -54,8 +59,7 @@ HOST_DEVICE void bias_act_body(const BiasActPlan<Index>& plan, Index block, int 
 
     S bias[n] = {};
     if (plan.op.has_bias && (order == order_forward || !is_piecewise)) {
-        const Index line = plan.inner.quotient(start);
-        const Index channel = line - plan.channels.quotient(line) * plan.op.channels;
+        const Index channel = channel_of(plan, start);
         UNROLL for (int i = 0; i < n; ++i) bias[i] = widen(data.b[plan.op.inner == 1 ? channel + i : channel]);
     }
     UNROLL for (int i = 0; i < n; ++i) {
