@@ -137,3 +137,13 @@ def test_bias_act_at_extremes(native_ops):
     y, dy = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     torch.testing.assert_close(native_ops.bias_act_backward(dy, y[:0], None, y, 1, 1, 0.0, 2.0, -1.0), dy * (y > 0) * 2)
     assert native_ops.bias_act(torch.zeros(0, 3), b, 1, 2, 0.2, 1.0, -1.0).shape == (0, 3)
+
+
+@pytest.mark.parametrize('act', [act for act in activation_funcs if act not in PIECEWISE])
+def test_small_and_large_values_keep_their_precision(native_ops, act):
+    """The kernels have an exponential of their own: relative to each value it must be as good as the library's."""
+    size = torch.logspace(-9, 1.9, 5000, dtype=torch.float64).float()
+    x = torch.cat([-size, size, torch.tensor([0.0, -88.0, 88.0, -1000.0, 1000.0])])
+    y = native_ops.bias_act(x, None, 0, list(activation_funcs).index(act), 0.0, 1.0, -1.0)
+    expected = torch_kernels.bias_act(x.double(), None, 0, act, 0.0, 1.0, None)
+    torch.testing.assert_close(y.double(), expected, rtol=5e-7, atol=2e-35)

@@ -7,7 +7,7 @@ namespace style_gan_ops {
 
 constexpr int bias_act_threads = 256;  // per block
 
-// Tensors of one call; those that it does not use are null. `known` is as in bias_act_element.
+// Tensors of one call; those that it does not use are null. `known` is as in bias_act.h.
 template <class T> struct BiasActData {
     const T *known, *b, *dy, *ddx;
     T *first, *second;
@@ -63,8 +63,9 @@ HOST_DEVICE void bias_act_body(const BiasActPlan<Index>& plan, Index block, int 
         UNROLL for (int i = 0; i < n; ++i) bias[i] = widen(data.b[plan.op.inner == 1 ? channel + i : channel]);
     }
     UNROLL for (int i = 0; i < n; ++i) {
-        const auto result = bias_act_element<is_piecewise, order>(plan.op.act, c, S(widen(known.at[i])), bias[i],
-                                                                  S(widen(dy.at[i])), S(widen(ddx.at[i])));
+        const S u = widen(known.at[i]), g = widen(dy.at[i]), gg = widen(ddx.at[i]);
+        const auto result = is_piecewise ? piecewise_element<order>(c, u, bias[i], g, gg)
+                                         : curved_element<order>(curve(plan.op.act, u + bias[i]), c, g, gg);
         narrow(result.first, first.at[i]);
         narrow(result.second, second.at[i]);
     }
