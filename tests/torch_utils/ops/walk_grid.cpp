@@ -13,8 +13,10 @@ using namespace style_gan_ops;
 namespace {
 
 Upfirdn2d op_of(const std::int64_t* n, double gain) {
-    const auto axis = [n](int i) { return Axis{int(n[i]), int(n[i + 1]), int(n[i + 2]), int(n[i + 3]), int(n[i + 4]), int(n[i + 5])}; };
-    return {axis(0), axis(6), n[12], n[13], n[14] != 0, n[15] != 0, gain};
+    const auto axis = [](const std::int64_t* n) {
+        return Axis{int(n[0]), int(n[1]), int(n[2]), int(n[3]), int(n[4]), int(n[5])};
+    };
+    return {axis(n), axis(n + 6), n[12], n[13], n[14] != 0, n[15] != 0, gain};
 }
 
 template <class T, int n, class Index, class Known>
@@ -78,7 +80,8 @@ extern "C" {
 // kernel: 0 tiled, 1 direct, 2 direct with 64-bit indices. numbers: both axes (in, out, up, down, before, taps), outer,
 // inner, separable, flip_filter. Returns how many elements a thread takes at once; 0 if the kernel does not serve such a
 // case, -1 if it left its shared memory.
-int walk_upfirdn2d(int dtype, int kernel, const std::int64_t* numbers, double gain, const void* x_, const float* filter, void* y_) {
+int walk_upfirdn2d(int dtype, int kernel, const std::int64_t* numbers, double gain, const void* x_, const float* filter,
+                   void* y_) {
     const Upfirdn2d op = op_of(numbers, gain);
     int result = 0;
     with_type(Dtype(dtype), [&](auto element) {
@@ -88,7 +91,9 @@ int walk_upfirdn2d(int dtype, int kernel, const std::int64_t* numbers, double ga
         if (kernel == 0) {
             TilePlan plan;
             if (!plan_tiles(op, x, plan)) return;
-            with_known_axes(op, [&](auto known) { result = walk_tiles<T, decltype(known)>(plan, x, filter, y) ? plan.pack : -1; });
+            with_known_axes(op, [&](auto known) {
+                result = walk_tiles<T, decltype(known)>(plan, x, filter, y) ? plan.pack : -1;
+            });
         } else if (op.separable) {
             return;
         } else if (kernel == 2) {
@@ -106,8 +111,8 @@ int walk_upfirdn2d(int dtype, int kernel, const std::int64_t* numbers, double ga
 }
 
 // numbers: outer, channels, inner, act, order, wide indices. Returns how many elements a thread takes at once.
-int walk_bias_act(int dtype, const std::int64_t* numbers, double alpha, double gain, double clamp, const void* known, const void* b,
-                  const void* dy, const void* ddx, void* first, void* second) {
+int walk_bias_act(int dtype, const std::int64_t* numbers, double alpha, double gain, double clamp, const void* known,
+                  const void* b, const void* dy, const void* ddx, void* first, void* second) {
     const int act = int(numbers[3]), order = int(numbers[4]);
     const bool wide = numbers[5] != 0;
     const BiasAct op{numbers[0], numbers[1], numbers[2], b != nullptr, act, slope_of(act, alpha), gain, clamp};

@@ -109,8 +109,9 @@ template <class S> HOST_DEVICE bool passes(S value, const Constants<S>& c) {
 // What a kernel computes.
 enum Order : int { order_forward, order_backward, order_backward2 };
 
-// One element of piecewise linear and of curved activations (`jet` at x + b). forward: first = y. backward: first = dL/dx. backward2: first = the derivative with respect to dy,
-// second = that with respect to x. `known` is y for piecewise linear derivatives, else x; b is zero without a bias.
+// One element of piecewise linear and of curved activations (`jet` at x + b).
+// forward: first = y. backward: first = dL/dx. backward2: first = the derivative with respect to dy, second = that with
+// respect to x. `known` is y for piecewise linear derivatives, else x; b is zero without a bias.
 template <class S> struct Results {
     S first, second;
 };

@@ -40,7 +40,8 @@ void piecewise_run(Constants<sum_t<T>> c, Data<T> data, const sum_t<T>* b, std::
 }
 
 // A short run of a curved activation; u = x + b.
-template <int act, int order, class T> void curved_run(Constants<sum_t<T>> c, const sum_t<T>* u, Data<T> data, std::int64_t size) {
+template <int act, int order, class T>
+void curved_run(Constants<sum_t<T>> c, const sum_t<T>* u, Data<T> data, std::int64_t size) {
     using S = sum_t<T>;
     const T *dy = data.dy, *ddx = data.ddx;
     T *first = data.first, *second = data.second;

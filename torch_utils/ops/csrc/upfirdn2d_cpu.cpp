@@ -168,7 +168,8 @@ public:
         const std::int64_t lines = op.outer * op.y.out, cost = std::max<std::int64_t>(1, op.inner * (op.x.out + op.x.in));
         at::parallel_for(0, lines, std::max<std::int64_t>(1, 32768 / cost), [this](std::int64_t begin, std::int64_t end) {
             // Short lines go together, first along y and then along x: what was just stored cannot be loaded at once.
-            const std::int64_t size = (left + op.x.in + right) * op.inner, together = std::clamp<std::int64_t>(2048 / size, 1, 32);
+            const std::int64_t size = (left + op.x.in + right) * op.inner;
+            const std::int64_t together = std::clamp<std::int64_t>(2048 / size, 1, 32);
             Scratch scratch;
             scratch.size = size;
             scratch.buffer.resize(size * together);
