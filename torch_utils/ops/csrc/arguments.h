@@ -6,6 +6,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/empty_strided.h>
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <tuple>
@@ -36,7 +37,8 @@ struct UpfirdnCall {
     Upfirdn2d op;
 };
 
-inline Axis axis_of(std::int64_t in, std::int64_t up, std::int64_t down, std::int64_t before, std::int64_t after, std::int64_t taps) {
+inline Axis axis_of(std::int64_t in, std::int64_t up, std::int64_t down, std::int64_t before, std::int64_t after,
+                    std::int64_t taps) {
     TORCH_CHECK_VALUE(up >= 1 && down >= 1, "up and down are at least 1");
     const std::int64_t padded = in * up + before + after;
     TORCH_CHECK_VALUE(padded >= taps, "the padded image has ", padded, " pixels along an axis, less than the ", taps, " taps");
@@ -48,7 +50,8 @@ inline Axis axis_of(std::int64_t in, std::int64_t up, std::int64_t down, std::in
 inline UpfirdnCall upfirdn_call(const at::Tensor& x, const at::Tensor& f, at::IntArrayRef up, at::IntArrayRef down,
                                 at::IntArrayRef padding, bool flip_filter, double gain) {
     TORCH_CHECK_VALUE(x.dim() == 4, "images are [N, C, H, W], not of shape ", x.sizes());
-    TORCH_CHECK_VALUE((f.dim() == 1 || f.dim() == 2) && f.numel() > 0, "a filter is [fh, fw] or [taps], not of shape ", f.sizes());
+    TORCH_CHECK_VALUE((f.dim() == 1 || f.dim() == 2) && f.numel() > 0, "a filter is [fh, fw] or [taps], not of shape ",
+                      f.sizes());
     TORCH_CHECK_VALUE(f.device() == x.device(), "the filter is on ", f.device(), ", the image on ", x.device());
     const auto format = x.suggest_memory_format();
     const bool channels_last = format == at::MemoryFormat::ChannelsLast;
@@ -57,7 +60,8 @@ inline UpfirdnCall upfirdn_call(const at::Tensor& x, const at::Tensor& f, at::In
     call.f = f.to(at::kFloat).contiguous();
     const auto ax = axis_of(x.size(3), up[0], down[0], padding[0], padding[1], f.size(f.dim() - 1));
     const auto ay = axis_of(x.size(2), up[1], down[1], padding[2], padding[3], f.size(0));
-    call.op = {ax, ay, channels_last ? x.size(0) : x.size(0) * x.size(1), channels_last ? x.size(1) : 1, f.dim() == 1, flip_filter, gain};
+    const std::int64_t inner = channels_last ? x.size(1) : 1, outer = channels_last ? x.size(0) : x.size(0) * x.size(1);
+    call.op = {ax, ay, outer, inner, f.dim() == 1, flip_filter, gain};
     call.y = at::empty({x.size(0), x.size(1), ay.out, ax.out}, x.options(), format);
     return call;
 }
@@ -65,14 +69,17 @@ inline UpfirdnCall upfirdn_call(const at::Tensor& x, const at::Tensor& f, at::In
 // t with the strides of `reference`, copied only where it has others.
 inline at::Tensor laid_out_as(const at::Tensor& t, const at::Tensor& reference) {
     TORCH_CHECK_VALUE(t.sizes() == reference.sizes(), "shapes differ: ", t.sizes(), " and ", reference.sizes());
-    TORCH_CHECK_TYPE(t.scalar_type() == reference.scalar_type(), "dtypes differ: ", t.scalar_type(), " and ", reference.scalar_type());
+    TORCH_CHECK_TYPE(t.scalar_type() == reference.scalar_type(), "dtypes differ: ", t.scalar_type(), " and ",
+                     reference.scalar_type());
     TORCH_CHECK_VALUE(t.device() == reference.device(), "devices differ: ", t.device(), " and ", reference.device());
     if (t.strides() == reference.strides()) return t;
     return at::empty_strided(reference.sizes(), reference.strides(), reference.options()).copy_(t);
 }
 
 // A tensor whose memory has neither gaps nor overlaps.
-inline at::Tensor dense(const at::Tensor& t) { return t.is_non_overlapping_and_dense() ? t : t.contiguous(t.suggest_memory_format()); }
+inline at::Tensor dense(const at::Tensor& t) {
+    return t.is_non_overlapping_and_dense() ? t : t.contiguous(t.suggest_memory_format());
+}
 
 struct BiasActCall {
     BiasAct op;
@@ -99,9 +106,10 @@ inline BiasActCall bias_act_call(Order order, const at::Tensor& x, const std::op
     const std::int64_t channels = std::max<std::int64_t>(call.like.size(dim), 1);
     const std::int64_t inner = channels == 1 ? 1 : call.like.stride(dim);
     if (b.has_value()) {
-        TORCH_CHECK_VALUE(b->dim() == 1 && b->size(0) == call.like.size(dim), "a bias of shape ", b->sizes(), " does not fit axis ", dim,
-                          " of ", call.like.sizes());
-        TORCH_CHECK_VALUE(b->device() == call.like.device(), "the bias is on ", b->device(), ", the image on ", call.like.device());
+        TORCH_CHECK_VALUE(b->dim() == 1 && b->size(0) == call.like.size(dim), "a bias of shape ", b->sizes(),
+                          " does not fit axis ", dim, " of ", call.like.sizes());
+        TORCH_CHECK_VALUE(b->device() == call.like.device(), "the bias is on ", b->device(), ", the image on ",
+                          call.like.device());
         call.b = b->to(call.like.scalar_type()).contiguous();
     }
     const std::int64_t outer = call.like.numel() / (channels * inner);

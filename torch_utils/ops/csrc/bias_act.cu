@@ -33,8 +33,9 @@ void bias_act_cuda(Dtype dtype, const BiasAct& op, Order order, const void* know
         const auto in = [](const void* p) { return static_cast<const T*>(p); };
         const BiasActData<T> data{in(known), in(b), in(dy), in(ddx), static_cast<T*>(first), static_cast<T*>(second)};
         const auto s = static_cast<cudaStream_t>(stream);
-        if (is_piecewise(op.act)) return order == order_forward ? run<true, order_forward>(op, data, s) : run<true, order_backward>(op, data, s);
-        if (order == order_forward) run<false, order_forward>(op, data, s);
+        if (is_piecewise(op.act) && order == order_forward) run<true, order_forward>(op, data, s);
+        else if (is_piecewise(op.act)) run<true, order_backward>(op, data, s);
+        else if (order == order_forward) run<false, order_forward>(op, data, s);
         else if (order == order_backward) run<false, order_backward>(op, data, s);
         else run<false, order_backward2>(op, data, s);
     });

@@ -4,8 +4,7 @@
 // inner = H W, channels_last has inner = 1.
 #pragma once
 
-#include <cmath>
-
+#include "exponential.h"
 #include "portable.h"
 
 namespace style_gan_ops {
@@ -68,38 +67,37 @@ template <class S> struct Jet {
     S value, first, second;
 };
 
-template <class S> HOST_DEVICE S sigmoid(S u) {
-    const S e = std::exp(u < 0 ? u : -u), s = 1 / (1 + e);  // the exponent is never positive: no overflow
-    return u < 0 ? e * s : s;
+template <int act, class S> HOST_DEVICE Jet<S> curve(S u) {
+    constexpr S selu_scale = S(1.0507009873554805), selu_alpha = S(1.6732632423543772);
+    const S below = u > 0 ? S(0) : u, size = u < 0 ? -u : u;  // NaN stays in both
+    if (act == act_tanh) {
+        const S e = expm1_of(-2 * size), t = -e / (2 + e);
+        return {u < 0 ? -t : t, (1 - t) * (1 + t), (u < 0 ? 2 : -2) * t * (1 - t) * (1 + t)};
+    }
+    if (act == act_elu) {
+        const S e = expm1_of(below);
+        return {u > 0 ? u : e, e + 1, u >= 0 ? S(0) : e + 1};
+    }
+    if (act == act_selu) {
+        const S e = expm1_of(below), slope = selu_scale * selu_alpha * (e + 1);
+        return {u > 0 ? selu_scale * u : selu_scale * selu_alpha * e, u > 0 ? selu_scale : slope, u > 0 ? S(0) : slope};
+    }
+    const S e = exp_of(-size), near_one = 1 / (1 + e), near_zero = e * near_one;
+    const S s = u < 0 ? near_zero : near_one, ds = near_zero * near_one;  // the sigmoid and its derivative
+    const S bend = ds * (u < 0 ? near_one - near_zero : near_zero - near_one);
+    if (act == act_sigmoid) return {s, ds, bend};
+    if (act == act_softplus) return {(u > 0 ? u : S(0)) + log1p_of(e), s, ds};
+    return {u * s, s + u * ds, 2 * ds + u * bend};  // swish
 }
 
 template <class S> HOST_DEVICE Jet<S> curve(int act, S u) {
-    constexpr S selu_scale = S(1.0507009873554805), selu_alpha = S(1.6732632423543772);
     switch (act) {
-        case act_tanh: {
-            const S t = std::tanh(u), first = (1 - t) * (1 + t);
-            return {t, first, -2 * t * first};
-        }
-        case act_sigmoid: {
-            const S s = sigmoid(u), first = s * (1 - s);
-            return {s, first, first * (1 - 2 * s)};
-        }
-        case act_elu: {
-            const S e = std::exp(u < 0 ? u : S(0));
-            return u < 0 ? Jet<S>{std::expm1(u), e, e} : Jet<S>{u, 1, 0};
-        }
-        case act_selu: {
-            const S e = selu_scale * selu_alpha * std::exp(u < 0 ? u : S(0));
-            return u > 0 ? Jet<S>{selu_scale * u, selu_scale, 0} : Jet<S>{selu_scale * selu_alpha * std::expm1(u), e, e};
-        }
-        case act_softplus: {
-            const S s = sigmoid(u);
-            return {(u > 0 ? u : S(0)) + std::log1p(std::exp(u < 0 ? u : -u)), s, s * (1 - s)};
-        }
-        default: {  // swish: u s, s + u s', 2 s' + u s''
-            const S s = sigmoid(u), ds = s * (1 - s);
-            return {u * s, s + u * ds, ds * (2 + u * (1 - 2 * s))};
-        }
+        case act_tanh: return curve<act_tanh>(u);
+        case act_sigmoid: return curve<act_sigmoid>(u);
+        case act_elu: return curve<act_elu>(u);
+        case act_selu: return curve<act_selu>(u);
+        case act_softplus: return curve<act_softplus>(u);
+        default: return curve<act_swish>(u);
     }
 }
 
@@ -111,19 +109,19 @@ template <class S> HOST_DEVICE bool passes(S value, const Constants<S>& c) {
 // What a kernel computes.
 enum Order : int { order_forward, order_backward, order_backward2 };
 
-// One element. forward: first = y. backward: first = dL/dx. backward2: first = the derivative with respect to dy,
-// second = that with respect to x. `known` is y for piecewise linear derivatives, else x; b is zero without a bias.
+// One element of piecewise linear and of curved activations (`jet` at x + b).
+// forward: first = y. backward: first = dL/dx. backward2: first = the derivative with respect to dy, second = that with
+// respect to x. `known` is y for piecewise linear derivatives, else x; b is zero without a bias.
 template <class S> struct Results {
     S first, second;
 };
 
-template <bool is_piecewise, int order, class S>
-HOST_DEVICE Results<S> bias_act_element(int act, const Constants<S>& c, S known, S b, S dy, S ddx) {
-    if (is_piecewise) {
-        if (order == order_forward) return {piecewise(known + b, c), S(0)};
-        return {(order == order_backward ? dy : ddx) * piecewise_slope(known, c), S(0)};
-    }
-    const Jet<S> jet = curve(act, known + b);
+template <int order, class S> HOST_DEVICE Results<S> piecewise_element(const Constants<S>& c, S known, S b, S dy, S ddx) {
+    if (order == order_forward) return {piecewise(known + b, c), S(0)};
+    return {(order == order_backward ? dy : ddx) * piecewise_slope(known, c), S(0)};
+}
+
+template <int order, class S> HOST_DEVICE Results<S> curved_element(const Jet<S>& jet, const Constants<S>& c, S dy, S ddx) {
     if (order == order_forward) return {limited(jet.value * c.gain, c), S(0)};
     const S factor = passes(jet.value, c) ? c.gain : S(0);
     if (order == order_backward) return {dy * jet.first * factor, S(0)};

@@ -20,34 +20,61 @@ template <class T> struct Data {
     }
 };
 
-// A run of elements. one_bias: b points to the bias of them all, else to one for each.
-template <bool is_piecewise, int order, bool one_bias, class T>
-void run_of(int act, Constants<sum_t<T>> c, Data<T> data, const sum_t<T>* b, std::int64_t size) {
+// A run of elements, piecewise linear. one_bias: b points to the bias of them all, else to one for each.
+template <int order, bool one_bias, class T>
+void piecewise_run(Constants<sum_t<T>> c, Data<T> data, const sum_t<T>* b, std::int64_t size) {
     using S = sum_t<T>;
-    const T *known = data.known, *dy = order == order_backward2 && is_piecewise ? data.ddx : data.dy, *ddx = data.ddx;
+    const T *known = data.known, *dy = data.dy;
     T* first = data.first;
     const S bias = *b;
-    if (is_piecewise) {
-        if (order != order_forward && !known) {  // linear without clamp
+    if (order == order_backward && !known) {  // linear without clamp
 #pragma omp simd
-            for (std::int64_t i = 0; i < size; ++i) narrow(S(widen(dy[i])) * c.gain, first[i]);
-            return;
-        }
-#pragma omp simd
-        for (std::int64_t i = 0; i < size; ++i) {
-            const S gradient = order == order_forward ? S(0) : S(widen(dy[i]));
-            const auto r = bias_act_element<true, order == order_forward ? order_forward : order_backward>(
-                act, c, S(widen(known[i])), one_bias ? bias : b[i], gradient, S(0));
-            narrow(r.first, first[i]);
-        }
+        for (std::int64_t i = 0; i < size; ++i) narrow(S(widen(dy[i])) * c.gain, first[i]);
         return;
     }
+#pragma omp simd
     for (std::int64_t i = 0; i < size; ++i) {
-        const auto r = bias_act_element<false, order>(act, c, S(widen(known[i])), one_bias ? bias : b[i],
-                                                      order == order_forward ? S(0) : S(widen(dy[i])),
-                                                      order == order_backward2 ? S(widen(ddx[i])) : S(0));
-        narrow(r.first, first[i]);
-        if (order == order_backward2) narrow(r.second, data.second[i]);
+        const S gradient = order == order_forward ? S(0) : S(widen(dy[i]));
+        narrow(piecewise_element<order>(c, S(widen(known[i])), one_bias ? bias : b[i], gradient, S(0)).first, first[i]);
+    }
+}
+
+// A short run of a curved activation; u = x + b.
+template <int act, int order, class T>
+void curved_run(Constants<sum_t<T>> c, const sum_t<T>* u, Data<T> data, std::int64_t size) {
+    using S = sum_t<T>;
+    const T *dy = data.dy, *ddx = data.ddx;
+    T *first = data.first, *second = data.second;
+#pragma omp simd
+    for (std::int64_t i = 0; i < size; ++i) {
+        const S g = order == order_forward ? S(0) : S(widen(dy[i])), gg = order == order_backward2 ? S(widen(ddx[i])) : S(0);
+        const auto result = curved_element<order>(curve<act>(u[i]), c, g, gg);
+        narrow(result.first, first[i]);
+        if (order == order_backward2) narrow(result.second, second[i]);
+    }
+}
+
+// A run of elements of any activation.
+template <bool is_piecewise, int order, bool one_bias, class T>
+void run_of(int act, const Constants<sum_t<T>>& c, const Data<T>& data, const sum_t<T>* b, std::int64_t size) {
+    if constexpr (is_piecewise) {
+        piecewise_run<order, one_bias>(c, data, b, size);
+    } else {
+        constexpr std::int64_t most = 512;
+        sum_t<T> u[most];
+        for (std::int64_t start = 0; start < size; start += most) {
+            const std::int64_t count = std::min(most, size - start);
+            const Data<T> part = data.from(start);
+            for (std::int64_t i = 0; i < count; ++i) u[i] = widen(part.known[i]) + (one_bias ? b[0] : b[start + i]);
+            switch (act) {
+                case act_tanh: curved_run<act_tanh, order>(c, u, part, count); break;
+                case act_sigmoid: curved_run<act_sigmoid, order>(c, u, part, count); break;
+                case act_elu: curved_run<act_elu, order>(c, u, part, count); break;
+                case act_selu: curved_run<act_selu, order>(c, u, part, count); break;
+                case act_softplus: curved_run<act_softplus, order>(c, u, part, count); break;
+                default: curved_run<act_swish, order>(c, u, part, count);
+            }
+        }
     }
 }
 
@@ -75,7 +102,8 @@ template <bool is_piecewise, int order, class T> void run(const BiasAct& op, con
 }
 
 template <class T> void run(const BiasAct& op, Order order, const T* b, const Data<T>& data) {
-    if (is_piecewise(op.act)) return order == order_forward ? run<true, order_forward>(op, b, data) : run<true, order_backward>(op, b, data);
+    if (is_piecewise(op.act) && order == order_forward) return run<true, order_forward>(op, b, data);
+    if (is_piecewise(op.act)) return run<true, order_backward>(op, b, data);
     if (order == order_forward) return run<false, order_forward>(op, b, data);
     return order == order_backward ? run<false, order_backward>(op, b, data) : run<false, order_backward2>(op, b, data);
 }

@@ -7,7 +7,7 @@ namespace style_gan_ops {
 
 constexpr int bias_act_threads = 256;  // per block
 
-// Tensors of one call; those that it does not use are null. `known` is as in bias_act_element.
+// Tensors of one call; those that it does not use are null. `known` is as in bias_act.h.
 template <class T> struct BiasActData {
     const T *known, *b, *dy, *ddx;
     T *first, *second;
@@ -39,6 +39,11 @@ template <class T> int bias_act_width(const BiasAct& op, const BiasActData<T>& d
     return fits ? n : 1;
 }
 
+template <class Index> HOST_DEVICE Index channel_of(const BiasActPlan<Index>& plan, Index element) {
+    const Index line = plan.inner.quotient(element);
+    return line - plan.channels.quotient(line) * Index(plan.op.channels);
+}
+
 template <class T, int n, class Index, bool is_piecewise, int order>
 HOST_DEVICE void bias_act_body(const BiasActPlan<Index>& plan, Index block, int thread, const BiasActData<T>& data) {
     using S = sum_t<T>;
@@ -54,13 +59,13 @@ HOST_DEVICE void bias_act_body(const BiasActPlan<Index>& plan, Index block, int 
 
     S bias[n] = {};
     if (plan.op.has_bias && (order == order_forward || !is_piecewise)) {
-        const Index line = plan.inner.quotient(start);
-        const Index channel = line - plan.channels.quotient(line) * plan.op.channels;
+        const Index channel = channel_of(plan, start);
         UNROLL for (int i = 0; i < n; ++i) bias[i] = widen(data.b[plan.op.inner == 1 ? channel + i : channel]);
     }
     UNROLL for (int i = 0; i < n; ++i) {
-        const auto result = bias_act_element<is_piecewise, order>(plan.op.act, c, S(widen(known.at[i])), bias[i],
-                                                                  S(widen(dy.at[i])), S(widen(ddx.at[i])));
+        const S u = widen(known.at[i]), g = widen(dy.at[i]), gg = widen(ddx.at[i]);
+        const auto result = is_piecewise ? piecewise_element<order>(c, u, bias[i], g, gg)
+                                         : curved_element<order>(curve(plan.op.act, u + bias[i]), c, g, gg);
         narrow(result.first, first.at[i]);
         narrow(result.second, second.at[i]);
     }

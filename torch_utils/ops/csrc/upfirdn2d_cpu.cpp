@@ -74,38 +74,34 @@ struct Phases {
     }
 };
 
-// to[i] = sum over j < n of w[j] from[j][i], added to what is there or not
+// to[i] = sum over j < n of w[j] from[j stride + i], added to what is there or not.
 template <int n, bool add, class T, class S>
-void mix_rows(const T* const* from, const S* w, S* __restrict to, std::int64_t size) {
-    const T* __restrict a = from[0];
-    const T* __restrict b = from[n > 1 ? 1 : 0];
-    const T* __restrict c = from[n > 2 ? 2 : 0];
-    const T* __restrict d = from[n > 3 ? 3 : 0];
-    const S wa = w[0], wb = w[n > 1 ? 1 : 0], wc = w[n > 2 ? 2 : 0], wd = w[n > 3 ? 3 : 0];
+void mix_rows(const T* __restrict from, std::int64_t stride, const S* w, S* __restrict to, std::int64_t size) {
+    S weights[n];
+    for (int j = 0; j < n; ++j) weights[j] = w[j];
 #pragma omp simd
     for (std::int64_t i = 0; i < size; ++i) {
-        S sum = wa * widen(a[i]);
-        if (n > 1) sum += wb * widen(b[i]);
-        if (n > 2) sum += wc * widen(c[i]);
-        if (n > 3) sum += wd * widen(d[i]);
+        S sum = weights[0] * widen(from[i]);
+        for (int j = 1; j < n; ++j) sum += weights[j] * widen(from[j * stride + i]);
         to[i] = add ? to[i] + sum : sum;
     }
 }
 
-template <bool add, class T, class S> void mix(std::size_t n, const T* const* from, const S* w, S* to, std::int64_t size) {
+template <bool add, class T, class S>
+void mix(int n, const T* from, std::int64_t stride, const S* w, S* to, std::int64_t size) {
     switch (n) {
-        case 1: return mix_rows<1, add>(from, w, to, size);
-        case 2: return mix_rows<2, add>(from, w, to, size);
-        case 3: return mix_rows<3, add>(from, w, to, size);
-        default: return mix_rows<4, add>(from, w, to, size);
+        case 1: return mix_rows<1, add>(from, stride, w, to, size);
+        case 2: return mix_rows<2, add>(from, stride, w, to, size);
+        case 3: return mix_rows<3, add>(from, stride, w, to, size);
+        default: return mix_rows<4, add>(from, stride, w, to, size);
     }
 }
 
-template <class T, class S>
-void filter_column(const std::vector<const T*>& rows, const std::vector<S>& w, S* to, std::int64_t size) {
-    if (rows.empty()) return std::fill(to, to + size, S(0));
-    mix<false>(rows.size(), rows.data(), w.data(), to, size);
-    for (std::size_t j = 4; j < rows.size(); j += 4) mix<true>(rows.size() - j, rows.data() + j, w.data() + j, to, size);
+// Of n rows, any number.
+template <class T, class S> void filter_column(int n, const T* from, std::int64_t stride, const S* w, S* to, std::int64_t size) {
+    if (n == 0) return std::fill(to, to + size, S(0));
+    mix<false>(n, from, stride, w, to, size);
+    for (int j = 4; j < n; j += 4) mix<true>(n - j, from + j * stride, stride, w + j, to, size);
 }
 
 // A whole row of outputs, inner = 1. With period 2, both phases at once: the stores stay in order.
@@ -155,45 +151,65 @@ public:
           right(std::max(0, phases.last - (op.x.in - 1))) {
         for (const auto& term : terms) {
             for (int r = 0; r < phases.period; ++r) weights.push_back(phases.weights(term.row, r, op.x.up));
+            for (int oy = 0; oy < op.y.out; ++oy) {
+                const Window w = window(oy, op.y.up, op.y.down, op.y.before);
+                Column column{0, 0, columns_taps.size()};
+                for (int row = w.sample, k = w.tap; k < op.y.taps; ++row, k += op.y.up) {
+                    if (row < 0 || row >= op.y.in || (column.count == 0 && terms.size() > 1 && term.column[k] == 0)) continue;
+                    if (column.count++ == 0) column.row = row;
+                    columns_taps.push_back(term.column[k]);
+                }
+                columns.push_back(column);
+            }
         }
     }
 
     void run() const {
         const std::int64_t lines = op.outer * op.y.out, cost = std::max<std::int64_t>(1, op.inner * (op.x.out + op.x.in));
         at::parallel_for(0, lines, std::max<std::int64_t>(1, 32768 / cost), [this](std::int64_t begin, std::int64_t end) {
+            // Short lines go together, first along y and then along x: what was just stored cannot be loaded at once.
+            const std::int64_t size = (left + op.x.in + right) * op.inner;
+            const std::int64_t together = std::clamp<std::int64_t>(2048 / size, 1, 32);
             Scratch scratch;
-            scratch.buffer.resize((left + op.x.in + right) * op.inner);
-            if (terms.size() > 1) scratch.sums.resize(op.x.out * op.inner), scratch.addend.resize(op.x.out * op.inner);
-            for (std::int64_t i = begin; i < end; ++i) line(i / op.y.out, int(i % op.y.out), scratch);
+            scratch.size = size;
+            scratch.buffer.resize(size * together);
+            if (terms.size() > 1) scratch.sums.resize(op.x.out * op.inner * together), scratch.addend.resize(op.x.out * op.inner);
+            for (; begin < end; begin += together) some_lines(begin, int(std::min(together, end - begin)), scratch);
         });
     }
 
 private:
-    struct Scratch {                    // of a thread
-        std::vector<S> buffer;          // a row filtered along y, between zeros
-        std::vector<S> sums, addend;    // the result of the terms so far, and of one
-        std::vector<const T*> rows;     // samples that the filter's column meets, and its taps
-        std::vector<S> column;
+    struct Scratch {  // of a thread
+        std::int64_t size;            // of a line in the buffer
+        std::vector<S> buffer;        // lines filtered along y, between zeros
+        std::vector<S> sums, addend;  // results of the terms so far, and a line of one
     };
 
-    void line(std::int64_t outer, int oy, Scratch& s) const {
-        const std::int64_t width = op.x.in * op.inner;
-        const Window w = window(oy, op.y.up, op.y.down, op.y.before);
-        T* out = y + (outer * op.y.out + oy) * op.x.out * op.inner;
+    void some_lines(std::int64_t first, int count, Scratch& s) const {
+        const std::int64_t width = op.x.in * op.inner, out_width = op.x.out * op.inner;
+        T* out = y + first * out_width;
         for (std::size_t t = 0; t < terms.size(); ++t) {
-            s.rows.clear(), s.column.clear();
-            for (int j = 0, k = w.tap; k < op.y.taps; ++j, k += op.y.up) {
-                const int row = w.sample + j;
-                if (row < 0 || row >= op.y.in || (terms.size() > 1 && terms[t].column[k] == 0)) continue;
-                s.rows.push_back(x + (outer * op.y.in + row) * width);
-                s.column.push_back(terms[t].column[k]);
+            std::int64_t outer = first / op.y.out, oy = first % op.y.out;
+            for (int i = 0; i < count; ++i) {
+                const Column& column = columns[t * op.y.out + oy];
+                filter_column(column.count, x + (outer * op.y.in + column.row) * width, width, columns_taps.data() + column.taps,
+                              s.buffer.data() + i * s.size + left * op.inner, width);
+                if (++oy == op.y.out) oy = 0, ++outer;
             }
-            filter_column(s.rows, s.column, s.buffer.data() + left * op.inner, width);
-            if (terms.size() == 1) return along_row(s.buffer.data(), t, out);
-            along_row(s.buffer.data(), t, s.addend.data());
-            for (std::size_t i = 0; i < s.sums.size(); ++i) s.sums[i] = s.addend[i] + (t ? s.sums[i] : 0);
+            for (int i = 0; i < count; ++i) {
+                const S* line = s.buffer.data() + i * s.size;
+                if (terms.size() == 1) {
+                    along_row(line, t, out + i * out_width);
+                } else {
+                    along_row(line, t, s.addend.data());
+                    S* sums = s.sums.data() + i * out_width;
+                    for (std::int64_t j = 0; j < out_width; ++j) sums[j] = s.addend[j] + (t ? sums[j] : 0);
+                }
+            }
         }
-        for (std::size_t i = 0; i < s.sums.size(); ++i) narrow(s.sums[i], out[i]);
+        if (terms.size() > 1) {
+            for (std::int64_t j = 0; j < count * out_width; ++j) narrow(s.sums[j], out[j]);
+        }
     }
 
     template <class To> void along_row(const S* buffer, std::size_t t, To* out) const {
@@ -239,6 +255,13 @@ private:
     const Phases phases;
     const std::int64_t left, right;       // zeros beside the buffer's row, in pixels
     std::vector<std::vector<S>> weights;  // [term][phase]
+
+    struct Column {
+        int row, count;    // samples above each other that an output meets
+        std::size_t taps;  // where theirs begin in columns_taps
+    };
+    std::vector<Column> columns;  // [term][y]
+    std::vector<S> columns_taps;
 };
 
 }  // namespace

@@ -30,24 +30,31 @@ template <class T> int direct_width(const Upfirdn2d& op, const T* x, const T* y)
     return op.inner % n == 0 && aligned(x, 16) && aligned(y, 16) ? n : 1;
 }
 
+// What a thread computes: output (ox, oy), and offsets into x, of row 0 and column 0 of its image, and into y.
+template <class Index> struct DirectPlace {
+    int ox, oy;
+    Index x, y;
+};
+
+template <int n, class Index> HOST_DEVICE DirectPlace<Index> direct_place(const DirectPlan<Index>& plan, Index number) {
+    const Index inner = Index(plan.op.inner);
+    const Index pixel = plan.groups.quotient(number), channel = (number - pixel * Index(plan.groups.divisor)) * n;
+    const Index line = plan.width.quotient(pixel), image = plan.height.quotient(line);
+    return {int(pixel - line * plan.op.x.out), int(line - image * plan.op.y.out),
+            image * plan.op.y.in * plan.op.x.in * inner + channel, pixel * inner + channel};
+}
+
 template <class T, int n, class Index, class Known>
 HOST_DEVICE void direct(const DirectPlan<Index>& plan, Index block, int thread, const T* x, const float* filter, T* y) {
     const Index number = block * direct_threads + thread;
     if (number >= plan.work) return;
     const Upfirdn2d& op = plan.op;
-    const Index pixel = plan.groups.quotient(number), channel = (number - pixel * plan.groups.divisor) * n;
-    const Index line = plan.width.quotient(pixel);
-    const Index image = plan.height.quotient(line);
-    const int ox = int(pixel - line * op.x.out), oy = int(line - image * op.y.out);
-
-    const Index inner = Index(op.inner);
+    const auto place = direct_place<n>(plan, number);
     sum_t<T> sum[n] = {};
-    filter_element<T, n>(Known{op.x}, Known{op.y}, op.flip_filter, inner, x + image * op.y.in * op.x.in * inner + channel,
-                         filter, ox, oy, sum);
-
+    filter_element<T, n>(Known{op.x}, Known{op.y}, op.flip_filter, Index(op.inner), x + place.x, filter, place.ox, place.oy, sum);
     Pack<T, n> result;
     UNROLL for (int c = 0; c < n; ++c) narrow(sum[c] * sum_t<T>(op.gain), result.at[c]);
-    store_pack(y + pixel * inner + channel, result);
+    store_pack(y + place.y, result);
 }
 
 }  // namespace style_gan_ops
