@@ -15,8 +15,9 @@ from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import Context
 from metrics.registry import METRICS, calc_metric
 from metrics.report import comparison, write_report
-from torch_utils.devices import DEVICES, resolve_device
+from torch_utils.devices import DEVICES
 from training.dataset import ImageFolderDataset
+from training.sampling import options
 from training.snapshot import load_network_snapshot
 
 EXAMPLES = """\b
@@ -60,15 +61,16 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str) -> lis
 @click.option('--outdir', help='Where to put metric-<name>.jsonl and the figures; made if need be.  [default: the folder of the '
               'network if it is a run directory, else nowhere]', metavar='DIR')
 @click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
+@options.ops
 @cli.bool_option('--verbose', help='Show what is being done.', default=True, show_default=True)
 def main(networks: tuple[str, ...], metrics: list[str], data: str | None, seed: int, outdir: str | None, device: str,
-         verbose: bool) -> None:
+         ops: str, verbose: bool) -> None:
     """Evaluate the moving average of a trained generator (G_ema), or several.
 
     Prints one line of JSON for each metric and network. Appends it to metric-<name>.jsonl and draws <name>-<network>.png
     in --outdir. With several networks, prints a table of each metric, too.
     """
-    where = resolve_device(device)
+    where = options.start_on(device, ops)
     contexts, run_dirs, caches = [], [], {}
     for network in networks:
         if verbose:

@@ -150,6 +150,10 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @cli.bool_option('--nhwc', help='Channels-last memory layout with half precision.', show_default=True)
 @cli.bool_option('--nobench', help="Don't let cuDNN try out algorithms.", show_default=True)
 @cli.bool_option('--allow-tf32', help='Allow TF32 on CUDA: faster, less exact.', show_default=True)
+@click.option('--ops', help='What computes resampling, filters and activations. native: our own operators in C++ and CUDA, which '
+              'are compiled once per machine, in half a minute or so. torch: those of PyTorch. auto: native where that works.',
+              type=click.Choice(['auto', 'native', 'torch']), default='auto', show_default=True, envvar='STYLEGAN_OPS',
+              show_envvar=True)
 @click.option('--workers', help='Processes that read images.', type=int, default=3, show_default=True, metavar='INT')
 def main(**options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
@@ -229,14 +233,16 @@ def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:
     can't be used."""
     training_set.validate()
     from torch_utils.devices import resolve_device
+    from torch_utils.ops import backend
     from training.restore import restore_networks
     from training.training_loop import make_networks
-    resolve_device(config.device)
-    if config.resume_pkl is None:
-        return 0
-    networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
-    with contextlib.redirect_stdout(io.StringIO()):
-        return restore_networks(EasyDict(config, ada_target=None), networks, None).cur_nimg
+    device, cur_nimg = resolve_device(config.device), 0
+    if config.resume_pkl is not None:
+        networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
+        with contextlib.redirect_stdout(io.StringIO()):
+            cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None).cur_nimg
+    backend.select(config.ops, device)  # here, once, before workers start; last, as it may compile
+    return cur_nimg
 
 
 if __name__ == '__main__':

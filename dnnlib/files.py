@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+
+SILENT_WAIT = 3.0  # seconds for which it is not worth saying that one waits for another process
 
 
 @contextlib.contextmanager
@@ -44,22 +47,32 @@ def _flush_directory(path: Path) -> None:
             os.close(fd)
 
 
-def lock(path: str | os.PathLike) -> IO:
+def lock(path: str | os.PathLike, wait: float = 0, on_wait: Callable[[], None] | None = None) -> IO:
     """Keep a file to this process until it ends, however it ends; the file stays. Keep what is returned.
 
+    wait: for so many seconds another process that has the file may give it back; on_wait is called once, after a while.
     Raises BlockingIOError if another process has it. Child processes don't inherit it. Where the system or the file system
     has no such locks, nothing is kept.
     """
     file = open(path, 'ab')  # noqa: SIM115 (held on purpose)
-    try:
-        import fcntl
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as err:
-        file.close()
-        raise BlockingIOError(f'{path} is taken by another process') from err
-    except (ImportError, OSError):
-        pass
-    return file
+    begun = time.monotonic()
+    while True:
+        try:
+            import fcntl
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as err:
+            waited = time.monotonic() - begun
+            if waited >= wait:
+                file.close()
+                raise BlockingIOError(f'{path} is taken by another process') from err
+            if on_wait is not None and waited >= SILENT_WAIT:
+                on_wait()
+                on_wait = None
+            time.sleep(0.1)
+            continue
+        except (ImportError, OSError):
+            pass
+        return file
 
 
 def remove_leftovers(directory: str | os.PathLike) -> None:

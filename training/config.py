@@ -103,7 +103,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 
     c = EasyDict()
-    c.device, c.num_gpus, c.precision = o.device, o.gpus, precision
+    c.device, c.num_gpus, c.precision, c.ops = o.device, o.gpus, precision, o.ops
     c.random_seed = o.seed
     c.training_set_kwargs = dict(class_name='training.dataset.ImageFolderDataset', path=o.data, resolution=data.resolution,
                                  use_labels=bool(o.cond), max_size=data.size, xflip=o.mirror)

@@ -11,6 +11,7 @@ import torch
 
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
 from torch_utils import devices, misc, training_stats
+from torch_utils.ops import backend
 from training.ada import AdaController
 from training.batches import random_labels, real_batches, split_rounds
 from training.checkpoint import Checkpoints
@@ -36,12 +37,14 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
     run_dir = Path(c.run_dir)
     device = devices.resolve_device(c.device)
     devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
+    backend.select(c.ops, device)
     devices.seed_everything(c.random_seed, START)
 
     training_set = construct_class_by_name(**c.training_set_kwargs)
     print(f'\nNum images:   {len(training_set)}')
     print(f'Image shape:  {training_set.image_shape}')
     print(f'Label shape:  {training_set.label_shape}')
+    print(f'Operators:    {backend.selected()}')
 
     networks = make_networks(c, training_set)
     augment_pipe, ada = make_augmentation(c, device)

@@ -10,7 +10,6 @@ import torch
 
 from dnnlib import cli
 from dnnlib.util import OptionError, UserError
-from torch_utils.devices import resolve_device
 from training.dataset import ImageFolderDataset
 from training.networks import Generator
 from training.sampling import common, grid, options
@@ -45,8 +44,9 @@ Examples:
 @options.noise_mode
 @options.outdir
 @options.device
+@options.ops
 def command(network: str, seeds: list[int], domains: list[int] | None, trunc: float, layout: str, labels: bool,
-            data: str | None, noise_mode: str, outdir: str, device: str) -> None:
+            data: str | None, noise_mode: str, outdir: str, device: str, ops: str) -> None:
     """Show what the domains share: one picture, seeds by domains, with the same latent z in every domain.
 
     For networks that were trained with --cond=1. Writes domains.png.
@@ -55,7 +55,7 @@ def command(network: str, seeds: list[int], domains: list[int] | None, trunc: fl
     options.check_finite('--trunc', trunc)
     if data is not None and not labels:
         raise OptionError('--data can only be specified with --labels=1')
-    where = resolve_device(device)
+    where = options.start_on(device, ops)
     G = common.open_generator(network, where)
 
     if G.c_dim == 0:

@@ -13,7 +13,6 @@ import torch
 
 from dnnlib import cli
 from dnnlib.util import OptionError, UserError, open_url
-from torch_utils.devices import resolve_device
 from training.networks import Generator
 from training.sampling import common, options
 
@@ -40,8 +39,9 @@ Examples:
 @click.option('--projected-w', help='Render the latents w [N, num_ws, w_dim] of this .npz instead of seeds.', metavar='FILE')
 @options.outdir
 @options.device
+@options.ops
 def command(network: str, seeds: list[int] | None, trunc: float, class_idx: int | None, noise_mode: str,
-            projected_w: str | None, outdir: str, device: str) -> None:
+            projected_w: str | None, outdir: str, device: str, ops: str) -> None:
     """Make images with the moving average of a trained generator (G_ema).
 
     Writes seed<seed>.png, or proj<index>.png with --projected-w: RGB, or greyscale where the network is.
@@ -52,7 +52,7 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: int 
         options.check_seeds(seeds)
     if seeds is not None and projected_w is not None:
         print('warn: --seeds is ignored when using --projected-w')
-    where = resolve_device(device)
+    where = options.start_on(device, ops)
     G = common.open_generator(network, where)
 
     if projected_w is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import click
+import torch
 
 from dnnlib import cli
 from dnnlib.util import OptionError
-from torch_utils.devices import DEVICES
+from torch_utils.devices import DEVICES, resolve_device
+from torch_utils.ops import backend
 from training.networks.synthesis import NOISE_MODES
 
 network = click.option('--network', help='Network: a snapshot, path or URL, or the folder of an exported generator.',
@@ -19,6 +21,10 @@ noise_mode = click.option('--noise-mode', help="Noise inputs: const is the netwo
                           type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
 outdir = click.option('--outdir', help='Where to save the images; made if need be.', required=True, metavar='DIR')
 device = click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
+ops = click.option('--ops', help='What computes resampling, filters and activations. native: our own operators in C++ and CUDA, '
+                   'compiled now if need be. torch: those of PyTorch. auto: native if they are compiled already, as train.py '
+                   'or `python -m torch_utils.custom_ops` does.', type=click.Choice(backend.CHOICES), default='auto',
+                   show_default=True, envvar='STYLEGAN_OPS', show_envvar=True)
 domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.",
                             type=float, default=1, show_default=True, metavar='PSI')
 
@@ -27,6 +33,13 @@ def seeds(default: str | None, help: str):
     """`--seeds` with another default and text."""
     return click.option('--seeds', help=help, type=cli.NumRange(), default=default, show_default=default is not None,
                         metavar='RANGE')
+
+
+def start_on(device: str, ops: str) -> torch.device:
+    """The device of --device, on which the operators of --ops compute from now on. Raises UserError where that can't be."""
+    where = resolve_device(device)
+    backend.select(ops, where, build=False)  # nobody waits half a minute for a compiler to see one image
+    return where
 
 
 def check_seeds(seeds: list[int]) -> None:

@@ -11,7 +11,6 @@ from torch import nn
 
 from dnnlib import cli
 from dnnlib.util import OptionError, UserError
-from torch_utils.devices import resolve_device
 from training.dataset import ImageFolderDataset
 from training.networks import Generator
 from training.sampling import common, grid, options
@@ -45,15 +44,16 @@ Examples:
 @options.noise_mode
 @options.outdir
 @options.device
+@options.ops
 def command(network: str, images: str, source_class: int | None, class_idx: int | None, max_images: int, steps: int,
-            noise_mode: str, outdir: str, device: str) -> None:
+            noise_mode: str, outdir: str, device: str, ops: str) -> None:
     """Translate real images to other domains: the discriminator finds the latent, and the generator draws it in the domain.
 
     For conditional networks that were trained with --method=clr-gan, best with i-stylegan or cg-gan beside it: then only
     the style coordinates change with the domain. Writes img<number>-class<domain>.png, and translations.png: each image,
     its reconstruction in its own domain, and its translations.
     """
-    where = resolve_device(device)
+    where = options.start_on(device, ops)
     print(f'Loading networks from "{network}"...')
     snapshot = load_network_snapshot(network, only=('G_ema', 'D'))
     G, D = snapshot.G_ema.to(where), snapshot.D.to(where)

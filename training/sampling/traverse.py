@@ -11,7 +11,6 @@ import torch
 
 from dnnlib import cli
 from dnnlib.util import OptionError, UserError
-from torch_utils.devices import resolve_device
 from torch_utils.forward_ad import jvp
 from training.networks import Generator
 from training.networks.mapping import LIVING
@@ -48,8 +47,9 @@ Examples:
 @cli.bool_option('--labels', default=True, help='Print the numbers into the margins.  [default: 1]')
 @options.outdir
 @options.device
+@options.ops
 def command(network: str, seeds: list[int], class_idx: int | None, coordinates: list[int] | None, rows: int | None, span: float,
-            steps: int, trunc: float, labels: bool, outdir: str, device: str) -> None:
+            steps: int, trunc: float, labels: bool, outdir: str, device: str, ops: str) -> None:
     """Show what each coordinate of the latent does: a row of images in which nothing else is moved.
 
     The latent is what enters the mapping network's MLP: u, after flow and normalisation. The style coordinates are
@@ -70,7 +70,7 @@ def command(network: str, seeds: list[int], class_idx: int | None, coordinates: 
         raise OptionError('--rows can only be specified without --coordinates')
     if rows is not None and rows < 1:
         raise OptionError('--rows must be at least 1')
-    where = resolve_device(device)
+    where = options.start_on(device, ops)
     G = common.open_generator(network, where)
 
     label = common.class_label(G, class_idx, where)

@@ -10,6 +10,8 @@ from torch_utils.forward_ad import jvp
 from torch_utils.ops.conv2d_resample import conv2d_resample, modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
+pytestmark = pytest.mark.usefixtures('ops')
+
 
 def test_agrees_with_golden_numbers(golden, agrees):
     g = golden('op_conv2d_resample')

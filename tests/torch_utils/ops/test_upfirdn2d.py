@@ -6,6 +6,8 @@ import torch
 from torch_utils.forward_ad import jvp
 from torch_utils.ops import upfirdn2d as op
 
+pytestmark = pytest.mark.usefixtures('ops')
+
 
 def test_agrees_with_golden_numbers(golden, agrees):
     g = golden('op_upfirdn2d')

@@ -1,0 +1,129 @@
+"""Loading the native operators: once per process, verified, and what is said when that does not work."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from programs import run_program
+
+from dnnlib.errors import UserError
+from torch_utils import custom_ops
+from torch_utils.building import CannotBuild
+from torch_utils.ops import backend, torch_kernels
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device('cpu')
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """As in a process that has just started, with an empty cache, and little to compile."""
+    (tmp_path / 'sources').mkdir()
+    (tmp_path / 'sources' / 'tiny.cpp').write_text('int answer() { return 42; }\n')
+    monkeypatch.setattr(custom_ops, 'SOURCES', tmp_path / 'sources')
+    monkeypatch.setattr(custom_ops, '_outcomes', {})
+    monkeypatch.setattr(backend, '_native', None)
+    monkeypatch.setattr(backend, '_native_devices', ())
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
+
+
+def test_importing_chooses_pytorch_and_compiles_nothing(fresh):
+    assert backend.selected() == 'torch' and backend.kernels(torch.zeros(1)) is torch_kernels
+
+
+def test_a_failure_is_one_line_once_and_then_pytorch_computes(fresh, monkeypatch, capsys):
+    monkeypatch.setenv('CXX', 'false')
+    for _ in range(2):
+        backend.select('auto', CPU)
+        assert backend.selected() == 'torch'
+    out, err = capsys.readouterr()
+    assert out == '' and err.count('\n') == 1 and 'false is no C++ compiler' in err and '--ops=torch' in err
+    monkeypatch.delenv('CXX')  # never again in this run, whatever changes
+    backend.select('auto', CPU)
+    assert backend.selected() == 'torch' and capsys.readouterr() == ('', '')
+
+
+def test_a_failure_is_an_error_if_native_operators_are_asked_for(fresh, monkeypatch):
+    monkeypatch.setenv('CXX', 'false')
+    with pytest.raises(UserError, match=r'--ops=native: .*false is no C.* compiler; set CXX'):
+        backend.select('native', CPU)
+    with pytest.raises(UserError, match='there are none for mps'):
+        backend.select('native', torch.device('mps'))
+
+
+@pytest.mark.parametrize('compiler', ['false', None])
+def test_what_is_not_built_is_not_missed_where_it_is_not_to_be_built(fresh, monkeypatch, capsys, compiler):
+    if compiler:
+        monkeypatch.setenv('CXX', compiler)
+    backend.select('auto', CPU, build=False)
+    backend.select('auto', torch.device('mps'))
+    backend.select('torch', CPU)
+    assert backend.selected() == 'torch' and capsys.readouterr() == ('', '') and not custom_ops.root().exists()
+
+
+def test_wrong_numbers_are_noticed(monkeypatch):
+    right = dict(upfirdn2d=torch_kernels.upfirdn2d, bias_act=torch_kernels.bias_act)
+    for word, wrong in (('upfirdn2d', lambda *args: torch_kernels.upfirdn2d(*args) * 1.01), ('bias_act', _no_slope)):
+        fake = SimpleNamespace(**{**right, word: wrong})
+        monkeypatch.setitem(sys.modules, 'torch_utils.ops.native_kernels', fake)
+        monkeypatch.setattr('torch_utils.ops.native_kernels', fake, raising=False)
+        with pytest.raises(CannotBuild, match=f'{word}.* computes wrong numbers on cpu'):
+            custom_ops.verify(CPU)
+
+
+def _no_slope(x, b, *rest):
+    return torch_kernels.bias_act(x, b, *rest).detach() + 0 * (x.square().sum() + b.sum())
+
+
+def in_a_process(code, tmp_path, **env):
+    """(stdout, stderr) of a program that has a tiny library for the operators' sources."""
+    setup = (f'import torch; from pathlib import Path; from torch_utils import custom_ops; from torch_utils.ops import backend\n'
+             f'custom_ops.SOURCES = Path({str(tmp_path / "sources")!r})\nCPU = torch.device("cpu")\n')
+    done = subprocess.run([sys.executable, '-c', setup + code], cwd=ROOT, text=True, capture_output=True,
+                          env={**os.environ, 'DNNLIB_CACHE_DIR': str(tmp_path / 'cache'), **env})
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The folder of tests, with the sources of a library in which there are no operators."""
+    try:
+        custom_ops.toolchain.compiler(), custom_ops.toolchain.ninja()
+    except CannotBuild as err:
+        pytest.skip(f'nothing can be built here: {err}')
+    (tmp_path / 'sources').mkdir()
+    (tmp_path / 'sources' / 'tiny.cpp').write_text('int answer() { return 42; }\n')
+    return tmp_path
+
+
+def test_a_library_without_the_operators(tiny):
+    out, err = in_a_process('backend.select("auto", CPU)\nprint(backend.selected())', tiny)
+    assert out == 'torch\n' and err.count('\n') == 2 and err.startswith('Compiling the operators for this machine, once')
+    assert 'they do not run on cpu' in err.splitlines()[1]
+
+
+def test_a_library_that_the_system_does_not_load(tiny):
+    """It is what was built, so that its checksum fits, and needs a function that there is nowhere."""
+    (tiny / 'sources' / 'tiny.cpp').write_text('int nowhere(); int answer() { return nowhere(); } int now = answer();\n')
+    out, err = in_a_process('backend.select("auto", CPU)\nbackend.select("auto", CPU)\nprint(backend.selected())', tiny)
+    assert out == 'torch\n' and err.count('\n') == 2 and 'cannot be loaded' in err and '--clean' in err
+
+
+def test_the_command_reports_what_is_missing(fresh, monkeypatch):
+    monkeypatch.setenv('CXX', 'false')
+    status, out, err = run_program(custom_ops.main)
+    assert status == 1 and err.startswith('Error: ') and 'is no C++ compiler' in err and err.count('\n') == 1
+    assert 'compiler         none: ' in out and f'cache directory  {custom_ops.root()}' in out and 'operators        none' in out
+
+
+def test_the_command_cleans(fresh):
+    status, out, err = run_program(custom_ops.main, '--clean')
+    assert (status, err) == (0, '') and out == f'Removed 0 builds from {custom_ops.root()}\n'
+    (custom_ops.root() / 'cpu-2.0-0').mkdir(parents=True)
+    assert run_program(custom_ops.main, '--clean')[1].startswith('Removed 1 builds')
+    assert not (custom_ops.root() / 'cpu-2.0-0').exists()
