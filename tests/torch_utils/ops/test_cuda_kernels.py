@@ -215,15 +215,14 @@ def test_half_precision_on_the_host_rounds_as_pytorch_does(walk, dtype):
 @pytest.mark.slow
 @pytest.mark.parametrize('source', ['upfirdn2d', 'bias_act'])
 def test_compiles_for_every_architecture(source, tmp_path):
-    """Registers stay few enough for full occupancy, and nothing spills to memory."""
+    """At most 64 registers, so that a multiprocessor holds 1024 threads, and next to nothing spilt to memory."""
     if shutil.which('nvcc') is None:
         pytest.skip('no nvcc')
     for architecture in ARCHITECTURES:
-        command = ['nvcc', '-std=c++17', '-O3', f'-arch=sm_{architecture}', '-Xptxas=-v', '-c', str(CSRC / f'{source}.cu'), '-o',
-                   str(tmp_path / f'{source}.o')]
-        result = subprocess.run(command, capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
+        command = ['nvcc', '-std=c++17', '-O3', f'-arch=sm_{architecture}', '-Xptxas=-v', '-c', str(CSRC / f'{source}.cu')]
+        result = subprocess.run([*command, '-o', str(tmp_path / 'kernels.o')], capture_output=True, text=True)
+        assert result.returncode == 0 and 'warning' not in result.stderr, result.stderr
         registers = [int(r) for r in re.findall(r'Used (\d+) registers', result.stderr)]
-        spills = [int(s) for s in re.findall(r'(\d+) bytes spill', result.stderr)]
+        spilt = [int(s) for s in re.findall(r'(\d+) bytes spill', result.stderr)]
         print(f'{source} sm_{architecture}: {len(registers)} kernels, {min(registers)} to {max(registers)} registers')
-        assert max(registers) <= 128 and not any(spills)
+        assert max(registers) <= 64 and max(spilt) <= 16

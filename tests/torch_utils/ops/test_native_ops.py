@@ -147,3 +147,24 @@ def test_small_and_large_values_keep_their_precision(native_ops, act):
     y = native_ops.bias_act(x, None, 0, list(activation_funcs).index(act), 0.0, 1.0, -1.0)
     expected = torch_kernels.bias_act(x.double(), None, 0, act, 0.0, 1.0, None)
     torch.testing.assert_close(y.double(), expected, rtol=5e-7, atol=2e-35)
+
+
+@pytest.mark.parametrize('memory_format', FORMATS)
+def test_the_number_of_threads_changes_no_bit(native_ops, memory_format):
+    f, b = setup_filter([1, 3, 3, 1]), torch.randn(37)
+    images = [torch.randn(shape).contiguous(memory_format=memory_format) for shape in ((5, 37, 65, 33), (50, 37, 7, 9))]
+
+    def results():
+        for x in images:
+            yield native_ops.upfirdn2d(x, f, [2, 2], [1, 1], [2, 1, 2, 1], False, 4.0)
+            yield native_ops.upfirdn2d(x, torch.arange(12.0).reshape(3, 4) ** 2, [1, 1], [2, 1], [2, 1, 2, 1], False, 4.0)
+            yield from (native_ops.bias_act(x, b, 1, act, 0.2, 1.0, 0.5) for act in (2, 8))
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = list(results())
+        torch.set_num_threads(3)
+        assert all(torch.equal(a, b) for a, b in zip(alone, results(), strict=True))
+    finally:
+        torch.set_num_threads(threads)

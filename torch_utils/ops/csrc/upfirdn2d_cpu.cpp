@@ -146,8 +146,8 @@ template <class T> class Operator {
     using S = sum_t<T>;
 
 public:
-    Operator(const Upfirdn2d& op, const T* x, const float* filter, T* y)
-        : op(op), x(x), y(y), terms(terms_of<S>(op, filter)), phases(op.x), left(std::max(0, -phases.first)),
+    Operator(const Upfirdn2d& op, const float* filter)
+        : op(op), terms(terms_of<S>(op, filter)), phases(op.x), left(std::max(0, -phases.first)),
           right(std::max(0, phases.last - (op.x.in - 1))) {
         for (const auto& term : terms) {
             for (int r = 0; r < phases.period; ++r) weights.push_back(phases.weights(term.row, r, op.x.up));
@@ -164,28 +164,26 @@ public:
         }
     }
 
-    void run() const {
-        const std::int64_t lines = op.outer * op.y.out, cost = std::max<std::int64_t>(1, op.inner * (op.x.out + op.x.in));
-        at::parallel_for(0, lines, std::max<std::int64_t>(1, 32768 / cost), [this](std::int64_t begin, std::int64_t end) {
-            // Short lines go together, first along y and then along x: what was just stored cannot be loaded at once.
-            const std::int64_t size = (left + op.x.in + right) * op.inner;
-            const std::int64_t together = std::clamp<std::int64_t>(2048 / size, 1, 32);
-            Scratch scratch;
-            scratch.size = size;
-            scratch.buffer.resize(size * together);
-            if (terms.size() > 1) scratch.sums.resize(op.x.out * op.inner * together), scratch.addend.resize(op.x.out * op.inner);
-            for (; begin < end; begin += together) some_lines(begin, int(std::min(together, end - begin)), scratch);
-        });
-    }
-
-private:
     struct Scratch {  // of a thread
-        std::int64_t size;            // of a line in the buffer
+        std::int64_t size, together;  // of a line in the buffer; how many
         std::vector<S> buffer;        // lines filtered along y, between zeros
         std::vector<S> sums, addend;  // results of the terms so far, and a line of one
     };
 
-    void some_lines(std::int64_t first, int count, Scratch& s) const {
+    Scratch scratch() const {
+        const std::int64_t size = (left + op.x.in + right) * op.inner, together = std::clamp<std::int64_t>(2048 / size, 1, 32);
+        const std::int64_t out = terms.size() > 1 ? op.x.out * op.inner : 0;
+        return {size, together, std::vector<S>(size * together), std::vector<S>(out * together), std::vector<S>(out)};
+    }
+
+    // Output lines, counted through all images. Short ones go together, first along y and then along x: what was just
+    // stored cannot be loaded at once.
+    void lines(const T* x, T* y, std::int64_t begin, std::int64_t end, Scratch& s) const {
+        for (; begin < end; begin += s.together) some_lines(x, y, begin, int(std::min(s.together, end - begin)), s);
+    }
+
+private:
+    void some_lines(const T* x, T* y, std::int64_t first, int count, Scratch& s) const {
         const std::int64_t width = op.x.in * op.inner, out_width = op.x.out * op.inner;
         T* out = y + first * out_width;
         for (std::size_t t = 0; t < terms.size(); ++t) {
@@ -249,8 +247,6 @@ private:
     }
 
     const Upfirdn2d op;
-    const T* x;
-    T* y;
     const std::vector<Term<S>> terms;
     const Phases phases;
     const std::int64_t left, right;       // zeros beside the buffer's row, in pixels
@@ -264,16 +260,54 @@ private:
     std::vector<S> columns_taps;
 };
 
+// At least so many elements for a thread.
+constexpr std::int64_t grain = 32768;
+
+template <class T> void run(const Upfirdn2d& op, const T* x, const float* filter, T* y) {
+    const Operator<T> whole(op, filter);
+    const std::int64_t cost = std::max<std::int64_t>(1, op.inner * (op.x.out + op.x.in));
+    at::parallel_for(0, op.outer * op.y.out, std::max<std::int64_t>(1, grain / cost), [&](std::int64_t begin, std::int64_t end) {
+        auto scratch = whole.scratch();
+        whole.lines(x, y, begin, end, scratch);
+    });
+}
+
+// Lines of a few pixels do not fill a vector: take several planes at once, as the channels of one image.
+template <class T> void run_small(const Upfirdn2d& op, const T* x, const float* filter, T* y) {
+    using S = sum_t<T>;
+    constexpr int most = 16;
+    const int in = op.x.in * op.y.in, out = op.x.out * op.y.out;
+    Upfirdn2d image = op;
+    image.outer = 1, image.inner = most;
+    const Operator<S> channels(image, filter);
+    const std::int64_t groups = (op.outer + most - 1) / most, cost = most * (std::int64_t(in) + out);
+    at::parallel_for(0, groups, std::max<std::int64_t>(1, grain / cost), [&](std::int64_t begin, std::int64_t end) {
+        std::vector<S> from(most * in), to(most * out);
+        auto scratch = channels.scratch();
+        for (std::int64_t plane = begin * most; plane < std::min(end * most, op.outer); plane += most) {
+            const int planes = int(std::min<std::int64_t>(most, op.outer - plane));
+            for (int p = 0; p < planes; ++p) {
+                for (int i = 0; i < in; ++i) from[i * most + p] = widen(x[(plane + p) * in + i]);
+            }
+            channels.lines(from.data(), to.data(), 0, op.y.out, scratch);
+            for (int p = 0; p < planes; ++p) {
+                for (int i = 0; i < out; ++i) narrow(to[i * most + p], y[(plane + p) * out + i]);
+            }
+        }
+    });
+}
+
 }  // namespace
 
 void upfirdn2d_cpu(Dtype dtype, const Upfirdn2d& op, const void* x, const float* filter, void* y) {
-    const auto run = [&](auto element) {
+    const auto typed = [&](auto element) {
         using T = decltype(element);
-        Operator<T>(op, static_cast<const T*>(x), filter, static_cast<T*>(y)).run();
+        const bool small = op.inner == 1 && op.outer >= 8 && op.x.in <= 16 && op.y.in <= 64 && op.x.out <= 16 && op.y.out <= 64;
+        (small ? run_small<T> : run<T>)(op, static_cast<const T*>(x), filter, static_cast<T*>(y));
     };
-    if (dtype == Dtype::bfloat16) run(bfloat16_t{});
-    else if (dtype == Dtype::float32) run(float{});
-    else run(double{});
+    if (dtype == Dtype::bfloat16) typed(bfloat16_t{});
+    else if (dtype == Dtype::float32) typed(float{});
+    else typed(double{});
 }
 
 }  // namespace style_gan_ops
