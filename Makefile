@@ -1,6 +1,7 @@
 # make demo    train on two-colour MNIST for a few minutes, measure and look at the result
 # make test    run the tests
-# Both set up .venv first, and need Python 3.10 or newer and a package index.
+# make bench   time operators and training steps
+# All set up .venv first, and need Python 3.10 or newer and a package index.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,7 +13,7 @@ CG_GAN := --method=cg-gan --jacobian=jvp --jacobian-penalty=hoyer --lambda_imgsp
 BEFORE := $$(ls -t runs/*-demo-i-stylegan/network-snapshot-*.pkl | head -1)
 AFTER  := $$(ls -t runs/*-demo-cg-gan/network-snapshot-*.pkl | head -1)
 
-.PHONY: demo test test-slow clean
+.PHONY: demo test test-slow bench clean
 
 $(VENV)/.complete: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +41,10 @@ test: $(VENV)/.complete
 
 test-slow: $(VENV)/.complete
 	$(BIN)/python -m pytest -q -m slow
+
+bench: $(VENV)/.complete
+	$(BIN)/python tests/benchmarks/operators.py
+	$(BIN)/python tests/benchmarks/training_step.py
 
 clean:
 	rm -rf $(VENV) runs datasets/mnist.zip

@@ -59,12 +59,12 @@ def has_fast_bf16() -> bool:
     return any(test is not None and test() for test in supported)
 
 
-def half_dtype(device: torch.device, precision: str, width: int) -> torch.dtype:
+def half_dtype(device: torch.device, precision: str, width: int, native_ops: bool = False) -> torch.dtype:
     """The dtype of the blocks in half precision (those of num_fp16_res) for --precision=auto|fp32|fp16|bf16.
 
     Where the device does not compute it (`computes`), blocks stay in float32; with 'fp32' there are no such blocks.
-    width: feature maps of the widest layer. On CPUs, 'auto' is bf16 if that is at least 256: with AVX512-BF16, training
-    steps were 0.7 times as fast as in float32 with 64, as fast with 128, 1.3 times with 256, and 1.6 times with 512.
+    width: feature maps of the widest layer. On CPUs, 'auto' is bf16 from where training steps were measured to be faster with
+    AVX512-BF16: with 64 by the native operators (native_ops), with 256 by PyTorch's, which are slow in it.
     Raises OptionError where the choice is wrong for the device.
     """
     if precision == 'fp16' and device.type != 'cuda':
@@ -73,7 +73,8 @@ def half_dtype(device: torch.device, precision: str, width: int) -> torch.dtype:
         raise OptionError(f'--precision=bf16 is not available on {device.type}; use --precision=fp32 or auto')
     if precision == 'bf16' and device.type == 'cuda' and not torch.cuda.is_bf16_supported():
         raise OptionError('--precision=bf16 needs a GPU of compute capability 8.0 or newer; use --precision=fp16 or auto')
-    bf16 = precision == 'bf16' or (precision == 'auto' and device.type == 'cpu' and width >= 256 and has_fast_bf16())
+    bf16 = precision == 'bf16' or (precision == 'auto' and device.type == 'cpu' and has_fast_bf16()
+                                and width >= (64 if native_ops else 256))
     return torch.bfloat16 if bf16 else torch.float16
 
 

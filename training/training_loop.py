@@ -141,7 +141,7 @@ def make_networks(c: EasyDict, training_set: Any) -> EasyDict:
 
 def prepare_networks(c: EasyDict, networks: EasyDict, training_set: Any, device: torch.device) -> None:
     """Put networks on the device, without gradients, in their working precision; print what they look like."""
-    half = devices.half_dtype(device, c.precision, width=layers.widest(networks.D))
+    half = devices.half_dtype(device, c.precision, layers.widest(networks.D), native_ops=backend.selected() == 'native')
     for name, net in networks.items():
         layers.set_half_dtype(net, half)
         net.to(device).requires_grad_(False).train(name != 'G_ema')

@@ -13,58 +13,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import click
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from torch_utils.ops import bias_act, torch_kernels, upfirdn2d
+from torch_utils.ops import backend, bias_act, upfirdn2d
 
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
-NATIVE = torch.ops.style_gan_ops
-
-
-class BiasAct(torch.autograd.Function):
-    """The native bias_act with its derivatives, for piecewise linear activations."""
-
-    @staticmethod
-    def forward(ctx, x, b, *call):
-        y = NATIVE.bias_act(x, b, *call)
-        ctx.save_for_backward(y)
-        ctx.call = call
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):
-        y, = ctx.saved_tensors
-        dx = BiasActGradient.apply(dy, y, *ctx.call)
-        return dx, dx.sum([0, 2, 3]), *(None,) * len(ctx.call)
-
-
-class BiasActGradient(torch.autograd.Function):
-    """dL/dx, linear in dy."""
-
-    @staticmethod
-    def forward(ctx, dy, y, *call):
-        ctx.save_for_backward(y)
-        ctx.call = call
-        return NATIVE.bias_act_backward(dy, y[:0], None, y, *call)
-
-    @staticmethod
-    def backward(ctx, ddx):
-        y, = ctx.saved_tensors
-        return BiasActGradient.apply(ddx, y, *ctx.call), *(None,) * (1 + len(ctx.call))
-
-
-def native_bias_act(x, b, dim, act, alpha, gain, clamp):
-    return BiasAct.apply(x, b, dim, list(bias_act.activation_funcs).index(act), alpha, gain, -1.0 if clamp is None else clamp)
-
-
-IMPLEMENTATIONS = {'torch': torch_kernels, 'native': SimpleNamespace(
-    upfirdn2d=lambda *args: NATIVE.upfirdn2d(*args), bias_act=native_bias_act)}
 
 
 def cases() -> dict[str, tuple[list[int], Callable]]:
@@ -99,15 +57,13 @@ def double_backward(fn, x, dy):
 
 
 @click.command()
-@click.option('--library', required=True, help='The built library of operators.')
 @click.option('--precision', default='fp32,bf16', show_default=True)
 @click.option('--threads', default=torch.get_num_threads(), show_default=True)
 @click.option('--repeats', default=15, show_default=True)
 @click.option('--cpu-time', is_flag=True, help='Count the processor time of one thread: for a machine that others use, too.')
 @click.option('--only', default='', help='Cases whose name contains this.')
-def main(library: str, precision: str, threads: int, repeats: int, cpu_time: bool, only: str) -> None:
+def main(precision: str, threads: int, repeats: int, cpu_time: bool, only: str) -> None:
     """Median milliseconds of forward, forward + backward, and with double backward."""
-    torch.ops.load_library(library)
     torch.set_num_threads(1 if cpu_time else threads)
     clock = time.thread_time if cpu_time else time.perf_counter
     print(f'{"":51s} {"torch ms":>9s} {"native ms":>9s} {"ratio":>7s}')
@@ -119,14 +75,14 @@ def main(library: str, precision: str, threads: int, repeats: int, cpu_time: boo
                 x = torch.randn(shape).to(DTYPES[p]).contiguous(memory_format=memory_format).requires_grad_()
                 dy = torch.randn_like(fn(x))
                 for kind, run in (('forward', forward), ('fb', forward_backward), ('double', double_backward)):
-                    times = {key: [] for key in IMPLEMENTATIONS}
+                    times = {'torch': [], 'native': []}
                     for repeat in range(repeats + 1):  # the first warms up
-                        for key, implementation in IMPLEMENTATIONS.items():
-                            upfirdn2d.kernels = bias_act.kernels = lambda x, chosen=implementation: chosen
-                            start = clock()
-                            run(fn, x, dy)
-                            if repeat:
-                                times[key].append(1e3 * (clock() - start))
+                        for ops in times:
+                            with backend.using(ops):
+                                start = clock()
+                                run(fn, x, dy)
+                                if repeat:
+                                    times[ops].append(1e3 * (clock() - start))
                     a, b = times.values()
                     ratio = statistics.median(s / t for s, t in zip(a, b, strict=True))
                     print(f'{name:24s} {p} {format_name:13s} {kind:8s}',

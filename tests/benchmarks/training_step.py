@@ -1,6 +1,6 @@
-"""Time of a training step, phase by phase: python tests/benchmarks/training_step.py --help
+"""Time of a training step, phase by phase, against the limits of the machine: python tests/benchmarks/training_step.py --help
 
-Run it before and after a change, in turn, on an otherwise idle machine; compare medians.
+Everything is measured in turn within one process, so that ratios hold where the machine is shared; compare medians.
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from torch_utils import devices
+from torch_utils.ops import backend
 from training.losses import make_phases, make_terms
 from training.networks import Discriminator, Generator
 from training.networks.layers import set_half_dtype
@@ -27,36 +30,44 @@ from training.networks.layers import set_half_dtype
 @click.option('--cmax', default=64, show_default=True)
 @click.option('--batch', default=32, show_default=True)
 @click.option('--c-dim', default=2, show_default=True)
-@click.option('--repeats', default=9, show_default=True)
+@click.option('--repeats', default=7, show_default=True)
 @click.option('--device', default='auto', show_default=True)
-@click.option('--precision', default='fp32,bf16', show_default=True, help='One or several, measured in turn.')
-def main(precision: str, device: str, **size: int) -> None:
-    """Median milliseconds of each phase with random data, and the images/s that a run makes of them."""
+@click.option('--precision', default='fp32,bf16', show_default=True, help='One or several.')
+@click.option('--ops', default='torch,native', show_default=True, help='One or several.')
+def main(precision: str, ops: str, device: str, repeats: int, **size: int) -> None:
+    """Median milliseconds of each phase with random data, the images/s that a run makes of them, and how much of what the
+    machine's convolutions can do that is."""
     where = devices.resolve_device(device)
     devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
     runs = {p: make_run(where, p, **size) for p in precision.split(',')}
-    times = {p: {phase.name: [] for phase in phases} for p, (phases, _) in runs.items()}
-    for repeat in range(size['repeats'] + 2):  # the first two warm up
+    limits = {p: convolution_limit(where, p, **size) for p in runs}
+    flops = {p: [count_flops(phase, inputs) for phase in phases] for p, (phases, inputs) in runs.items()}
+    print(f'{where.type}, {torch.get_num_threads()} threads, {time.strftime("%Y-%m-%d")}; memory {copy_limit(where):.1f} GB/s; '
+          + ', '.join(f'convolution {p} {limit / 1e9:.0f} GFLOP/s' for p, limit in limits.items()))
+
+    times: dict[tuple[str, str], list[list[float]]] = {}
+    for repeat in range(repeats + 1):  # the first warms up
         for p, (phases, inputs) in runs.items():
-            for phase in phases:
-                stopwatch = devices.Stopwatch(where)
-                with stopwatch:
-                    phase.run([inputs])
-                if repeat >= 2:
-                    times[p][phase.name].append(stopwatch.milliseconds())
-    for p, (phases, _) in runs.items():
-        per_step = 0.0
-        for phase in phases:
-            t = times[p][phase.name]
-            per_step += statistics.median(t) / phase.interval
-            spread = f'[{min(t):.1f}..{max(t):.1f}]'
-            print(f'{p:5s} {phase.name:6s} {statistics.median(t):8.1f} ms  {spread}  every {phase.interval} steps')
-        speed = 1e3 * size['batch'] / per_step
-        print(f'{p:5s} step   {per_step:8.1f} ms  {speed:.1f} img/s  ({where.type}, {time.strftime("%Y-%m-%d")})')
+            for choice in ops.split(','):
+                backend.select(choice, where)
+                new = [milliseconds(where, lambda phase=phase, inputs=inputs: phase.run([inputs])) for phase in phases]
+                if repeat:
+                    times.setdefault((p, choice), []).append(new)
+
+    first = None
+    for (p, choice), rows in times.items():
+        phases = runs[p][0]
+        medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+        step = sum(t / phase.interval for t, phase in zip(medians, phases, strict=True))
+        arithmetic = sum(f / phase.interval for f, phase in zip(flops[p], phases, strict=True))
+        first = first or step
+        parts = '  '.join(f'{phase.name} {t:.1f}' for phase, t in zip(phases, medians, strict=True))
+        print(f'{p} {choice:6s}  {parts} ms  step {step:.1f} ms  {1e3 * size["batch"] / step:.2f} img/s  x{first / step:.2f}  '
+              f'{100 * arithmetic / step * 1e3 / limits[p]:.0f}% of the convolution limit')
 
 
-def make_run(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int, c_dim: int,
-             repeats: int) -> tuple[list, dict]:
+def make_run(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int,
+             c_dim: int) -> tuple[list, dict]:
     """The phases of a StyleGAN2 run, and a batch for them."""
     torch.manual_seed(0)
     width = dict(channel_base=cbase, channel_max=cmax)
@@ -78,6 +89,46 @@ def make_run(where: torch.device, precision: str, resolution: int, cbase: int, c
     inputs = dict(z=torch.randn(batch, 512, device=where), c=labels, real_c=labels,
                   real_images=torch.randn(batch, 3, resolution, resolution, device=where))
     return phases, inputs
+
+
+def milliseconds(where: torch.device, work: Callable[[], object]) -> float:
+    """Time of one call, as the device sees it."""
+    stopwatch = devices.Stopwatch(where)
+    with stopwatch:
+        work()
+    return stopwatch.milliseconds()
+
+
+def count_flops(phase, inputs: dict) -> float:
+    """Floating-point operations of the convolutions and matrix products of a phase; a multiply-add is two."""
+    with FlopCounterMode(display=False) as counter:
+        phase.run([inputs])
+    return counter.get_total_flops()
+
+
+def convolution_limit(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int,
+                      c_dim: int) -> float:
+    """Operations per second of a 3x3 convolution, forward and backward, of the widest layer at half the resolution."""
+    width, size = min(cbase // (resolution // 2), cmax), resolution // 2
+    kind = dict(dtype=torch.float32 if precision == 'fp32' else devices.half_dtype(where, precision, cmax), device=where)
+    x, w = torch.randn(batch, width, size, size, **kind), torch.randn(width, width, 3, 3, **kind)
+    x, w = (t.to(memory_format=torch.channels_last).requires_grad_() for t in (x, w))
+    y = torch.nn.functional.conv2d(x, w, padding=1)
+    dy = torch.randn_like(y)
+
+    def both() -> None:
+        torch.autograd.grad(torch.nn.functional.conv2d(x, w, padding=1), (x, w), dy)
+
+    times = [milliseconds(where, both) for _ in range(9)][2:]
+    return 3 * 2 * y.numel() * width * 9 / (statistics.median(times) / 1e3)
+
+
+def copy_limit(where: torch.device) -> float:
+    """Gigabytes per second, read and written, of copying 256 MiB."""
+    source = torch.ones(64 << 20, device=where)
+    target = torch.empty_like(source)
+    times = [milliseconds(where, lambda: target.copy_(source)) for _ in range(7)][2:]
+    return 2 * source.nbytes / statistics.median(times) / 1e6
 
 
 if __name__ == '__main__':

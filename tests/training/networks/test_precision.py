@@ -80,6 +80,8 @@ def test_the_choice_of_precision(monkeypatch):
     assert devices.half_dtype(cuda, 'auto', 512) == devices.half_dtype(cuda, 'fp16', 512) == torch.float16
     assert devices.half_dtype(CPU, 'auto', 256) == devices.half_dtype(CPU, 'bf16', 8) == torch.bfloat16
     assert devices.half_dtype(CPU, 'auto', 128) == torch.float16, 'which the CPU does not compute: float32'
+    assert devices.half_dtype(CPU, 'auto', 64, native_ops=True) == torch.bfloat16
+    assert devices.half_dtype(CPU, 'auto', 32, native_ops=True) == torch.float16
     assert not devices.computes(torch.float16, CPU) and not devices.computes(torch.bfloat16, mps)
     monkeypatch.setattr(devices, 'has_fast_bf16', lambda: False)
     assert devices.half_dtype(CPU, 'auto', 512) == torch.float16
