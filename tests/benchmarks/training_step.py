@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -101,9 +102,21 @@ def milliseconds(where: torch.device, work: Callable[[], object]) -> float:
 
 def count_flops(phase, inputs: dict) -> float:
     """Floating-point operations of the convolutions and matrix products of a phase; a multiply-add is two."""
-    with FlopCounterMode(display=False) as counter:
+    with Flops() as counter:
         phase.run([inputs])
-    return counter.get_total_flops()
+    return counter.total
+
+
+class Flops(TorchDispatchMode):
+    """Counts the operations of convolutions and matrix products inside of it; also of gradients of gradients."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        self.total += count(*args, **(kwargs or {}), out_val=result) if count else 0
+        return result
 
 
 def convolution_limit(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int,
