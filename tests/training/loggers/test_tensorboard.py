@@ -30,6 +30,7 @@ def test_steps_are_thousands_of_images_and_times_are_of_the_day(tmp_path):
 
 def test_a_run_that_goes_on_continues_the_curve(tmp_path):
     write(tmp_path, 0, (4000, 1.0), (8000, 2.0), (12000, 3.0), (16000, 4.0))
+    time.sleep(1.1)  # files are ordered by the second in their names, then by a count that is sorted as text
     write(tmp_path, 8000, (9000, 5.0), (13000, 6.0))
     assert read(tmp_path) == [(4, 1), (8, 2), (9, 5), (13, 6)]
 
