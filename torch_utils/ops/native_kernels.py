@@ -7,7 +7,7 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from torch_utils.ops import torch_kernels
-from torch_utils.ops.bias_act import activation_funcs
+from torch_utils.ops.activations import activation_funcs
 
 OPS = torch.ops.style_gan_ops
 NUMBERS = {act: number for number, act in enumerate(activation_funcs)}  # as the library counts activations
