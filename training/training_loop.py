@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,11 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
     stop_requested: asked after every batch; once true, the run saves its state and ends. Returns whether it came to the end
     of the training, rather than of its time. Raises UserError if a loss is lost, or the last snapshot can't be saved.
     """
-    c = EasyDict(config)
+    with contextlib.ExitStack() as at_the_end:
+        return _train(EasyDict(config), stop_requested, at_the_end)
+
+
+def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextlib.ExitStack) -> bool:
     run_dir = Path(c.run_dir)
     device = devices.resolve_device(c.device)
     devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
@@ -75,7 +80,8 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
             monitor.image('reals', run_dir / 'reals.png', cur_nimg)
             monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
     clock = Clock(c)
-    batches = real_batches(c, training_set, cur_nimg, device)
+    # Closed also if an error ends the run: the loader's workers don't end by a signal (set_worker_signals).
+    batches = at_the_end.enter_context(contextlib.closing(real_batches(c, training_set, cur_nimg, device)))
     while True:
         # Random numbers depend on (seed, images seen) alone, so that nothing between two batches disturbs them.
         rng = devices.seed_everything(c.random_seed, ITERATION, cur_nimg)
@@ -123,7 +129,6 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
         monitor.start_tick()
         if done:
             break
-    batches.close()
     monitor.close()
     if saved is None:
         raise UserError(f'{run_dir}: the last snapshot could not be saved; make room, and go on from the one before by '
