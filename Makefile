@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 KIMG   ?= 24
 DEMO   := --data=datasets/mnist.zip --outdir=runs --z-dim=64 --i_dim=16 --batch=32 --cbase=512 --cmax=64 --gamma=1 \
-          --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --snap=5 --fp32=1 --workers=1
+          --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --snap=5 --fp32=1 --ops=torch --workers=1
 CG_GAN := --method=cg-gan --jacobian=jvp --jacobian-penalty=hoyer --lambda_imgsparse=3
 BEFORE := $$(ls -t runs/*-demo-i-stylegan/network-snapshot-*.pkl | head -1)
 AFTER  := $$(ls -t runs/*-demo-cg-gan/network-snapshot-*.pkl | head -1)
@@ -26,6 +26,7 @@ datasets/mnist.zip: | $(VENV)/.complete
 	$(BIN)/python dataset_tool.py --source=mnist --domains=two-color --dest=$@
 
 # Networks small enough for two CPU cores; docs/demo.md says how these options were found. On a GPU they use that.
+# --ops=torch: compiling the native operators would take as long as they save in so short a run.
 # First i-StyleGAN for KIMG thousand images, then CG-GAN from its snapshot for a quarter more.
 demo: $(VENV)/.complete datasets/mnist.zip
 	$(BIN)/python train.py --method=i-stylegan $(DEMO) --kimg=$(KIMG) --desc=demo-i-stylegan
