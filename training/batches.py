@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.
     loader = torch.utils.data.DataLoader(
         training_set, sampler=sampler, batch_size=c.batch_size, pin_memory=devices.pins_memory(device),
         worker_init_fn=set_worker_signals, generator=torch.Generator(), **config)
+    atexit.register(end_workers)
     try:
         for images, labels in loader:
             images = images.to(device, non_blocking=True).to(torch.float32) / 127.5 - 1
@@ -35,6 +38,14 @@ def set_worker_signals(worker_id: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))
+
+
+def end_workers() -> None:
+    """At the end of the program: multiprocessing would wait for workers that it tells to end by a signal."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch takes the end of a worker for an error
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def random_labels(training_set: Any, count: int, rng: np.random.Generator) -> torch.Tensor:
