@@ -2,10 +2,10 @@
 
 import hashlib
 import http.server
-import threading
 from pathlib import Path
 
 import pytest
+from serving import serving
 
 from dnnlib import UserError
 from dnnlib.download import cache_dir, cached_path, is_url, open_url
@@ -29,18 +29,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     """A server on this machine. It answers CONTENT, after the (status, content, Content-Length) in `answers`."""
-    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
-    monkeypatch.setattr('dnnlib.transfer.time.sleep', lambda seconds: None)
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
-        server.asked, server.answers, server.daemon_threads = [], [], False
-        server.handle_error = lambda *args: None  # clients that hang up are part of the tests
-        server.url = f'http://127.0.0.1:{server.server_port}/some/net%20work.pkl?version=1'
-        thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.01))
-        thread.start()
+    with serving(Handler, monkeypatch, tmp_path / 'cache', 'some/net%20work.pkl?version=1', asked=[], answers=[]) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def cached_files():

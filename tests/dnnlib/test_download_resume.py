@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from serving import serving
 
 from dnnlib import UserError
 from dnnlib.download import cache_dir, cached_path, open_url
@@ -49,22 +50,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
-    monkeypatch.setattr('dnnlib.transfer.time.sleep', lambda seconds: None)
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
-        server.content, server.version, server.ranges, server.shift = OLD, ('ETag', '"one"'), True, 0
-        server.cuts, server.asked, server.daemon_threads = [], [], False
-        server.arrived, server.go_on = threading.Semaphore(0), threading.Event()
+    with serving(Handler, monkeypatch, tmp_path / 'cache', 'net.pkl', content=OLD, version=('ETag', '"one"'), ranges=True,
+                 shift=0, cuts=[], asked=[], arrived=threading.Semaphore(0), go_on=threading.Event()) as server:
         server.go_on.set()
-        server.handle_error = lambda *args: None
-        server.url = f'http://127.0.0.1:{server.server_port}/net.pkl'
-        thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.01))
-        thread.start()
         yield server
         server.go_on.set()
-        server.shutdown()
-        thread.join()
 
 
 def read(url, verbose=False, **kwargs):

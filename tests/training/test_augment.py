@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from augmenting import make_pipe
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch_utils.persistence import dump, from_record, load, to_record
@@ -21,12 +22,6 @@ from training.augpipes import AUGPIPES
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-def make_pipe(preset='', p=1.0, **kwargs):
-    pipe = AugmentPipe(**AUGPIPES.get(preset, {}), **kwargs)
-    pipe.p.fill_(p)
-    return pipe
 
 
 def waves(*shape):

@@ -8,6 +8,7 @@ import scipy.spatial
 import scipy.special
 import scipy.stats
 import torch
+from augmenting import make_pipe
 
 from training.augment import AugmentPipe
 from training.augmentation import color, filters, geometry
@@ -20,12 +21,6 @@ SAMPLES = 20000
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-def make_pipe(preset='', p=1.0, **kwargs):
-    pipe = AugmentPipe(**AUGPIPES.get(preset, {}), **kwargs)
-    pipe.p.fill_(p)
-    return pipe
 
 
 # Each transform is read off the matrix that it makes.
