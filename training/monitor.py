@@ -112,7 +112,6 @@ class Monitor:
         problem = self._health.check(cur_nimg)
         if problem:
             self.write(cur_nimg, {})
-            self.close()
             raise UserError(problem)
 
     def write(self, cur_nimg: int, phase_milliseconds: dict[str, float]) -> None:

@@ -70,7 +70,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     grid = SnapshotGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
     print(f'Training for {c.total_kimg} kimg on {device.type}{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
-    monitor = Monitor(run_dir, cur_nimg, total_nimg, c)
+    # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
+    monitor = at_the_end.enter_context(contextlib.closing(Monitor(run_dir, cur_nimg, total_nimg, c)))
     checkpoints = Checkpoints(run_dir, c.keep, {**networks, 'augment_pipe': augment_pipe}, c.training_set_kwargs, state,
                               monitor.print)
     if not (run_dir / 'fakes_init.png').exists():  # there already if the run goes on in its own directory
@@ -80,7 +81,6 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
             monitor.image('reals', run_dir / 'reals.png', cur_nimg)
             monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
     clock = Clock(c)
-    # Closed also if an error ends the run: the loader's workers don't end by a signal (set_worker_signals).
     batches = at_the_end.enter_context(contextlib.closing(real_batches(c, training_set, cur_nimg, device)))
     while True:
         # Random numbers depend on (seed, images seen) alone, so that nothing between two batches disturbs them.
@@ -129,7 +129,6 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         monitor.start_tick()
         if done:
             break
-    monitor.close()
     if saved is None:
         raise UserError(f'{run_dir}: the last snapshot could not be saved; make room, and go on from the one before by '
                         f'--resume={run_dir}')

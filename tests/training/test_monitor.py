@@ -106,6 +106,7 @@ def test_a_run_that_goes_on_in_its_directory_continues_all_curves(tmp_path):
             monitor.end_of_tick(tick, nimg, augment_p=0.0, gpu_gib=0.0)
             monitor.write(nimg, {})
         monitor.close()
+        time.sleep(1.1)  # TensorBoard orders files by the second in their names
     lines = [json.loads(line) for line in (tmp_path / 'stats.jsonl').read_text().splitlines()]
     assert [line['Progress/kimg']['mean'] for line in lines] == [4, 8, 9, 13]
     scalars = EventAccumulator(str(tmp_path)).Reload().Scalars('Progress/kimg')
