@@ -13,7 +13,7 @@ import click
 from dnnlib import cli
 from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import Context
-from metrics.registry import METRICS, calc_metric
+from metrics.registry import METRICS, calc_metric, parse_metrics
 from metrics.report import comparison, write_report
 from torch_utils.devices import DEVICES
 from training.dataset import ImageFolderDataset
@@ -39,20 +39,10 @@ Examples:
 """
 
 
-def parse_metrics(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
-    """Turn --metrics into a list of names, each once; 'none' and '' are the empty one."""
-    if value.lower() in ('', 'none'):
-        return []
-    names = list(dict.fromkeys(name.strip() for name in value.split(',')))
-    if any(name not in METRICS for name in names):
-        raise OptionError(f'--metrics can only contain the following values: {", ".join(METRICS)}')
-    return names
-
-
 @click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @click.option('--network', 'networks', help='Network: a snapshot, path or URL, or the folder of an exported generator. Can be '
               'given several times, to compare.', required=True, multiple=True, metavar='PKL')
-@click.option('--metrics', help='What to compute: names separated by commas, or none.', required=True, callback=parse_metrics,
+@click.option('--metrics', help='What to compute: names separated by commas, or none.', required=True,
               metavar='LIST')
 @click.option('--data', help='Dataset to compare with: a folder or ZIP made by dataset_tool.py.  '
               '[default: the one that the network was trained on, if it is still there]', metavar='PATH')
@@ -63,21 +53,22 @@ def parse_metrics(ctx: click.Context, param: click.Parameter, value: str) -> lis
 @click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
 @options.ops
 @cli.bool_option('--verbose', help='Show what is being done.', default=True, show_default=True)
-def main(networks: tuple[str, ...], metrics: list[str], data: str | None, seed: int, outdir: str | None, device: str,
+def main(networks: tuple[str, ...], metrics: str, data: str | None, seed: int, outdir: str | None, device: str,
          ops: str, verbose: bool) -> None:
     """Evaluate the moving average of a trained generator (G_ema), or several.
 
     Prints one line of JSON for each metric and network. Appends it to metric-<name>.jsonl and draws <name>-<network>.png
     in --outdir. With several networks, prints a table of each metric, too.
     """
+    names_of_metrics = parse_metrics(metrics)
     where = options.start_on(device, ops)
     contexts, run_dirs, caches = [], [], {}
     for network in networks:
         if verbose:
             print(f'Loading network from "{network}"...', flush=True)
-        needs_D = any(METRICS[name].needs_D for name in metrics)
+        needs_D = any(METRICS[name].needs_D for name in names_of_metrics)
         snapshot = load_network_snapshot(network, only=('G_ema', 'D') if needs_D else ('G_ema',))
-        dataset = open_dataset(data, snapshot) if any(METRICS[name].needs_data for name in metrics) else None
+        dataset = open_dataset(data, snapshot) if any(METRICS[name].needs_data for name in names_of_metrics) else None
         cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
         D = snapshot.D.to(where) if needs_D else None
         contexts.append(Context(snapshot.G_ema.to(where), dataset, where, seed, verbose, cache, D))
@@ -85,7 +76,7 @@ def main(networks: tuple[str, ...], metrics: list[str], data: str | None, seed: 
         if run_dirs[-1] is None and verbose:
             print('No figures: this network is not in a run directory; choose a folder with --outdir.')
     names = distinct_names(networks)
-    for metric in metrics:
+    for metric in names_of_metrics:
         records = []
         for network, context, run_dir, name in zip(networks, contexts, run_dirs, names, strict=True):
             if verbose:

@@ -13,6 +13,7 @@ from dnnlib import cli
 from dnnlib.log import TeeOutput
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
+from metrics.registry import METRICS
 from training.augpipes import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.dataset import ImageFolderDataset
@@ -62,8 +63,8 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
               type=float, metavar='MINUTES')
 @click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
               metavar='KIMG')
-@click.option('--metrics', help='Metrics to evaluate at each snapshot. This version has none yet: see calc_metrics.py.',
-              default='none', show_default=True, metavar='LIST')
+@click.option('--metrics', help=f'Metrics of each network snapshot: {", ".join(METRICS)}, separated by commas. calc_metrics.py '
+              'computes them later.', default='none', show_default=True, metavar='LIST')
 @click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)

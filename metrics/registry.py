@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from dnnlib.util import format_time
+from dnnlib.util import OptionError, format_time
 from metrics.context import Context, Result
 
 
@@ -31,6 +31,16 @@ METRICS = {
     'domains': Metric('metrics.domains:domains', needs_data=True),
     'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True),
 }
+
+
+def parse_metrics(value: str) -> list[str]:
+    """The names in the value of --metrics, each once; 'none' and '' are the empty list. Raises OptionError for others."""
+    if value.lower() in ('', 'none'):
+        return []
+    names = list(dict.fromkeys(name.strip() for name in value.split(',')))
+    if any(name not in METRICS for name in names):
+        raise OptionError(f'--metrics can only contain the following values: {", ".join(METRICS)}')
+    return names
 
 
 def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:

@@ -29,12 +29,19 @@ def write_report(result: Result, record: dict[str, Any], run_dir: str | Path | N
     try:
         with path.open('a', encoding='utf-8') as f:
             f.write(line + '\n')
-        if result.draw is not None:
-            path = Path(run_dir, f'{record["metric"]}-{name}.png')
-            with atomic_open(path) as f:
-                result.draw().savefig(f, format='png', dpi=120)
+        path = Path(run_dir, f'{record["metric"]}-{name}.png')
+        save_figure(result, path)
     except OSError as err:
         raise UserError(f'{path}: cannot be written ({err.strerror}); choose another --outdir') from err
+
+
+def save_figure(result: Result, path: Path) -> Path | None:
+    """Write the figure of a result as PNG, and return the path; None if it has none. Raises OSError."""
+    if result.draw is None:
+        return None
+    with atomic_open(path) as f:
+        result.draw().savefig(f, format='png', dpi=120)
+    return path
 
 
 def comparison(records: list[dict[str, Any]], names: list[str]) -> str:

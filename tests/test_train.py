@@ -161,6 +161,24 @@ def test_the_published_recipe_of_cg_gan(data, tmp_path):
     assert PIL.Image.open(second / 'reals.png').size == (64 * 16, 54 * 16)
 
 
+def test_metrics_of_every_snapshot_change_nothing_else(data, tmp_path, capsys):
+    """One that this run can't have is left out."""
+    digests = []
+    for outdir, metrics in ((tmp_path / 'with', 'translation,jacobian'), (tmp_path / 'without', 'none')):
+        train_here(f'--outdir={outdir}', f'--data={data}', '--method=i-stylegan', '--i_dim=4', '--z-dim=6', '--cbase=64',
+                   '--cmax=8', '--batch=250', '--kimg=1', '--tick=0.25', '--snap=1', '--workers=1', '--device=cpu',
+                   f'--metrics={metrics}')
+        run_dir = next(outdir.iterdir())
+        digests.append(hashlib.sha256((run_dir / 'network-snapshot-000001.pkl').read_bytes()).hexdigest())
+    assert digests[0] == digests[1]
+    assert capsys.readouterr().out.count('Error: --metrics=translation is left out from now on: ') == 1
+    run_dir = next((tmp_path / 'with').iterdir())
+    records = [json.loads(line) for line in (run_dir / 'metric-jacobian.jsonl').read_text().splitlines()]
+    assert [r['snapshot_pkl'] for r in records] == ['network-snapshot-000000.pkl'] * 2 + ['network-snapshot-000001.pkl']
+    assert records[0]['results'].keys() == records[-1]['results'].keys() and records[0]['results'] != records[-1]['results']
+    assert (run_dir / 'jacobian-network-snapshot-000001.png').is_file() and not (run_dir / 'metric-translation.jsonl').exists()
+
+
 def test_methods_together_train_resume_and_draw(data, tmp_path):
     """CG-GAN, CLR-GAN and CSDI in one run; then on from its snapshot; then samples and translations."""
     options = [f'--outdir={tmp_path}', f'--data={data}', '--method=cg-gan,clr-gan', '--lambda_orth=1', '--z-dim=16', '--i_dim=4',

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnnlib.util import EasyDict, OptionError
+from metrics.registry import parse_metrics
 from training import methods
 from training.augpipes import AUGPIPES
 from training.resume import PRESETS as RESUME_PRESETS
@@ -142,6 +143,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c.kimg_per_tick = o.tick
     c.grid_by_domain = o.cond_mode in ('flow', 'mlp')
     c.reconstructs = o.lambda_latent > 0 or o.lambda_recon > 0
+    c.metrics = parse_metrics(o.metrics)
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or (40 if c.grid_by_domain else 50)
     c.keep, c.snap_minutes, c.max_minutes = o.keep, o.snap_minutes, o.max_minutes
     c.resume_pkl, c.resume_state, c.resume_nimg, c.transfer = None, None, None, False
@@ -194,8 +196,6 @@ POSITIVE = ('tick', 'glr', 'dlr', 'snap_minutes', 'max_minutes')
 
 def check_options(o: EasyDict) -> None:
     """Raise OptionError for values that are wrong whatever the dataset."""
-    if o.metrics.lower() not in ('none', ''):
-        raise OptionError('--metrics can only contain the following values: none; calc_metrics.py evaluates snapshots')
     for name, least in AT_LEAST.items():
         if o[name] is not None and o[name] < least:
             raise OptionError(f'{_option(name)} must be at least {least}')

@@ -18,6 +18,7 @@ from training.batches import random_labels, real_batches, split_rounds
 from training.checkpoint import Checkpoints
 from training.clock import Clock
 from training.ema import update_ema
+from training.evaluation import Evaluation
 from training.losses import make_phases, make_terms
 from training.monitor import Monitor
 from training.networks import layers
@@ -80,6 +81,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
             grid.save_fakes(G_ema, run_dir / 'fakes_init.png')
             monitor.image('reals', run_dir / 'reals.png', cur_nimg)
             monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
+    evaluation = Evaluation(c, networks, device, monitor)
     clock = Clock(c)
     batches = at_the_end.enter_context(contextlib.closing(real_batches(c, training_set, cur_nimg, device)))
     while True:
@@ -126,6 +128,9 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
                     monitor.image(name, path, cur_nimg)
         if snapshot:
             saved = checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
+            if saved is not None:
+                with checkpoints.surviving('metric-*.jsonl'):
+                    evaluation.evaluate(saved, cur_nimg)
         monitor.start_tick()
         if done:
             break

@@ -31,7 +31,7 @@ def config(data: str, run_dir: Path, **changes) -> EasyDict:
     adam = dict(class_name='torch.optim.Adam', lr=0.002, betas=[0.0, 0.99], eps=1e-8)
     width = dict(channel_base=32, channel_max=4)
     return EasyDict(dict(
-        device='cpu', precision='fp32', ops='torch', random_seed=0, run_dir=str(run_dir),
+        device='cpu', precision='fp32', ops='torch', metrics=[], random_seed=0, run_dir=str(run_dir),
         training_set_kwargs=dict(class_name='training.dataset.ImageFolderDataset', path=data, use_labels=True),
         data_loader_kwargs=dict(num_workers=0),
         G_kwargs=dict(class_name='training.networks.Generator', z_dim=4, w_dim=4, mapping_kwargs=dict(num_layers=1),

@@ -122,6 +122,11 @@ def test_what_resuming_changes():
         assert (c.ada_kimg, c.ema_rampup) == (100, None)
 
 
+def test_metrics():
+    assert build().metrics == build(metrics='').metrics == build(metrics='NONE').metrics == []
+    assert build(metrics='domains, jacobian,domains').metrics == ['domains', 'jacobian']
+
+
 def test_precision():
     fp16 = dict(num_fp16_res=4, conv_clamp=256)
     fp32 = dict(num_fp16_res=0, conv_clamp=None)
@@ -218,6 +223,7 @@ def test_a_subset_of_everything_is_everything():
     (dict(gpus=0), '--gpus must be at least 1'), (dict(subset=0), '--subset must be between 1 and 1000'),
     (dict(subset=1001), '--subset must be between 1 and 1000'), (dict(batch=10, batch_gpu=4), 'must be a multiple'),
     (dict(desc='a/b'), '--desc'), (dict(gpus=5), '--batch=64 must be a multiple'),
+    (dict(metrics='fid50k'), '--metrics can only contain the following values: jacobian, domains, translation'),
     (dict(aug='fixed'), '--aug=fixed requires specifying --p'), (dict(p=0.5), '--p can only be specified with --aug=fixed'),
     (dict(aug='fixed', p=1.5), '--p must be between 0 and 1'), (dict(aug='fixed', p=float('nan')), '--p must be between 0 and 1'),
     (dict(aug='fixed', p=0.5, target=0.5), '--target can only be specified with --aug=ada'),

@@ -34,7 +34,7 @@ def config(data, run_dir, **changes):
     run_dir.mkdir(parents=True)
     width = dict(channel_base=32, channel_max=4)
     return EasyDict(dict(
-        device='cpu', precision='fp32', ops='torch', random_seed=0, run_dir=str(run_dir),
+        device='cpu', precision='fp32', ops='torch', metrics=[], random_seed=0, run_dir=str(run_dir),
         training_set_kwargs=dict(class_name='training.dataset.ImageFolderDataset', path=data, use_labels=True),
         data_loader_kwargs=dict(num_workers=1, prefetch_factor=2),
         G_kwargs=dict(class_name='training.networks.Generator', z_dim=4, w_dim=4, mapping_kwargs=dict(num_layers=1),
