@@ -86,7 +86,7 @@ class Checkpoints:
             cause = err
             while cause is not None and not isinstance(cause, OSError):  # torch.save makes something else of a full disk
                 cause = cause.__context__
-            if cause is None and 'write' not in str(err):
+            if cause is None and 'inline_container' not in str(err):  # the file of torch that writes
                 raise
             self._tell(what, getattr(cause, 'strerror', None) or err)
 
