@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from torch_utils import devices
 from torch_utils.ops import backend, bias_act, upfirdn2d
 
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
@@ -64,6 +65,7 @@ def double_backward(fn, x, dy):
 @click.option('--only', default='', help='Cases whose name contains this.')
 def main(precision: str, threads: int, repeats: int, cpu_time: bool, only: str) -> None:
     """Median milliseconds of forward, forward + backward, and with double backward."""
+    devices.configure(torch.device('cpu'), cudnn_benchmark=True, allow_tf32=False)  # as a run does: freed memory is kept
     torch.set_num_threads(1 if cpu_time else threads)
     clock = time.thread_time if cpu_time else time.perf_counter
     print(f'{"":51s} {"torch ms":>9s} {"native ms":>9s} {"ratio":>7s}')

@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from torch_utils import devices
 from torch_utils.ops import backend
+from training.augment import AugmentPipe
+from training.augpipes import AUGPIPES
 from training.losses import make_phases, make_terms
 from training.networks import Discriminator, Generator
 from training.networks.layers import set_half_dtype
@@ -35,40 +37,53 @@ from training.networks.layers import set_half_dtype
 @click.option('--device', default='auto', show_default=True)
 @click.option('--precision', default='fp32,bf16', show_default=True, help='One or several.')
 @click.option('--ops', default='torch,native', show_default=True, help='One or several.')
-def main(precision: str, ops: str, device: str, repeats: int, **size: int) -> None:
+@click.option('--augment-p', default='0', show_default=True, help='One or several strengths of --augpipe; 0 is without.')
+@click.option('--augpipe', default='bgc', show_default=True, type=click.Choice(list(AUGPIPES)))
+def main(precision: str, ops: str, augment_p: str, augpipe: str, device: str, repeats: int, **size: int) -> None:
     """Median milliseconds of each phase with random data, the images/s that a run makes of them, and how much of what the
     machine's convolutions can do that is."""
     where = devices.resolve_device(device)
     devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
-    runs = {p: make_run(where, p, **size) for p in precision.split(',')}
-    limits = {p: convolution_limit(where, p, **size) for p in runs}
-    flops = {p: [count_flops(phase, inputs) for phase in phases] for p, (phases, inputs) in runs.items()}
+    runs = {(p, strength): make_run(where, p, make_augment(where, augpipe, float(strength)), **size)
+            for p in precision.split(',') for strength in augment_p.split(',')}
+    limits = {p: convolution_limit(where, p, **size) for p in precision.split(',')}
+    flops = {run: [count_flops(phase, inputs) for phase in phases] for run, (phases, inputs) in runs.items()}
     print(f'{where.type}, {torch.get_num_threads()} threads, {time.strftime("%Y-%m-%d")}; memory {copy_limit(where):.1f} GB/s; '
           + ', '.join(f'convolution {p} {limit / 1e9:.0f} GFLOP/s' for p, limit in limits.items()))
 
-    times: dict[tuple[str, str], list[list[float]]] = {}
+    times: dict[tuple[tuple[str, str], str], list[list[float]]] = {}
     for repeat in range(repeats + 1):  # the first warms up
-        for p, (phases, inputs) in runs.items():
+        for run, (phases, inputs) in runs.items():
             for choice in ops.split(','):
                 backend.select(choice, where)
                 new = [milliseconds(where, lambda phase=phase, inputs=inputs: phase.run([inputs])) for phase in phases]
                 if repeat:
-                    times.setdefault((p, choice), []).append(new)
+                    times.setdefault((run, choice), []).append(new)
 
     first = None
-    for (p, choice), rows in times.items():
-        phases = runs[p][0]
+    for (run, choice), rows in times.items():
+        (p, strength), phases = run, runs[run][0]
         medians = [statistics.median(column) for column in zip(*rows, strict=True)]
         step = sum(t / phase.interval for t, phase in zip(medians, phases, strict=True))
-        arithmetic = sum(f / phase.interval for f, phase in zip(flops[p], phases, strict=True))
+        arithmetic = sum(f / phase.interval for f, phase in zip(flops[run], phases, strict=True))
         first = first or step
         parts = '  '.join(f'{phase.name} {t:.1f}' for phase, t in zip(phases, medians, strict=True))
-        print(f'{p} {choice:6s}  {parts} ms  step {step:.1f} ms  {1e3 * size["batch"] / step:.2f} img/s  x{first / step:.2f}  '
+        name = p if strength == '0' else f'{p} {augpipe} p={strength}'
+        print(f'{name} {choice:6s}  {parts} ms  step {step:.1f} ms  {1e3 * size["batch"] / step:.2f} img/s  x{first / step:.2f}  '
               f'{100 * arithmetic / step * 1e3 / limits[p]:.0f}% of the convolution limit')
 
 
-def make_run(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int,
-             c_dim: int) -> tuple[list, dict]:
+def make_augment(where: torch.device, augpipe: str, strength: float) -> AugmentPipe | None:
+    """The pipe of a run with --aug=fixed --p=strength; None for 0."""
+    if strength == 0:
+        return None
+    pipe = AugmentPipe(**AUGPIPES[augpipe]).to(where).requires_grad_(False)
+    pipe.p.fill_(strength)
+    return pipe
+
+
+def make_run(where: torch.device, precision: str, augment: AugmentPipe | None, resolution: int, cbase: int, cmax: int,
+             batch: int, c_dim: int) -> tuple[list, dict]:
     """The phases of a StyleGAN2 run, and a batch for them."""
     torch.manual_seed(0)
     width = dict(channel_base=cbase, channel_max=cmax)
@@ -85,7 +100,7 @@ def make_run(where: torch.device, precision: str, resolution: int, cbase: int, c
     terms = make_terms({'G/logistic': {}, 'G/path_length': dict(weight=2.0, interval=4), 'D/logistic_fake': {},
                         'D/logistic_real': {}, 'D/r1': dict(weight=0.5, interval=16)})
     phases = make_phases([t.to(where) for t in terms], networks, {'G': adam, 'D': adam}, {'G': 4, 'D': 16}, style_mixing_prob=0.9,
-                         exact_second_order=precision == 'bf16')
+                         augment=augment, exact_second_order=precision == 'bf16')
     labels = torch.eye(max(c_dim, 1), device=where)[torch.arange(batch) % max(c_dim, 1), :c_dim]
     inputs = dict(z=torch.randn(batch, 512, device=where), c=labels, real_c=labels,
                   real_images=torch.randn(batch, 3, resolution, resolution, device=where))

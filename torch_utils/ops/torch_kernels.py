@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -31,7 +33,7 @@ def _fir(x: torch.Tensor, k: torch.Tensor, up: tuple[int, int], down: tuple[int,
     if up == (1, 1):
         symmetric = (top, left) if left == right >= 0 and top == bottom >= 0 else (0, 0)
         if symmetric != (top, left) or (right, bottom) != (left, top):
-            x = F.pad(x, padding)
+            x = _pad(x, padding)
         weight = k.expand(channels, 1, *k.shape)
         return F.conv2d(x, weight, stride=down[::-1], padding=symmetric, groups=channels)
 
@@ -44,8 +46,16 @@ def _fir(x: torch.Tensor, k: torch.Tensor, up: tuple[int, int], down: tuple[int,
     y = F.conv_transpose2d(x, weight, stride=up[::-1], padding=crop[::-1], groups=channels)
     rest = [g + crop[i // 2] for i, g in enumerate(grow)]
     if any(rest):
-        y = F.pad(y, rest)
+        y = _pad(y, rest)
     return y if down == (1, 1) else y[:, :, ::down[1], ::down[0]].contiguous()
+
+
+def _pad(x: torch.Tensor, padding: Sequence[int]) -> torch.Tensor:
+    """Zeros around the images; negative numbers crop, even by more than the image where zeros on the other side make up."""
+    if min(padding) < 0 < max(padding):
+        x = F.pad(x, [max(p, 0) for p in padding])
+        padding = [min(p, 0) for p in padding]
+    return F.pad(x, padding)
 
 
 CURVED = {  # the activations with a second derivative; autograd takes care of them

@@ -38,6 +38,14 @@ def test_equals_its_definition(up, down, pads, flip):
     torch.testing.assert_close(y, by_definition(x, f, up, down, pads, flip, 1.5))
 
 
+@pytest.mark.parametrize('up', [(1, 1), (2, 2)])
+def test_crops_by_more_than_the_image(up):
+    x, f = torch.randn(1, 2, 2, 1, dtype=torch.float64), torch.randn(3, 2)
+    y = op.upfirdn2d(x, f, up=up, padding=(7, -4, -5, 8))
+    wide = torch.nn.functional.pad(by_definition(x, f, up, (1, 1), (7, 0, 0, 8), False, 1.0), (0, -4, -5, 0))
+    torch.testing.assert_close(y, wide)
+
+
 @pytest.mark.parametrize('call', [dict(up=2, padding=[2, 1, 2, 1], gain=4), dict(down=2, padding=1),
                                   dict(up=[2, 1], down=[1, 3], padding=[-1, 2, 3, 1], flip_filter=True)])
 @pytest.mark.parametrize('taps', [[1, 3, 3, 1], [1, 2, 4, 8, 16, 8, 4, 3, 2]])

@@ -6,13 +6,13 @@
 
 #include "arguments.h"
 #include "bias_act_cuda.h"
+#include "bias_act_ops.h"
 #include "upfirdn2d_cuda.h"
 
 namespace style_gan_ops {
 namespace {
 
 using at::Tensor;
-using MaybeTensor = std::optional<Tensor>;
 
 // The stream that PyTorch works on.
 void* stream() { return static_cast<void*>(c10::cuda::getCurrentCUDAStream().stream()); }
@@ -34,7 +34,7 @@ Tensor upfirdn2d(const Tensor& x, const Tensor& f, at::IntArrayRef up, at::IntAr
         .to(x.scalar_type());
 }
 
-Tensor run(Order order, const BiasActCall& call, Tensor* second = nullptr) {
+Tensor run(Order order, const BiasActCall& call, Tensor* second) {
     Tensor first = at::empty_like(call.like);
     if (second) *second = at::empty_like(call.like);
     if (first.numel() > 0) {
@@ -45,34 +45,11 @@ Tensor run(Order order, const BiasActCall& call, Tensor* second = nullptr) {
     return first;
 }
 
-Tensor bias_act(const Tensor& x, const MaybeTensor& b, int64_t dim, int64_t act, double alpha, double gain, double clamp) {
-    const c10::cuda::CUDAGuard guard(x.device());
-    return run(order_forward, bias_act_call(order_forward, x, b, {}, {}, {}, dim, act, alpha, gain, clamp)).reshape(x.sizes());
-}
-
-Tensor bias_act_backward(const Tensor& dy, const Tensor& x, const MaybeTensor& b, const Tensor& y, int64_t dim, int64_t act,
-                         double alpha, double gain, double clamp) {
-    const c10::cuda::CUDAGuard guard(dy.device());
-    return run(order_backward, bias_act_call(order_backward, x, b, y, dy, {}, dim, act, alpha, gain, clamp)).reshape(dy.sizes());
-}
-
-std::tuple<Tensor, Tensor> bias_act_backward2(const Tensor& ddx, const Tensor& dy, const Tensor& x, const MaybeTensor& b,
-                                              const Tensor& y, int64_t dim, int64_t act, double alpha, double gain,
-                                              double clamp) {
-    const c10::cuda::CUDAGuard guard(ddx.device());
-    if (!needs_x(int(act))) {
-        return {bias_act_backward(ddx, x, b, y, dim, act, alpha, gain, clamp), at::empty({0}, ddx.options())};
-    }
-    Tensor second;
-    Tensor first = run(order_backward2, bias_act_call(order_backward2, x, b, y, dy, ddx, dim, act, alpha, gain, clamp), &second);
-    return {first.reshape(ddx.sizes()), second.reshape(ddx.sizes())};
-}
-
 TORCH_LIBRARY_IMPL(style_gan_ops, CUDA, m) {
     m.impl("upfirdn2d", &upfirdn2d);
-    m.impl("bias_act", &bias_act);
-    m.impl("bias_act_backward", &bias_act_backward);
-    m.impl("bias_act_backward2", &bias_act_backward2);
+    m.impl("bias_act", &bias_act<run>);
+    m.impl("bias_act_backward", &bias_act_backward<run>);
+    m.impl("bias_act_backward2", &bias_act_backward2<run>);
 }
 
 }  // namespace
