@@ -13,7 +13,8 @@ import click
 from dnnlib import cli
 from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import Context
-from metrics.registry import METRICS, calc_metric, parse_metrics
+from metrics.feature_cache import FeatureCache
+from metrics.registry import calc_metric, find_metric, parse_metrics
 from metrics.report import comparison, write_report
 from torch_utils.devices import DEVICES
 from training.dataset import ImageFolderDataset
@@ -62,16 +63,19 @@ def main(networks: tuple[str, ...], metrics: str, data: str | None, seed: int, o
     """
     names_of_metrics = parse_metrics(metrics)
     where = options.start_on(device, ops)
-    contexts, run_dirs, caches = [], [], {}
+    contexts, run_dirs, caches, detectors = [], [], {}, {}
     for network in networks:
         if verbose:
             print(f'Loading network from "{network}"...', flush=True)
-        needs_D = any(METRICS[name].needs_D for name in names_of_metrics)
+        wanted = [find_metric(name) for name in names_of_metrics]
+        needs_D = any(metric.needs_D for metric in wanted)
         snapshot = load_network_snapshot(network, only=('G_ema', 'D') if needs_D else ('G_ema',))
-        dataset = open_dataset(data, snapshot) if any(METRICS[name].needs_data for name in names_of_metrics) else None
+        needs_data = any(m.needs_data or (m.needs_labels and snapshot.G_ema.c_dim > 0) for m in wanted)
+        dataset = open_dataset(data, snapshot) if needs_data else None
         cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
         D = snapshot.D.to(where) if needs_D else None
-        contexts.append(Context(snapshot.G_ema.to(where), dataset, where, seed, verbose, cache, D))
+        contexts.append(Context(snapshot.G_ema.to(where), dataset, where, seed, verbose, cache, D, detectors=detectors,
+                                feature_cache=FeatureCache()))
         run_dirs.append(find_outdir(outdir, network))
         if run_dirs[-1] is None and verbose:
             print('No figures: this network is not in a run directory; choose a folder with --outdir.')

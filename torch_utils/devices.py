@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -31,6 +32,25 @@ def configure(device: torch.device, cudnn_benchmark: bool, allow_tf32: bool) -> 
     cudnn = torch.backends.cudnn
     cudnn.benchmark, cudnn.allow_tf32 = cudnn_benchmark, allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Matrix products and convolutions of float32 within are computed as such, not in TF32."""
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = False
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.allow_tf32 = value
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether `device` computes in float64."""
+    return device.type != 'mps'
 
 
 def _keep_freed_memory() -> None:
