@@ -26,20 +26,21 @@ AHEAD = 3    # batches that are read ahead of the detector
 
 
 def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], Iterable[torch.Tensor]],
-               compute: Callable[[torch.Tensor], torch.Tensor], width: int, stats: FeatureStats, text: str) -> FeatureStats:
+               compute: Callable[[torch.Tensor], torch.Tensor], stats: FeatureStats, text: str) -> FeatureStats:
     """Append the features of num_items images to stats, and return them.
 
     read: given slices of image numbers, yields for each the images, on the device. It is called once, with the batches that
-    this process is to do. compute: images -> features [N, width]. text: what progress calls it.
+    this process is to do. compute: images -> features [N, F]. text: what progress calls it.
     """
     plan, workers = batches(num_items, context.batch), context.workers
     mine = iter(read(plan[workers.rank::workers.num]))
     with context.count(text, num_items) as progress, torch.no_grad():
         for first in range(0, len(plan), workers.num):
             counts = [part.stop - part.start for part in plan[first:first + workers.num]]
-            if workers.rank < len(counts):
-                rows = compute(next(mine)).to(torch.float32)
-            else:
+            rows = compute(next(mine)).to(torch.float32) if workers.rank < len(counts) else None
+            if first == 0:
+                width = workers.first(lambda: rows.shape[1])  # noqa: B023 (called at once)
+            if rows is None:  # nothing left for this process
                 rows = torch.zeros(0, width, device=context.device)
             for part in workers.gather(rows, counts):
                 stats.append(part)
@@ -48,12 +49,12 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
 
 
 def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: bool = False, every: bool = False,
-                 draw: Callable[[Sequence[int]], torch.Tensor] | None = None, compute: Callable | None = None,
-                 width: int | None = None, text: str = 'generator features') -> FeatureStats:
+                 draw: Callable[[Sequence[int]], torch.Tensor] | None = None,
+                 compute: Callable[[torch.Tensor], torch.Tensor] | None = None, text: str = 'generator features') -> FeatureStats:
     """Statistics of generated images 0..num_items - 1.
 
     mean_cov, every: what to capture. draw: numbers of images -> uint8 [N, C, H, W] on the device; by default random_images
-    with labels of all images of the dataset. compute, width: in place of the detector's features and their number.
+    with labels of all images of the dataset. compute: images -> [N, F], in place of the detector's features.
     """
     if draw is None:
         labels = context.dataset.all_images() if context.G.c_dim else None
@@ -65,7 +66,7 @@ def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: b
         return (draw(range(part.start, part.stop)) for part in parts)
 
     stats = FeatureStats(every, mean_cov, max_items=num_items)
-    return of_batches(context, num_items, read, compute or detector.features, width or detector.num_features, stats, text)
+    return of_batches(context, num_items, read, compute or detector.features, stats, text)
 
 
 def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool = False, every: bool = False,
@@ -87,7 +88,7 @@ def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool 
         if context.workers.first(lambda: found is not None):
             return stats
         of_batches(context, len(items), lambda parts: read_images(context, dataset, [items[part] for part in parts]),
-                   detector.features, detector.num_features, stats, text)
+                   detector.features, stats, text)
         if cache is not None and context.workers.rank == 0:
             cache.save(key, stats, name=f'{dataset.name}-{detector.name}')
         return stats
@@ -143,9 +144,17 @@ def check(context: Context) -> None:
     G, data = context.G, context.dataset
     if data is None:
         raise UserError('a dataset is needed to compare with; pass --data')
-    if G.c_dim and data.label_dim != G.c_dim:
-        raise UserError(f'{data.path}: has labels of {data.label_dim} numbers, but the network takes {G.c_dim}; pass the dataset '
-                        'that it was trained on')
+    check_labels(context)
     if list(data.image_shape) != [G.img_channels, G.img_resolution, G.img_resolution]:
         raise UserError(f'{data.path}: its images are {list(data.image_shape)}, but the network makes '
                         f'{[G.img_channels, G.img_resolution, G.img_resolution]}; pass the dataset that it was trained on')
+
+
+def check_labels(context: Context) -> None:
+    """Raise UserError unless the dataset has the labels that the network takes. An unconditional one needs no dataset."""
+    G, data = context.G, context.dataset
+    if G.c_dim and data is None:
+        raise UserError('a dataset is needed for its labels; pass --data')
+    if G.c_dim and data.label_dim != G.c_dim:
+        labels = f'labels of {data.label_dim} numbers' if data.label_dim else 'no labels'
+        raise UserError(f'{data.path}: has {labels}, but the network takes {G.c_dim}; pass the dataset that it was trained on')

@@ -62,9 +62,11 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
 
-def sub_batches(context: Context, items: Sequence[int]) -> list[Sequence[int]]:
-    """Parts that a generator makes at a time. They depend on the size of the images alone, not on the device."""
-    size = max(1, PIXELS_AT_ONCE // context.G.img_resolution ** 2)
+def sub_batches(context: Context, items: Sequence[int], room: int = 1) -> list[Sequence[int]]:
+    """Parts that a generator makes at a time. They depend on the size of the images alone, not on the device.
+
+    room: how many times as much memory an item needs as an image."""
+    size = max(1, PIXELS_AT_ONCE // (room * context.G.img_resolution ** 2))
     return [items[i:i + size] for i in range(0, len(items), size)]
 
 
