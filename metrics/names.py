@@ -63,11 +63,10 @@ def parse_name(text: str) -> Name | None:
         return None
     family, num = found['family'], int(found['num']) * (1000 if found['k'] else 1)
     published = PUBLISHED_DETECTOR.get(family)
-    detector = found['detector'] or published
-    if family in OTHER_FAMILY and detector != published:
+    name = Name(family, num, found['detector'] or published, bool(found['full']), 'clean' if found['clean'] else 'published')
+    if family in OTHER_FAMILY and name.detector != published:
         raise OptionError(f'--metrics={text}: only the distance by the published detector is called {family}; '
-                          f'ask for {Name(OTHER_FAMILY[family], num, detector, bool(found["full"]))}')
-    name = Name(family, num, detector, bool(found['full']), 'clean' if found['clean'] else 'published')
+                          f'ask for {name._replace(family=OTHER_FAMILY[family])}')
     if num < FEWEST[family]:
         raise OptionError(f'--metrics={text}: needs at least {FEWEST[family]} generated images')
     return name
