@@ -14,10 +14,11 @@ import PIL.Image
 import psutil
 from tqdm import tqdm
 
+from dnnlib.jsonl import append_line
 from dnnlib.util import UserError, format_time
 from torch_utils import training_stats
 from training.health import Health
-from training.loggers.jsonl import StatsFile, append_line, finite_or_none, keep_lines
+from training.loggers.jsonl import StatsFile, finite_or_none, keep_lines
 from training.loggers.tensorboard import TensorBoardLogger
 from training.loggers.weights_biases import WandbLogger, resolve_mode
 
