@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dnnlib import OptionError
-from metrics.names import DETECTORS, Name, parse_name, with_options
+from metrics.names import DETECTORS, Name, parse_name
 from metrics.registry import METRICS, find_metric, parse_metrics
 
 PUBLISHED = ['fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull',
@@ -68,7 +68,7 @@ def test_the_nearest_name_is_told():
     for text, name in [('fid50_ful', 'fid50k_full'), ('jacobain', 'jacobian'), ('ppl_wends', 'ppl_wend')]:
         with pytest.raises(OptionError, match=f'did you mean {name}'):
             parse_metrics(f'is50k,{text}')
-    with pytest.raises(OptionError, match="not 'zzz'$"):
+    with pytest.raises(OptionError, match=r"not 'zzz'$"):
         parse_metrics('zzz')
 
 
