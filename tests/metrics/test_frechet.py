@@ -84,6 +84,22 @@ def test_images_that_are_all_the_same():
         assert frechet_distance(np.zeros(30), pair[0], np.zeros(30), pair[1]) == pytest.approx(np.trace(cov))
 
 
+def test_features_that_are_always_zero_do_no_harm():
+    a, b = random_cov(60, 1), random_cov(60, 2)
+    for dead in ([5], list(range(0, 60, 3))):
+        kept = np.setdiff1d(np.arange(60), dead)
+        for cov in (a, b):
+            cov[dead], cov[:, dead] = 0, 0
+        assert trace_of_root(a, b) == pytest.approx(trace_of_root(a[np.ix_(kept, kept)], b[np.ix_(kept, kept)]), rel=1e-6)
+
+
+def test_what_is_not_finite_is_no_number():
+    cov = random_cov(5, 0)
+    for wrong in (np.nan, np.inf):
+        assert np.isnan(frechet_distance(np.full(5, wrong), cov, np.zeros(5), cov))
+        assert np.isnan(frechet_distance(np.zeros(5), cov, np.zeros(5), np.full([5, 5], wrong)))
+
+
 def test_of_features_against_torchmetrics():
     """Its covariance is that of a sample, 1/(N-1)."""
     fid = pytest.importorskip('torchmetrics.image.fid', reason='for comparison only; in requirements.txt')
