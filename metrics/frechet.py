@@ -7,7 +7,6 @@ import numpy as np
 from metrics import features
 from metrics.context import Context, Result
 
-
 SINGULAR = 1e-11  # conditional variance, relative to the largest variance, up to which a feature depends on the others
 
 
