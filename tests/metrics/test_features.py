@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -62,7 +63,7 @@ def test_images_are_read_in_order(dataset):
     parts = [[0, 1, 2], [80, 3], [89], list(range(40)), [7]]
     found = list(features.read_images(context(dataset=dataset), dataset, parts))
     assert [len(x) for x in found] == [3, 2, 1, 40, 1] and found[0].dtype == torch.uint8
-    np.testing.assert_array_equal(torch.cat(found), pixels_of(dataset, sum(parts, [])))
+    np.testing.assert_array_equal(torch.cat(found), pixels_of(dataset, [i for part in parts for i in part]))
 
 
 def test_features_of_a_dataset_are_those_of_its_images(dataset):
@@ -91,7 +92,7 @@ def test_too_few_images_are_told_before_anything_is_computed(tmp_path):
         calc_metric('pr100_3_full', ctx)
     one = ImageFolderDataset(write_dataset(tmp_path / 'one.zip', count=1), use_labels=True)
     for name in ('fid100_full', 'kid100_full', 'fid100', 'kid100'):
-        with pytest.raises(UserError, match='one.zip: has 1 images, and the metric needs at least 2'):
+        with pytest.raises(UserError, match=r'one.zip: has 1 image, and the metric needs at least 2'):
             calc_metric(name, context(network(c_dim=1), one, net=net))
     assert net.seen == 0
 
@@ -161,7 +162,7 @@ def test_features_are_computed_once_for_all_programs(tmp_path, path):
 
 def test_changed_images_are_not_taken_for_the_old_ones(tmp_path, path):
     moved = tmp_path / 'moved.zip'
-    moved.write_bytes(open(path, 'rb').read())
+    moved.write_bytes(Path(path).read_bytes())
     identity = ImageFolderDataset(path).identity()
     assert ImageFolderDataset(str(moved)).identity() == identity
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(moved, 'w') as new:
@@ -270,7 +271,7 @@ def worker(rank, folder, path):
     for _ in range(2):
         net = Projection()
         found += [evaluate_all(path, f'{folder}/cache', net, workers=workers), net.seen]
-    with pytest.raises(UserError, match='^told$'):
+    with pytest.raises(UserError, match=r'^told$'):
         workers.first(lambda: (_ for _ in ()).throw(UserError('told')))
     torch.save(found, f'{folder}/{rank}.pt')
     torch.distributed.destroy_process_group()
