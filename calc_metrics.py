@@ -12,9 +12,9 @@ from dnnlib import cli
 from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import Context
 from metrics.detectors import DETECTORS, check_detector
-from metrics.detectors.registry import detector_spec
+from metrics.detectors.registry import RESIZES, detector_spec
 from metrics.feature_cache import FeatureCache
-from metrics.names import RESIZING, parse_name
+from metrics.names import parse_name
 from metrics.registry import METRICS, calc_metric, check_metric, find_metric, parse_metrics
 from metrics.report import Records, write_report
 from metrics.subjects import Subject, find_subjects
@@ -82,11 +82,11 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 @click.option('--detector-path', help='Weights of the detector: a file or URL.  [default: those in the cache directory, or '
               'downloaded]', metavar='PATH')
 @click.option('--resize', help='How images come to the size of the detector. clean: anti-aliased; results get the suffix '
-              '_clean.  [default: published]', type=click.Choice(RESIZING))
-@click.option('--data', help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network was '
-              'trained on, if it is still there]', metavar='PATH')
+              '_clean.  [default: published]', type=click.Choice(RESIZES))
+@click.option('--data', help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network '
+              'was trained on, if it is still there]', metavar='PATH')
 @cli.bool_option('--mirror', default=None, help='Whether mirrored copies belong to the real images, for metrics without _full.  '
-                 '[default: as in training]')
+                 '[default: as in training; with --data no]')
 @click.option('--seed', help='One seed fixes the results.', type=click.IntRange(min=0), default=0, show_default=True,
               metavar='INT')
 @click.option('--outdir', help='Where to put metric-<name>.jsonl and the figures; made if need be.  [default: the folder of the '
@@ -94,8 +94,8 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 @click.option('--missing-only', help='Leave out what metric-<name>.jsonl has already, by the same metric and seed.',
               is_flag=True)
 @cli.bool_option('--verbose', help='Show what is being done, and how long it will take.', default=True, show_default=True)
-@click.option('--gpus', help='Number of processes that share the work, each with its own GPU, or part of the CPU. The results are '
-              'the same.  [default: 1, or as many as torchrun started]', type=int, metavar='INT')
+@click.option('--gpus', help='Number of processes that share the work, each with its own GPU, or part of the CPU. The results '
+              'are the same.  [default: 1, or as many as torchrun started]', type=int, metavar='INT')
 @click.option('--batch', help='Images that a detector takes at a time: less needs less memory.', type=int, default=64,
               show_default=True, metavar='INT')
 @click.option('--cache', help='Where to keep features of real images for the next time, or off.  [default: gan-metrics in the '
@@ -227,10 +227,11 @@ def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict) -> I
         path = stored.get('path')
         if not isinstance(path, str) or not Path(path).exists():
             raise OptionError('Could not look up dataset options; please specify --data')
-        kwargs = {key: stored[key] for key in ('max_size', 'random_seed') if isinstance(stored.get(key), int)}
-    xflip = stored.get('xflip') is True if mirror is None else mirror
+        kwargs = {key: stored[key] for key in ('max_size', 'random_seed', 'xflip') if isinstance(stored.get(key), int)}
+    if mirror is not None:
+        kwargs['xflip'] = mirror
     try:
-        return ImageFolderDataset(path, use_labels=True, xflip=xflip, **kwargs)
+        return ImageFolderDataset(path, use_labels=True, **kwargs)
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
 

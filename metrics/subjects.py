@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,8 @@ class Subject:
     name: str
 
     def relative_to(self, folder: Path) -> str:
-        """How records in a folder name it: relative to that, if it lies below."""
-        path = Path(self.network).absolute()
-        return path.relative_to(folder.absolute()).as_posix() if path.is_relative_to(folder.absolute()) else self.network
+        """How records in a folder name it: relative to that, if it is a file."""
+        return os.path.relpath(self.network, folder) if Path(self.network).is_file() else self.network
 
 
 def find_subjects(networks: Sequence[str]) -> list[Subject]:
