@@ -90,9 +90,9 @@ def draw(metric: str, points: Sequence[Point]) -> Any:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.tick_params(labelsize=9, color='0.6')
         axes.grid(alpha=0.25, linewidth=0.6)
-        values = [_plotted(point.results.get(key)) for point in points]
-        if all(math.isnan(value) or value >= 0 for value in values):
-            axes.set_ylim(bottom=0)
+        values = [value for point in points if (value := point.results.get(key)) is not None]
+        if values and min(values) >= 0:
+            axes.set_ylim(0, max(values) * 1.1 or 1)
     for axes in list(cells.flat)[len(keys):]:
         axes.set_visible(False)
     if len(runs) > 1:
