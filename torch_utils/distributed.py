@@ -8,8 +8,9 @@ Every function but rank, num_workers and is_first is a collective call: all work
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ import torch
 from torch import distributed as dist
 
 from dnnlib.util import OptionError, UserError
-from torch_utils import failures, meeting
+from torch_utils import failures, meeting, torchrun
 
 T = TypeVar('T')
 TIMEOUT = 'STYLEGAN_TIMEOUT'  # environment variable: seconds for which workers wait for each other
@@ -26,21 +27,6 @@ DEFAULT_TIMEOUT = 600
 
 
 # --- Who is who ---
-
-
-def under_torchrun() -> bool:
-    """Whether torchrun (or torch_utils.launching) started this process as one of several, or as the only one."""
-    return 'RANK' in os.environ and 'WORLD_SIZE' in os.environ and 'MASTER_ADDR' in os.environ
-
-
-def num_started() -> int:
-    """How many workers were started together with this process; can be asked before they have joined."""
-    return int(os.environ['WORLD_SIZE']) if under_torchrun() else 1
-
-
-def num_local() -> int:
-    """How many of them are on this machine."""
-    return int(os.environ.get('LOCAL_WORLD_SIZE', 1)) if under_torchrun() else 1
 
 
 def rank() -> int:
@@ -107,11 +93,19 @@ def timeout_seconds() -> float:
     raise OptionError(f'{TIMEOUT}={text} is not a number of seconds; leave it out, or set it to {DEFAULT_TIMEOUT}')
 
 
+def waiting_room() -> Callable[[], None]:
+    """A barrier, to be called, at which workers wait for as long as it takes; if one of them fails, they end all the same."""
+    if num_workers() == 1:
+        return lambda: None
+    group = dist.new_group(backend='gloo', timeout=timedelta(days=100))
+    return lambda: dist.all_reduce(torch.zeros([]), group=group)
+
+
 def _take_gpu() -> None:
     local, there = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
     if local >= there:
-        raise OptionError(f'{num_local()} workers on a machine with {there} GPUs: each needs its own; start as many as there '
-                          'are, or use --device=cpu')
+        raise OptionError(f'{torchrun.num_local()} workers on a machine with {there} GPUs: each needs its own; start as many as '
+                          'there are, or use --device=cpu')
     torch.cuda.set_device(local)
 
 
@@ -141,16 +135,21 @@ def broadcast_object(value: T) -> T:
     return box[0]
 
 
-def decided_by_first(make: Callable[[], T]) -> T:
-    """What `make` returns, called by the first worker alone. A UserError that it raises is raised in all workers."""
+def decided_by_first(make: Callable[[], T], patiently: bool = False) -> T:
+    """What `make` returns, called by the first worker alone. A UserError that it raises is raised in all workers.
+
+    patiently: it may take longer than workers usually wait for each other.
+    """
     if num_workers() == 1:
         return make()
+    wait = waiting_room() if patiently else lambda: None
     value, error = None, None
     if is_first():
         try:
             value = make()
         except UserError as err:
             error = err
+    wait()
     value, error = broadcast_object((value, error))
     if error is not None:
         raise error
@@ -191,6 +190,37 @@ def average(tensors: Sequence[torch.Tensor]) -> None:
         flat /= num_workers()
         parts = flat.split([t.numel() for t in tensors])
         torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        y = x.clone()
+        average([y])
+        return y
+
+    @staticmethod
+    def backward(ctx, dy: torch.Tensor) -> torch.Tensor:
+        return _Mean.forward(ctx, dy)
+
+
+def mean(x: torch.Tensor) -> torch.Tensor:
+    """The mean of a tensor over the workers. Its gradient is averaged in the same way, by a collective call: which is what it
+    takes for the average of the workers' gradients to be the gradient of the average of their losses."""
+    return x if num_workers() == 1 else _Mean.apply(x)
+
+
+def first_difference(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of the first tensor, and the worker, where it has other bits than in the first worker; None if all are equal."""
+    if num_workers() == 1:
+        return None
+    digests = [hashlib.sha256(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
+               for t in tensors.values()]
+    if len(set(gather_objects(hashlib.sha256(''.join(digests).encode()).hexdigest()))) == 1:
+        return None
+    everywhere = gather_objects(digests)
+    return next(f'{name}, in worker {worker}' for worker, theirs in enumerate(everywhere)
+                for name, mine, first in zip(tensors, theirs, everywhere[0], strict=True) if mine != first)
 
 
 def total(array: np.ndarray) -> np.ndarray:

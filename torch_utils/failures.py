@@ -14,7 +14,8 @@ from pathlib import Path
 from torch import distributed as dist
 
 from dnnlib.util import UserError
-from torch_utils.meeting import LAUNCHED, Members
+from torch_utils import torchrun
+from torch_utils.meeting import Members
 
 PERIOD = 0.5  # seconds between two looks at the others
 GRACE = 3.0   # seconds that a worker, whose connection to another one broke, waits for that one's own words
@@ -135,7 +136,7 @@ class Watch:
 
     def _say(self, failure: Failure, always: bool = False) -> None:
         """Once per machine and, for the log file, in the first worker; under `launch`, the launching process does it."""
-        if os.environ.get(LAUNCHED):
+        if torchrun.was_launched():
             return
         elsewhere = self._members.hosts[failure.rank] != self._members.hosts[self._members.rank]
         if always or self._members.rank == 0 or (elsewhere and os.environ.get('LOCAL_RANK') == '0'):

@@ -17,23 +17,16 @@ import torch
 from torch import distributed as dist
 
 from dnnlib.util import OptionError, UserError
-from torch_utils import distributed
+from torch_utils import distributed, torchrun
 from torch_utils.failures import Failure, explain, reported
-from torch_utils.meeting import LAUNCHED, Members, group_store
+from torch_utils.meeting import Members, group_store
+from torch_utils.torchrun import LAUNCHED, STARTED
 
 PATIENCE = 5.0  # seconds in which workers end by themselves after one has failed
 
 
 class WorkerError(RuntimeError):
     """A worker failed; the message has its traceback."""
-
-
-def how_many(gpus: int | None) -> int:
-    """The number of workers for --gpus=N, None where it was not given. Raises OptionError if torchrun started another one."""
-    started = distributed.num_started()
-    if gpus not in (None, started) and distributed.under_torchrun():
-        raise OptionError(f'--gpus={gpus}, but torchrun started {started}; leave it out')
-    return started if gpus is None else gpus
 
 
 def launch(function: Callable[..., Any], args: Sequence[Any], num_workers: int, device_type: str) -> None:
@@ -44,7 +37,7 @@ def launch(function: Callable[..., Any], args: Sequence[Any], num_workers: int, 
     kills them, it ends this process too. Under torchrun, this process is a worker already: it joins its group.
     Raises the UserError that a worker raised, or WorkerError with the traceback of the first one that failed.
     """
-    if distributed.under_torchrun():
+    if torchrun.under_torchrun():
         with distributed.joined(device_type):
             function(*args)
         return
@@ -56,7 +49,8 @@ def launch(function: Callable[..., Any], args: Sequence[Any], num_workers: int, 
     name = uuid.uuid4().hex
     store = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
     environment = {**os.environ, 'WORLD_SIZE': str(num_workers), 'LOCAL_WORLD_SIZE': str(num_workers), 'MASTER_ADDR': '127.0.0.1',
-                   'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True', LAUNCHED: name}
+                   'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True', LAUNCHED: name,
+                   STARTED: str(torchrun.started_at())}
     context = _context()
     processes = [context.Process(target=_work, args=(rank, environment, device_type, function, args), name=f'worker {rank}')
                  for rank in range(num_workers)]

@@ -17,8 +17,7 @@ from datetime import timedelta
 from torch import distributed as dist
 
 from dnnlib.util import UserError
-
-LAUNCHED = 'STYLEGAN_LAUNCHED'  # environment variable: the group is of torch_utils.launching, and this is its name
+from torch_utils.torchrun import LAUNCHED
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,20 @@ def meet(timeout: float) -> Members:
             _pause(end, 'others did not come')
         answered = json.loads(store.get(f'complete/{name}'))
     return Members(name, rank, tuple(json.loads(greeting)[1] for greeting in answered), timeout)
+
+
+def remember(key: str, value: str) -> None:
+    """Write something down for later groups of the same torchrun."""
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        _connect(60).set(f'{os.environ["TORCHELASTIC_RUN_ID"]}/{key}', value)
+
+
+def recall(key: str) -> str | None:
+    """What an earlier group of the same torchrun has written down."""
+    if 'TORCHELASTIC_RUN_ID' not in os.environ:
+        return None
+    store, key = _connect(60), f'{os.environ["TORCHELASTIC_RUN_ID"]}/{key}'
+    return store.get(key).decode() if store.check([key]) else None
 
 
 def _connect(timeout: float) -> dist.Store:

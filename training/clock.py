@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-import psutil
-
 from dnnlib.util import EasyDict
+from torch_utils import torchrun
 
 
 class Clock:
@@ -15,7 +14,7 @@ class Clock:
     def __init__(self, c: EasyDict):
         self._snap_seconds, self._max_seconds = (None if m is None else 60 * m for m in (c.snap_minutes, c.max_minutes))
         self._previous, self._longest_step = time.monotonic(), 0.0
-        self._started = psutil.Process().create_time()
+        self._started = torchrun.started_at()
 
     def time_is_up(self, longest_save: float) -> bool:
         """Whether to stop now so as to be ready, with all that is saved, by --max-minutes. To be asked after every step."""

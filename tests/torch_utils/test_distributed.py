@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dnnlib.util import OptionError, UserError
-from torch_utils import distributed, launching
+from torch_utils import distributed, torchrun
 from torch_utils.launching import WorkerError, launch
 
 ROOT = Path(__file__).parents[2]
@@ -83,19 +83,19 @@ def test_alone_nothing_has_to_be_joined(tmp_path):
     distributed.barrier()
     assert torch.equal(weights[0], torch.ones(2)) and distributed.any_of(True, False) == [True, False]
     assert distributed.gather_objects(3) == [3] and distributed.decided_by_first(lambda: 4) == 4
-    assert (distributed.rank(), distributed.num_workers(), distributed.num_started()) == (0, 1, 1)
+    assert (distributed.rank(), distributed.num_workers(), torchrun.num_started()) == (0, 1, 1)
     called = []
     launch(called.append, [5], 1, 'cpu')
     assert called == [5], 'in this process'
 
 
 def test_how_many_workers_are_asked_for(monkeypatch):
-    assert [launching.how_many(gpus) for gpus in (None, 1, 4)] == [1, 1, 4]
-    for name, value in (('RANK', '0'), ('WORLD_SIZE', '4'), ('MASTER_ADDR', 'here')):
+    assert [torchrun.how_many(gpus) for gpus in (None, 1, 4)] == [1, 1, 4]
+    for name, value in (('RANK', '0'), ('WORLD_SIZE', '4'), ('MASTER_ADDR', 'here'), ('MASTER_PORT', '1')):
         monkeypatch.setenv(name, value)
-    assert [launching.how_many(gpus) for gpus in (None, 4)] == [4, 4]
+    assert [torchrun.how_many(gpus) for gpus in (None, 4)] == [4, 4]
     with pytest.raises(OptionError, match='--gpus=2, but torchrun started 4'):
-        launching.how_many(2)
+        torchrun.how_many(2)
 
 
 def test_devices_that_cannot_be_had(monkeypatch):
@@ -206,7 +206,7 @@ def test_workers_do_not_outlive_the_program(tmp_path):
 # --- torchrun ---
 
 
-def torchrun(tmp_path, *args, **kwargs):
+def start_torchrun(tmp_path, *args, **kwargs):
     """Start it in the background."""
     command = [sys.executable, '-m', 'torch.distributed.run', *args]
     with open(tmp_path / 'log', 'a') as log:
@@ -235,7 +235,7 @@ launch(work, (), None, 'cpu')
 def test_torchrun_starts_a_group_again_where_one_failed_before(tmp_path):
     """The store of torchrun still holds what the workers before have written in it."""
     (tmp_path / 'script.py').write_text(SCRIPT)
-    run = torchrun(tmp_path, '--standalone', '--nproc-per-node=2', '--max-restarts=2', '--monitor-interval=0.1',
+    run = start_torchrun(tmp_path, '--standalone', '--nproc-per-node=2', '--max-restarts=2', '--monitor-interval=0.1',
                    str(tmp_path / 'script.py'), str(tmp_path))
     assert run.wait(120) == 0, (tmp_path / 'log').read_text()
     assert [json.loads((tmp_path / f'{a}-{r}').read_text()) for a in range(3) for r in range(2)] == [

@@ -21,7 +21,8 @@ DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metri
                 method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
                 lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
                 lambda_orth=None, orth_probes=None,
-                fp32=False, nhwc=False, nobench=False, allow_tf32=False, ops='auto', workers=3, metric_seed=0)
+                seed_per_sample=False, fp32=False, nhwc=False, nobench=False, allow_tf32=False, ops='auto', workers=3,
+                metric_seed=0)
 DATA = DatasetInfo(name='afhq', resolution=256, label_dim=3, size=1000)
 
 
