@@ -58,7 +58,7 @@ class Evaluation:
         self._names = list(c.metrics)
         for name in list(self._names):
             self._surviving(name, lambda name=name: self._prepare(name))
-        rated = next((name for name in c.metrics if find_metric(name).better), None)
+        rated = next((name for name in self._names if find_metric(name).better), None)
         self._best = Best(c.run_dir, rated) if rated is not None else None
 
     def _prepare(self, name: str) -> None:
