@@ -153,7 +153,8 @@ def draw_panel(axes: Any, panel: Panel, runs: Sequence[Run]) -> None:
     """All curves of a panel."""
     several = len(runs) > 1
     for j, (name, label) in enumerate(panel.series.items()):
-        style = dict(linestyle=LINES[j % len(LINES)] if several else '-', linewidth=1.8, marker='o' if panel.of_metric else '', markersize=4)
+        style = dict(linestyle=LINES[j % len(LINES)] if several else '-', linewidth=1.8, markersize=4,
+                     marker='o' if panel.of_metric else '')
         axes.plot([], [], color='0.35' if several else f'C{j % 10}', label=label, **style)  # for the legend
         for i, run in enumerate(runs):
             curve = (run.metrics if panel.of_metric else run.curves).get(name, Curve())
