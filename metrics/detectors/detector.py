@@ -56,6 +56,13 @@ class Detector(nn.Module):
         """
         raise UserError(f'{self.name} gives no LPIPS distances; use --detector=vgg16')
 
+    def conv5(self, images: torch.Tensor) -> torch.Tensor:
+        """Feature maps that tell the content of images, resized as for `features`: float32 [N, C, h, w].
+
+        Differentiable. Raises UserError if the network has none.
+        """
+        raise UserError(f'{self.name} has no features of content; use --detector=vgg16')
+
     def resized(self, images: torch.Tensor) -> torch.Tensor:
         """Float [N, 3, H, W] -> [N, 3, size, size], range kept."""
         how = self.published_resize if self.resize == 'published' else bicubic_antialiased
@@ -76,6 +83,12 @@ def rgb(images: torch.Tensor) -> torch.Tensor:
         raise UserError(f'detectors take images of 1 or 3 channels, not of shape {list(images.shape[1:])}')
     images = images.to(torch.float32).expand(-1, 3, -1, -1)
     return images.contiguous(memory_format=memory_format(images.device))
+
+
+def imagenet(images: torch.Tensor) -> torch.Tensor:
+    """Float [N, 3, H, W] in [0, 255] -> about zero mean and unit variance, as networks trained on ImageNet get them."""
+    mean, std = (torch.tensor(v, device=images.device).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (images / 255 - mean) / std
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from dnnlib.errors import UserError
-from metrics.detectors.sources import Found
+from metrics.detectors.sources import Found, Source, kind_of
 
 Net = TypeVar('Net', bound=nn.Module)
 BATCH_NORM = ('weight', 'bias', 'running_mean', 'running_var')
@@ -22,12 +21,12 @@ class WrongWeights(Exception):
     """Weights that are not those of the network. Its text says in a few words why."""
 
 
-def load_network(network: Callable[[], Net], found: Found) -> Net:
+def load_network(network: type[Net], found: Found) -> Net:
     """Make a network with the weights in a file, in eval mode, without gradients. Raises UserError.
 
     network: class with a method load_weights(state), see `Detector`.
     """
-    state = read_weights(found.path)
+    state = read_weights(found.path, found.source)
     with torch.device('meta'):  # no memory, and no random numbers, for weights that are replaced at once
         net = network()
     try:
@@ -37,12 +36,14 @@ def load_network(network: Callable[[], Net], found: Found) -> Net:
     return net.eval().requires_grad_(False)
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
+def read_weights(path: Path, source: Source) -> dict[str, torch.Tensor]:
     """The tensors by name in a safetensors file, or in a PyTorch file of nothing but tensors. Runs no code of the file.
 
     Floats become float32. Raises UserError.
     """
-    kind = kind_of(path)
+    kind = kind_of(path, source)
+    if kind == 'torchscript':
+        raise UserError(f'{path}: a TorchScript program where weights belong; use {source.filename}')
     try:
         if kind == 'safetensors':
             from safetensors.torch import load_file
@@ -50,35 +51,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         else:
             state = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as err:
-        raise UserError(f'{path}: holds other things than tensors, and is not loaded: that could run code') from err
+        raise UserError(f'{path}: damaged, or holds other things than tensors, which could run code and are not loaded') from err
     except OSError as err:
         raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
     except Exception as err:  # readers of binary files raise anything
         raise UserError(f'{path}: damaged, or no file of weights') from err
     if not (isinstance(state, Mapping) and all(isinstance(k, str) and torch.is_tensor(v) for k, v in state.items())):
         raise UserError(f'{path}: not a dict of tensors by name, as a file of weights is')
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-
-
-def kind_of(path: Path) -> str:
-    """'safetensors', 'torch' or 'torchscript', by the content of a file. Raises UserError for others."""
-    with open(path, 'rb') as f:
-        head = f.read(16)
-    if head[:4] == b'PK\x03\x04':
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except zipfile.BadZipFile as err:
-            raise UserError(f'{path}: damaged: only a part of it is there') from err
-        return 'torchscript' if any(name.endswith('/constants.pkl') for name in names) else 'torch'
-    if head[8:9] == b'{' and int.from_bytes(head[:8], 'little') <= path.stat().st_size:
-        return 'safetensors'
-    if head[:4] == b'\x80\x02\x8a\x0a':  # how PyTorch before 1.6 began its files
-        return 'torch'
-    if head[:1] == b'\x80':
-        raise UserError(f'{path}: a pickle, which can run code when it is loaded, and is not loaded for that reason; '
-                        'use the weights file that `--help` names for this detector, or a TorchScript file')
-    raise UserError(f'{path}: damaged, or no file of weights (it is neither a PyTorch nor a safetensors file)')
+    return {name: (x.float() if x.is_floating_point() else x).detach() for name, x in state.items()}
 
 
 def exactly(state: Mapping[str, torch.Tensor], shapes: Mapping[str, Sequence[int]],
@@ -100,6 +80,11 @@ def exactly(state: Mapping[str, torch.Tensor], shapes: Mapping[str, Sequence[int
 
 def _describe(tensor: torch.Tensor) -> str:
     return f'{str(tensor.dtype).removeprefix("torch.")} of {list(tensor.shape)}'
+
+
+def load_exactly(net: nn.Module, state: Mapping[str, torch.Tensor], ignored: tuple[str, ...] = ()) -> None:
+    """Load weights into a network whose names and shapes are those of the file; see `exactly`."""
+    net.load_state_dict(exactly(state, {name: p.shape for name, p in net.state_dict().items()}, ignored), assign=True)
 
 
 def load_folded(net: nn.Module, state: Mapping[str, torch.Tensor], names: Callable[[str], tuple[str, str]], eps: float) -> None:
