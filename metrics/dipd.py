@@ -37,8 +37,8 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
     last of its maps that are as fine, a sixteenth of what it takes images to.
     Values:
       <key>             that mean. Lower is better, but a generator that draws the same for all latents is no good
-      <key>_different   the same of two different latents: what is to be expected if no content is kept
-      <key>_relative    the first divided by the second: 0, all is kept; 1, nothing. None if there is a single latent
+      <key>_different   the same of two different latents: what is to be expected if no content is kept. None for one latent
+      <key>_relative    the first divided by the second: 0, all is kept; 1, nothing. None if all latents give the same images
       <key>_<a>_<b>     with more than 2 domains: the first, of each pair of domains
     Arrays: same, different: the distances [num_gen, pairs]; images [8, U, C, R, R].
     Raises UserError for fewer than 2 domains, and a dataset that does not fit.
@@ -50,7 +50,8 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
     def maps(images: torch.Tensor) -> torch.Tensor:  # [n, U, C, R, R] -> [n, U, C, h, w]
         flat = to_uint8(images.flatten(end_dim=1))
         parts = (flat[part] for part in batches(len(flat), context.batch))
-        return torch.cat([net.conv5(x) if detector == 'vgg16' else net.maps(x)[-2] for x in parts]).unflatten(0, images.shape[:2])
+        found = [net.conv5(x) if detector == 'vgg16' else net.feature_maps(x)[-2] for x in parts]
+        return torch.cat(found).unflatten(0, images.shape[:2])
 
     # One item is two latents, number 2 i and 2 i + 1: each is compared with itself, and with the other.
     def read(parts: list[slice]) -> Iterator[torch.Tensor]:
@@ -76,7 +77,7 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
     values: dict[str, float | None] = {key: float(same.mean(dtype=np.float64)), f'{key}_different': None, f'{key}_relative': None}
     if num_gen > 1:
         values[f'{key}_different'] = float(np.nanmean(different, dtype=np.float64))
-        values[f'{key}_relative'] = float(np.divide(values[key], values[f'{key}_different']))
+        values[f'{key}_relative'] = values[key] / values[f'{key}_different'] if values[f'{key}_different'] else None
     if len(pairs) > 1:
         values |= {f'{key}_{names[a]}_{names[b]}': float(same[:, i].mean(dtype=np.float64)) for i, (a, b) in enumerate(pairs)}
     images = domain_images.in_domains(context, range(min(EXAMPLES, num_gen))).cpu().numpy()

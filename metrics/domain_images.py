@@ -15,7 +15,7 @@ from metrics.context import Context
 from metrics.generation import Draws, sub_batches, with_noise
 
 TUPLES = 400  # what random numbers are for
-NOT_PAIRED = 'make a paired dataset with dataset_tool.py --domains=<colors> --paired, of a source with class numbers, such as mnist'
+NOT_PAIRED = 'make a paired dataset with dataset_tool.py --domains=<colors> --paired, of a source with class numbers'
 
 
 def check(context: Context) -> None:
@@ -46,8 +46,8 @@ def real_images(context: Context, full: bool, least: int, most: int | None = Non
     items = [np.flatnonzero(found == u)[:most].tolist() for u in range(context.G.c_dim)]
     for name, some in zip(names_of_domains(context), items, strict=True):
         if len(some) < least:
-            raise UserError(f'{dataset.path}: has {len(some)} image{"s" * (len(some) != 1)} of domain {name}, and the metric needs '
-                            f'at least {least} of each; pass more of them')
+            raise UserError(f'{dataset.path}: has {len(some)} image{"s" * (len(some) != 1)} of domain {name}, and the metric '
+                            f'needs at least {least} of each; pass more of them')
     return dataset, items
 
 
@@ -103,8 +103,8 @@ def real_tuples(context: Context, least: int) -> Tuples:
         raise UserError(f'{dataset.path}: is not paired: it does not hold every image in each of the {num_domains} domains, one '
                         f'after the other; {NOT_PAIRED}')
     if len(items) < least:
-        raise UserError(f'{dataset.path}: has {len(items)} tuple{"s" * (len(items) != 1)}, and the metric needs at least {least}; '
-                        'pass more of them')
+        raise UserError(f'{dataset.path}: has {len(items)} tuple{"s" * (len(items) != 1)}, and the metric needs at least '
+                        f'{least}; pass more of them')
     return Tuples(dataset, items)
 
 

@@ -19,7 +19,7 @@ Embed = Callable[[torch.Tensor], torch.Tensor]
 def embedder(context: Context, detector: str) -> Embed:
     """A function: images in [-1, 1], [N, C, H, W] -> float32 [N, K], whose squared distances are the perceptual ones.
 
-    detector: LPIPS for AlexNet's, of images as they are; else a detector with `maps`, of images resized for it. Raises
+    detector: LPIPS for AlexNet's, of images as they are; else a detector with `feature_maps`, of images resized for it. Raises
     UserError if there are no weights.
     """
     if detector == LPIPS:
@@ -28,7 +28,7 @@ def embedder(context: Context, detector: str) -> Embed:
         net = context.detector(detector)
 
         def embed(images: torch.Tensor) -> torch.Tensor:
-            return of_maps(net.maps(images))
+            return of_maps(net.feature_maps(images))
 
     def compute(images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dnnlib.util import OptionError, format_time
+from metrics import domain_names, names
 from metrics.context import Context, Result
-from metrics.names import Name, parse_name, with_options
 
 
 class Metric(NamedTuple):
@@ -31,9 +31,8 @@ class Metric(NamedTuple):
     detector: str | None = None
 
 
-def _of_quality(name: Name | str) -> Metric:
+def _of_quality(name: names.Name) -> Metric:
     """The metric of a name of metrics.names."""
-    name = with_options(parse_name(name)) if isinstance(name, str) else name
     function = {'fid': 'metrics.frechet:fid', 'fd': 'metrics.frechet:fid', 'kid': 'metrics.kid:kid', 'kd': 'metrics.kid:kid',
                 'pr': 'metrics.precision_recall:precision_recall', 'is': 'metrics.inception_score:inception_score',
                 'ppl': 'metrics.ppl:ppl'}[name.family]
@@ -45,14 +44,44 @@ def _of_quality(name: Name | str) -> Metric:
         kwargs |= dict(resize=name.resize)
     if name.family not in ('is', 'ppl'):
         kwargs |= dict(detector=name.detector, full=name.full)
+    if name.by_domain:
+        function = 'metrics.domain_distances:distances'
+        kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
                   detector=name.detector)
 
 
+def _of_domains(name: domain_names.DomainName) -> Metric:
+    """The metric of a name of metrics.domain_names."""
+    published = domain_names.PUBLISHED.get(name.family, name.family)
+    function = {'jfid': 'metrics.joint_frechet:joint_frechet', 'dipd': 'metrics.dipd:dipd',
+                'lpips_div': 'metrics.diversity:diversity', 'tfid': 'metrics.translation_frechet:translation_frechet',
+                'tlpips': 'metrics.translation_diversity:translation_diversity', 'mcc': 'metrics.mcc:mcc'}[published]
+    kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
+    if name.detector is not None:
+        kwargs |= dict(detector=name.detector)
+    if domain_names.FAMILIES[name.family].resizes:
+        kwargs |= dict(resize=name.resize)
+    return Metric(function, needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs), needs_labels=True,
+                  needs_D=published in ('tfid', 'tlpips', 'mcc'), detector=name.detector)
+
+
+GRAMMARS = ((names, _of_quality), (domain_names, _of_domains))
+
+
+def _of_grammar(text: str) -> Metric:
+    """The metric of a name that says all."""
+    for grammar, make in GRAMMARS:
+        if (name := grammar.parse_name(text)) is not None:
+            return make(grammar.with_options(name))
+    raise KeyError(text)
+
+
 METRICS = {
-    **{name: _of_quality(name) for name in (
+    **{name: _of_grammar(name) for name in (
         'fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull',
-        'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full')},
+        'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'fid50k_full_domains', 'jfid', 'dipd', 'lpips_div', 'tfid', 'tlpips',
+        'mcc')},
     'jacobian': Metric('metrics.jacobian:jacobian', needs_data=False),
     'domains': Metric('metrics.domains:domains', needs_data=True),
     'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True),
@@ -61,7 +90,7 @@ METRICS = {
 
 def find_metric(name: str) -> Metric:
     """The metric of a name that parse_metrics gave."""
-    return METRICS[name] if name in METRICS else _of_quality(name)
+    return METRICS[name] if name in METRICS else _of_grammar(name)
 
 
 def parse_metrics(value: str, detector: str | None = None, resize: str | None = None, num: int | None = None) -> list[str]:
@@ -73,16 +102,17 @@ def parse_metrics(value: str, detector: str | None = None, resize: str | None = 
     """
     if value.lower() in ('', 'none'):
         return []
-    names = [_full_name(name.strip(), detector, resize, num) for name in value.split(',')]
+    found = [_full_name(name.strip(), detector, resize, num) for name in value.split(',')]
     for option, given in (('detector', detector), ('resize', resize), ('num', num)):
-        if given is not None and not any(parse_name(name) for name in names):
-            raise OptionError(f'--{option}={given}: none of the metrics {", ".join(names)} takes it; leave it out')
-    return list(dict.fromkeys(names))
+        if given is not None and not any(grammar.parse_name(name) for name in found for grammar, _ in GRAMMARS):
+            raise OptionError(f'--{option}={given}: none of the metrics {", ".join(found)} takes it; leave it out')
+    return list(dict.fromkeys(found))
 
 
 def _full_name(text: str, detector: str | None, resize: str | None, num: int | None) -> str:
-    if (name := parse_name(text)) is not None:
-        return str(with_options(name, detector, resize, num))
+    for grammar, _ in GRAMMARS:
+        if (name := grammar.parse_name(text)) is not None:
+            return str(grammar.with_options(name, detector, resize, num))
     if text in METRICS:
         return text
     nearest = difflib.get_close_matches(text, METRICS, n=1)
