@@ -93,7 +93,7 @@ def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray], names: 
     images, same = arrays['images'], arrays['same'].mean(axis=1)
     figure, (left, right) = new_figure(1, 2, width=5 + 0.6 * len(images), height=max(3, 1 + 0.6 * len(names)),
                                        width_ratios=[0.6 * len(images), 4])
-    show_sheet(left, images.swapaxes(0, 1), names, 'one latent in each column', [f'{x:.0f}' for x in same])
+    show_sheet(left, images.swapaxes(0, 1), names, 'one latent in each column', [f'{x:.0f}' for x in same[:len(images)]])
     left.set_xlabel('distance')
     different = arrays['different'].ravel()
     different = different[~np.isnan(different)]

@@ -82,7 +82,7 @@ class FeatureStats:
         self._add_pending()
         mean = self._sum / self.num_items
         cov = self._sum_outer / self.num_items - torch.outer(mean, mean)
-        return mean.cpu().numpy(), cov.cpu().numpy()
+        return mean.cpu().numpy(), ((cov + cov.T) / 2).cpu().numpy()  # products of matrices round the halves differently
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `from_arrays` makes the same statistics of."""

@@ -135,7 +135,8 @@ def real_images(context: Context, full: bool, least: int, most: int | None = Non
     dataset = context.dataset.all_images(False if full else None)
     count = len(dataset) if most is None else min(most, len(dataset))
     if count < least:
-        raise UserError(f'{dataset.path}: has {count} images, and the metric needs at least {least}; pass more of them')
+        raise UserError(f'{dataset.path}: has {count} image{"s" * (count != 1)}, and the metric needs '
+                        f'at least {least}; pass more of them')
     return Reals(dataset, range(count))
 
 

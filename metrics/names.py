@@ -16,9 +16,8 @@ import re
 from typing import NamedTuple
 
 from dnnlib.util import OptionError
+from metrics.detectors import DETECTORS
 
-DETECTORS = ('inception', 'vgg16', 'dinov2', 'efficientnet')
-RESIZING = ('published', 'clean')
 PUBLISHED_DETECTOR = {'fid': 'inception', 'kid': 'inception', 'is': 'inception', 'pr': 'vgg16'}
 FEWEST = {'fid': 2, 'fd': 2, 'kid': 2, 'kd': 2, 'pr': 4, 'is': 10, 'ppl': 1}
 OTHER_FAMILY = {'fid': 'fd', 'kid': 'kd'}
@@ -79,8 +78,8 @@ def parse_name(text: str) -> Name | None:
 
 
 def with_options(name: Name, detector: str | None = None, resize: str | None = None, num: int | None = None) -> Name:
-    """The name of the metric that options make of it. detector: of DETECTORS. resize: of RESIZING. num: of generated images.
-    None leaves what the name says. Raises OptionError if they don't go together."""
+    """The name of the metric that options make of it. detector: of DETECTORS. resize: 'published' or 'clean'. num: of generated
+    images. None leaves what the name says. Raises OptionError if they don't go together."""
     if detector is not None and name.detector != detector:
         if name.family in OTHER_FAMILY:
             other = name._replace(family=OTHER_FAMILY[name.family], detector=detector)
@@ -93,7 +92,8 @@ def with_options(name: Name, detector: str | None = None, resize: str | None = N
             raise OptionError(f'--detector={detector}: --metrics={name} names another detector; leave one of them out')
         name = name._replace(detector=detector)
     if name.detector is None:
-        raise OptionError(f'--metrics={name}: say by which detector: --detector={"|".join(DETECTORS[1:])}, or for example '
+        others = '|'.join(other for other in DETECTORS if other != 'inception')
+        raise OptionError(f'--metrics={name}: say by which detector: --detector={others}, or for example '
                           f'--metrics={name._replace(detector="efficientnet")}')
     if name.family in ('fd', 'kd') and name.detector == 'inception':
         family = {other: own for own, other in OTHER_FAMILY.items()}[name.family]

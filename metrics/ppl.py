@@ -27,7 +27,10 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
 
 def mean_length(lengths: np.ndarray) -> float:
-    """Mean of those [N] that are not below the 1st and not above the 99th percentile; both are values that occur."""
+    """Mean of those [N] that are not below the 1st and not above the 99th percentile; both are values that occur. NaN if any
+    of them is not finite."""
+    if not np.isfinite(lengths).all():
+        return float('nan')
     low, high = np.percentile(lengths, 1, method='lower'), np.percentile(lengths, 99, method='higher')
     return float(np.mean(lengths[(lengths >= low) & (lengths <= high)], dtype=np.float64))
 

@@ -72,10 +72,9 @@ def fast(monkeypatch):
 
     monkeypatch.setitem(sys.modules, 'metrics.fake', type(sys)('metrics.fake'))
     sys.modules['metrics.fake'].__dict__.update(plain=plain, picky=picky)
-    monkeypatch.setattr(registry, 'METRICS', metrics := {
+    monkeypatch.setattr(registry, 'METRICS', {
         'plain': registry.Metric('metrics.fake:plain', needs_data=False, kwargs=dict(odd=float('nan'))),
         'picky': registry.Metric('metrics.fake:picky', needs_data=True)})
-    monkeypatch.setattr(calc_metrics, 'METRICS', metrics)
 
 
 def files(folder):
@@ -212,9 +211,10 @@ def test_a_dataset_that_cannot_be_read_is_named(network, run, fast):
 # Errors.
 
 def test_unknown_metrics_are_refused_before_anything_is_read(run):
-    for value in ('fid50k_full', 'jacobian,', 'jacobian;domains', 'Jacobian'):
-        assert run('--network=gone.pkl', f'--metrics={value}') == (
-            2, [], ['Error: --metrics can only contain the following values: jacobian, domains, translation'])
+    for value in ('fid50k_ful', 'jacobian,', 'jacobian;domains', 'Jacobian'):
+        status, out, err = run('--network=gone.pkl', f'--metrics={value}')
+        assert (status, out, len(err)) == (2, [], 1) and err[0].startswith(
+            'Error: --metrics can only contain the following values: fid50k_full, kid50k_full, pr50k3_full, ppl2_wend, is50k, ')
 
 
 def test_a_metric_that_does_not_suit_the_network_says_so(run, tmp_path, data):
@@ -254,7 +254,7 @@ def test_a_real_process_prints_one_line(network, tmp_path):
 
 
 def test_names_of_metrics_are_known_without_torch_and_matplotlib():
-    code = ('import sys, metrics; assert list(metrics.METRICS) == ["jacobian", "domains", "translation"];'
+    code = ('import sys, metrics; assert list(metrics.METRICS)[-3:] == ["jacobian", "domains", "translation"];'
             'assert not {"torch", "matplotlib"} & set(sys.modules);'
             'import metrics.jacobian, metrics.domains; assert "matplotlib" not in sys.modules')
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)

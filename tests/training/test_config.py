@@ -223,7 +223,7 @@ def test_a_subset_of_everything_is_everything():
     (dict(gpus=0), '--gpus must be at least 1'), (dict(subset=0), '--subset must be between 1 and 1000'),
     (dict(subset=1001), '--subset must be between 1 and 1000'), (dict(batch=10, batch_gpu=4), 'must be a multiple'),
     (dict(desc='a/b'), '--desc'), (dict(gpus=5), '--batch=64 must be a multiple'),
-    (dict(metrics='fid50k'), '--metrics can only contain the following values: jacobian, domains, translation'),
+    (dict(metrics='fid'), '--metrics can only contain the following values: fid50k_full, kid50k_full'),
     (dict(aug='fixed'), '--aug=fixed requires specifying --p'), (dict(p=0.5), '--p can only be specified with --aug=fixed'),
     (dict(aug='fixed', p=1.5), '--p must be between 0 and 1'), (dict(aug='fixed', p=float('nan')), '--p must be between 0 and 1'),
     (dict(aug='fixed', p=0.5, target=0.5), '--target can only be specified with --aug=ada'),
