@@ -13,7 +13,7 @@ import re
 from typing import NamedTuple
 
 from dnnlib.util import OptionError
-from metrics.names import DETECTORS, RESIZING
+from metrics.detectors import DETECTORS
 
 
 class Family(NamedTuple):
@@ -30,15 +30,16 @@ class Family(NamedTuple):
 
 
 LPIPS = 'alexnet'  # of metrics.detectors.load_lpips; not a detector that --detector can name
+OTHERS = tuple(name for name in DETECTORS if name != 'inception')
 MAPS = ('efficientnet',)  # detectors that give maps of features
 FAMILIES = {
     'jfid': Family(50_000, 2, 'inception', 'jfd', resizes=True),
-    'jfd': Family(50_000, 2, detectors=DETECTORS[1:], resizes=True),
+    'jfd': Family(50_000, 2, detectors=OTHERS, resizes=True),
     'dipd': Family(10_000, 1, 'vgg16', 'dipd', ('vgg16', *MAPS)),
     'lpips_div': Family(200, 1, LPIPS, 'pd_div'),
     'pd_div': Family(200, 1, detectors=MAPS),
     'tfid': Family(1000, 1, 'inception', 'tfd', resizes=True),
-    'tfd': Family(1000, 1, detectors=DETECTORS[1:], resizes=True),
+    'tfd': Family(1000, 1, detectors=OTHERS, resizes=True),
     'tlpips': Family(1000, 1, LPIPS, 'tpd'),
     'tpd': Family(1000, 1, detectors=MAPS),
     'mcc': Family(5000, 3),
@@ -51,7 +52,7 @@ _NAME = re.compile(rf'(?P<family>{"|".join(sorted(FAMILIES, key=len, reverse=Tru
 
 class DomainName(NamedTuple):
     """family: of FAMILIES. num: of tuples, latents, contents, or source images. detector: None where the name leaves it to
-    --detector, or there is none. resize: of RESIZING."""
+    --detector, or there is none. resize: 'published' or 'clean'."""
 
     family: str
     num: int
@@ -82,7 +83,7 @@ def parse_name(text: str) -> DomainName | None:
 
 
 def with_options(name: DomainName, detector: str | None = None, resize: str | None = None, num: int | None = None) -> DomainName:
-    """The name of the metric that options make of it. detector: of DETECTORS. resize: of RESIZING. num: takes the place of the
+    """The name of the metric that options make of it. detector: of DETECTORS. resize: 'published' or 'clean'. num: in place of the
     name's. None leaves what the name says. Raises OptionError if they don't go together."""
     family = FAMILIES[name.family]
     if detector is not None and name.detector != detector:
@@ -98,7 +99,7 @@ def with_options(name: DomainName, detector: str | None = None, resize: str | No
     if resize is not None and resize != name.resize:
         if not family.resizes:
             raise OptionError(f'--resize={resize}: {name} takes images resized in one way only; leave --resize out')
-        if name.resize != RESIZING[0]:
+        if name.resize != 'published':
             raise OptionError(f'--resize={resize}: --metrics={name} says otherwise; leave one of them out')
         name = name._replace(resize=resize)
     if num is not None:
