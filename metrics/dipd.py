@@ -103,5 +103,5 @@ def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray], names: 
         if len(values_of):
             right.hist(values_of, bins, color=color, alpha=0.6, density=True, label=f'{label}, mean {values_of.mean():.4g}')
     right.set(xlabel=key, yticks=[], ylabel='share', xlim=(0, None))
-    right.legend(frameon=False, fontsize='small')
+    right.legend(frameon=False, fontsize='small', loc='lower left', bbox_to_anchor=(0, 1))
     return figure

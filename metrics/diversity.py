@@ -68,7 +68,7 @@ def draw(values: dict[str, float | None], images: np.ndarray, names: list[str], 
     from metrics.domain_figures import show_sheet
     from metrics.plotting import new_figure
     num_domains, rows, columns = images.shape[:3]
-    figure, cells = new_figure(1, num_domains, width=0.3 + 0.5 * columns * num_domains, height=1.2 + 0.5 * rows, squeeze=False)
+    figure, cells = new_figure(1, num_domains, width=0.3 + 0.5 * columns * num_domains, height=0.9 + 0.5 * rows, squeeze=False)
     for axes, name, some in zip(cells[0], names, images, strict=True):
         show_sheet(axes, some, [''] * rows, f'{name}: {values[f"{key}_{name}"]:.4g}')
         axes.set_xlabel('styles')

@@ -83,8 +83,8 @@ def parse_name(text: str) -> DomainName | None:
 
 
 def with_options(name: DomainName, detector: str | None = None, resize: str | None = None, num: int | None = None) -> DomainName:
-    """The name of the metric that options make of it. detector: of DETECTORS. resize: 'published' or 'clean'. num: in place of the
-    name's. None leaves what the name says. Raises OptionError if they don't go together."""
+    """The name of the metric that options make of it. detector: of DETECTORS. resize: 'published' or 'clean'. num: in place of
+    the name's. None leaves what the name says. Raises OptionError if they don't go together."""
     family = FAMILIES[name.family]
     if detector is not None and name.detector != detector:
         if family.detector is None and not family.detectors:
