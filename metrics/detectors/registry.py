@@ -101,8 +101,8 @@ def load_detector(name: str, device: torch.device, path: str | None = None, resi
     if resize not in RESIZES:
         raise OptionError(f'--detector-resize={resize} is unknown; it can be one of: {", ".join(RESIZES)}')
     found = find_weights(name, spec.source, path)
-    detector = _load(spec, found)
-    return detector.set_up(name, key=f'{name}-{found.sha256[:8]}-{resize}', resize=resize, verified=found.verified).to(device)
+    detector = _load(spec, found, device)
+    return detector.set_up(name, key=f'{name}-{found.sha256[:8]}-{resize}', resize=resize, verified=found.verified)
 
 
 def check_lpips(network: str, path: str | None = None) -> None:
@@ -117,15 +117,17 @@ def load_lpips(network: str, device: torch.device, path: str | None = None) -> L
     """
     from metrics.detectors.lpips import LPIPS
     spec = LPIPS_NETWORKS[network]
-    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, alternative=''))
+    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, alternative=''), device)
     if network == 'vgg' and hasattr(net, 'classifier'):
         del net.classifier  # nine tenths of its memory
-    return LPIPS(net).to(device)
+    return LPIPS(net)
 
 
-def _load(spec: DetectorSpec, found: Found) -> Detector:
+def _load(spec: DetectorSpec, found: Found, device: torch.device) -> Detector:
+    from metrics.detectors.detector import memory_format
     from metrics.detectors.scripts import load_script
     from metrics.detectors.weights import load_network
     script = bool(spec.script) and kind_of(found.path, found.source) == 'torchscript'
     module, _, network = (spec.script if script else spec.network).partition(':')
-    return (load_script if script else load_network)(getattr(importlib.import_module(module), network), found)
+    net = (load_script if script else load_network)(getattr(importlib.import_module(module), network), found)
+    return net.to(device, memory_format=memory_format(device))
