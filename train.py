@@ -13,7 +13,8 @@ from dnnlib import cli
 from dnnlib.log import TeeOutput
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
-from metrics.registry import METRICS
+from metrics.detectors import check_detector
+from metrics.registry import find_metric
 from training.augpipes import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.dataset import ImageFolderDataset
@@ -63,8 +64,10 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
               type=float, metavar='MINUTES')
 @click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
               metavar='KIMG')
-@click.option('--metrics', help=f'Metrics of each network snapshot: {", ".join(METRICS)}, separated by commas. calc_metrics.py '
-              'computes them later.', default='none', show_default=True, metavar='LIST')
+@click.option('--metrics', help='Metrics of each network snapshot, separated by commas: fid50k_full, fd5k_efficientnet_full, '
+              'jacobian, ... (docs/metrics.md), or none. best.json names the best snapshot by the first. calc_metrics.py '
+              'computes them later.  [default: fid50k_full; on a CPU none]', metavar='LIST')
+@click.option('--metric-seed', help='One seed fixes the metrics.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
@@ -174,6 +177,7 @@ def main(**options) -> None:
     config.run_dir = resume.run_dir if goes_on else str(next_run_dir(Path(o.outdir), desc))
     print_config(config, info)
     if o.dry_run:
+        tell_missing(config)
         print('Dry run; exiting.')
         return
 
@@ -227,6 +231,17 @@ def print_config(config: EasyDict, info: DatasetInfo) -> None:
     print(f'Image resolution:   {info.resolution}')
     print(f'Conditional model:  {kwargs["use_labels"]}')
     print(f'Dataset x-flips:    {kwargs["xflip"]}\n', flush=True)
+
+
+def tell_missing(config: EasyDict) -> None:
+    """Say which of the metrics that were asked for have no detector here. A run itself says that as it begins."""
+    for name in config.metrics if config.slow_metrics else ():
+        detector = find_metric(name).detector
+        try:
+            if detector is not None:
+                check_detector(detector)
+        except UserError as err:
+            print(f'Error: --metrics={name} would be left out: {err}')
 
 
 def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:

@@ -19,20 +19,25 @@ if TYPE_CHECKING:
     from metrics.feature_cache import FeatureCache
 
 
+class Interrupted(Exception):
+    """The evaluation was to stop, and did."""
+
+
 @dataclass(frozen=True)
 class Context:
     """The subject of an evaluation.
 
-    G: generator on `device`, in eval mode. D: the discriminator beside it, or None. dataset: what they were trained on, with
-    labels; None where there is none.
+    G: generator on `device`, in eval mode; None where `images` stand for what it makes, a dataset as well. D: the discriminator
+    beside it, or None. dataset: what they were trained on, with labels; None where there is none.
     seed: fixes the result. verbose: show progress. cache: results of `once`, to be shared by the contexts of several networks
     with the same dataset and seed.
     batch: images that a detector takes at a time. detectors: those that are loaded, to be shared by all contexts.
     detector_paths: weights by name of the detector, where they are not those that it looks for itself. feature_cache: keeps
-    features of real images for later programs; None keeps none. workers: the processes that share the work.
+    features of real images for later programs; None keeps none. workers: the processes that share the work. stop: asked now and
+    then; once true, the evaluation ends with Interrupted.
     """
 
-    G: torch.nn.Module
+    G: torch.nn.Module | None
     dataset: Any
     device: torch.device
     seed: int = 0
@@ -44,6 +49,8 @@ class Context:
     detector_paths: Mapping[str, str] = field(default_factory=dict)
     feature_cache: FeatureCache | None = None
     workers: Workers = field(default_factory=Workers)
+    images: Any = None
+    stop: Callable[[], bool] | None = None
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` returns, made only once for all contexts that share a cache: for what does not depend on G."""
@@ -80,8 +87,15 @@ class Context:
             total = len(items)
         with self.count(text, total) as progress:
             for item in items:
+                if self.workers.num == 1:  # several would have to agree on it, as features.of_batches does
+                    self.check_stop()
                 yield item
                 progress.advance()
+
+    def check_stop(self) -> None:
+        """Raise Interrupted if the evaluation is to stop."""
+        if self.stop is not None and self.stop():
+            raise Interrupted
 
 
 @dataclass(frozen=True)

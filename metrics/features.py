@@ -20,6 +20,7 @@ from dnnlib.errors import UserError
 from metrics.context import Context, batches
 from metrics.feature_stats import FeatureStats
 from metrics.generation import random_images
+from metrics.names import FEWEST, Name
 
 THREADS = 4  # that read images: decoding releases Python's lock for the most part
 AHEAD = 3    # batches that are read ahead of the detector
@@ -33,18 +34,31 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
     this process is to do. compute: images -> features [N, F]. text: what progress calls it.
     """
     plan, workers = batches(num_items, context.batch), context.workers
-    mine = iter(read(plan[workers.rank::workers.num]))
+    mine, parts = None, []
+
+    def append_parts() -> None:
+        while parts:
+            stats.append(parts.pop(0))
+
     with context.count(text, num_items) as progress, torch.no_grad():
         for first in range(0, len(plan), workers.num):
             counts = [part.stop - part.start for part in plan[first:first + workers.num]]
-            rows = compute(next(mine)).to(torch.float32) if workers.rank < len(counts) else None
+            rows = error = None
+            try:
+                context.check_stop()
+                append_parts()
+                mine = mine or iter(read(plan[workers.rank::workers.num]))
+                rows = compute(next(mine)).to(torch.float32) if workers.rank < len(counts) else None
+            except Exception as err:  # the others must hear of it: they wait
+                error = err
+            workers.agree(error)
             if first == 0:
                 width = workers.first(lambda: rows.shape[1])  # noqa: B023 (called at once)
             if rows is None:  # nothing left for this process
                 rows = torch.zeros(0, width, device=context.device)
-            for part in workers.gather(rows, counts):
-                stats.append(part)
+            parts += workers.gather(rows, counts)
             progress.advance(sum(counts))
+        workers.first(append_parts)
     return stats
 
 
@@ -55,14 +69,19 @@ def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: b
 
     mean_cov, every: what to capture. draw: numbers of images -> uint8 [N, C, H, W] on the device; by default random_images
     with labels of all images of the dataset. compute: images -> [N, F], in place of the detector's features.
+    With `context.images`, the first of these.
     """
-    if draw is None:
+    if draw is None and context.images is not None:
+        text = 'image features'
+    elif draw is None:
         labels = context.dataset.all_images() if context.G.c_dim else None
 
         def draw(items: Sequence[int]) -> torch.Tensor:
             return random_images(context, items, labels)
 
     def read(parts: list[slice]) -> Iterator[torch.Tensor]:
+        if draw is None:
+            return read_images(context, context.images, [range(part.start, part.stop) for part in parts], detector)
         return (draw(range(part.start, part.stop)) for part in parts)
 
     stats = FeatureStats(every, mean_cov, max_items=num_items)
@@ -87,7 +106,7 @@ def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool 
         stats = found or FeatureStats(every, mean_cov, max_items=len(items))
         if context.workers.first(lambda: found is not None):
             return stats
-        of_batches(context, len(items), lambda parts: read_images(context, dataset, [items[part] for part in parts]),
+        of_batches(context, len(items), lambda parts: read_images(context, dataset, [items[part] for part in parts], detector),
                    detector.features, stats, text)
         if cache is not None and context.workers.rank == 0:
             cache.save(key, stats, name=f'{dataset.name}-{detector.name}')
@@ -96,8 +115,16 @@ def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool 
     return make() if identity is None else context.once(f'features {sorted(key.items())}', make)
 
 
-def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]]) -> Iterator[torch.Tensor]:
-    """For each part, the images of these numbers: uint8 [N, C, H, W] on the device. Read ahead by threads."""
+def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]], detector: Any = None) -> Iterator[torch.Tensor]:
+    """For each part, the images of these numbers: uint8 [N, C, H, W] on the device. Read ahead by threads.
+
+    Where `image_shape` of the dataset is None they may be of any size: each is resized by itself, as the detector resizes, to
+    float32 [N, 3, S, S] in [0, 255].
+    """
+    def read(i: int) -> np.ndarray:
+        pixels = dataset[int(i)][0]
+        return resized(detector, pixels) if getattr(dataset, 'image_shape', ()) is None else pixels
+
     if parts:
         dataset[int(parts[0][0])]  # opens files and reads labels, once, before several threads do
     with ThreadPoolExecutor(THREADS) as pool:
@@ -106,7 +133,7 @@ def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]]) 
 
         def start_next() -> None:
             for part in upcoming:
-                waiting.append([pool.submit(lambda i: dataset[int(i)][0], i) for i in part])
+                waiting.append([pool.submit(read, i) for i in part])
                 return
 
         try:
@@ -118,6 +145,12 @@ def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]]) 
                 yield torch.from_numpy(np.stack(images)).to(context.device)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def resized(detector: Any, pixels: np.ndarray) -> np.ndarray:
+    """An image, uint8 [1 or 3, H, W], at the size of the detector: float32 [3, S, S] in [0, 255]."""
+    image = torch.from_numpy(pixels).to(torch.float32)[None].expand(-1, 3, -1, -1)
+    return detector.resized(image)[0].numpy()
 
 
 class Reals(NamedTuple):
@@ -145,6 +178,8 @@ def check(context: Context) -> None:
     G, data = context.G, context.dataset
     if data is None:
         raise UserError('a dataset is needed to compare with; pass --data')
+    if G is None:
+        return
     check_labels(context)
     if list(data.image_shape) != [G.img_channels, G.img_resolution, G.img_resolution]:
         raise UserError(f'{data.path}: its images are {list(data.image_shape)}, but the network makes '
@@ -154,8 +189,23 @@ def check(context: Context) -> None:
 def check_labels(context: Context) -> None:
     """Raise UserError unless the dataset has the labels that the network takes. An unconditional one needs no dataset."""
     G, data = context.G, context.dataset
+    if G is None:
+        return
     if G.c_dim and data is None:
         raise UserError('a dataset is needed for its labels; pass --data')
     if G.c_dim and data.label_dim != G.c_dim:
         labels = f'labels of {data.label_dim} numbers' if data.label_dim else 'no labels'
         raise UserError(f'{data.path}: has {labels}, but the network takes {G.c_dim}; pass the dataset that it was trained on')
+
+
+def check_images(context: Context, text: str, name: Name) -> None:
+    """Raise UserError unless there are the images, and the labels, that a metric needs. text, name: of the metric."""
+    if name.family in ('is', 'ppl'):
+        check_labels(context)
+    else:
+        check(context)
+        real_images(context, name.full, least=FEWEST[name.family])
+    if context.images is not None and len(context.images) < name.num:
+        fewer = name._replace(num=len(context.images))
+        advice = f'ask for --metrics={fewer}, or --num={fewer.num}' if fewer.num >= FEWEST[name.family] else 'pass more of them'
+        raise UserError(f'{context.images.path}: has {len(context.images)} images, but {text} takes {name.num}; {advice}')

@@ -21,7 +21,9 @@ from metrics.context import Context, Result
 class Metric(NamedTuple):
     """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the
     images of the dataset, and at the discriminator. needs_labels: whether it looks at the labels of the dataset, for networks
-    that take some. detector: name of the feature detector, None without one."""
+    that take some. detector: name of the feature detector, None without one. check: `module:name` of a function `(Context)` that
+    raises UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or 'higher' values of
+    its first result are better, or None where that can't be said."""
 
     function: str
     needs_data: bool
@@ -29,6 +31,8 @@ class Metric(NamedTuple):
     needs_D: bool = False
     needs_labels: bool = False
     detector: str | None = None
+    check: str = ''
+    better: str | None = None
 
 
 def _of_quality(name: names.Name) -> Metric:
@@ -48,7 +52,7 @@ def _of_quality(name: names.Name) -> Metric:
         function = 'metrics.domain_distances:distances'
         kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
-                  detector=name.detector)
+                  detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower')
 
 
 def _of_domains(name: domain_names.DomainName) -> Metric:
@@ -83,8 +87,8 @@ METRICS = {
         'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'fid50k_full_domains', 'jfid', 'dipd', 'lpips_div', 'tfid', 'tlpips',
         'mcc')},
     'jacobian': Metric('metrics.jacobian:jacobian', needs_data=False),
-    'domains': Metric('metrics.domains:domains', needs_data=True),
-    'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True),
+    'domains': Metric('metrics.domains:domains', needs_data=True, check='metrics.domains:check'),
+    'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True, check='metrics.domains:check'),
 }
 
 
@@ -129,11 +133,31 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
     """
     from torch_utils.devices import full_precision
     metric = find_metric(name)
-    module, _, function = metric.function.partition(':')
     start = time.monotonic()
     with full_precision():
-        result = getattr(importlib.import_module(module), function)(context, **metric.kwargs)
+        result = _imported(metric.function)(context, **metric.kwargs)
     seconds = time.monotonic() - start
     values = {key: value if value is None or math.isfinite(value) else None for key, value in result.values.items()}
     return result, dict(results=values, metric=name, total_time=seconds, total_time_str=format_time(seconds),
                         num_gpus=context.workers.num)
+
+
+def check_metric(name: str, context: Context) -> None:
+    """See whether a metric can be computed, before anything long begins. Raises UserError that says what is missing: the weights
+    of its detector (nothing is loaded or downloaded), data, labels, images, or a network."""
+    metric, quality = find_metric(name), parse_name(name)
+    if context.G is None and (quality is None or quality.family == 'ppl'):
+        raise OptionError(f'--metrics={name}: needs a network, not images; give --network, or another metric')
+    if metric.detector is not None:
+        from metrics.detectors import check_detector
+        check_detector(metric.detector, context.detector_paths.get(metric.detector))
+    if metric.check:
+        _imported(metric.check)(context)
+    if quality is not None:
+        from metrics.features import check_images
+        check_images(context, name, quality)
+
+
+def _imported(name: str) -> Any:
+    module, _, function = name.partition(':')
+    return getattr(importlib.import_module(module), function)

@@ -1,6 +1,7 @@
 """calc_metrics.py: what it prints and where it puts results, where the dataset comes from, and its errors in one line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,7 +126,8 @@ def test_classifiers_are_trained_once_for_networks_with_the_same_data(network, d
     monkeypatch.setattr(domains, 'train_judges', lambda *args: calls.append(args) or train(*args))
     alone = [json.loads(run(f'--network={network}', '--metrics=domains', '--verbose=0')[1][0])['results'] for _ in range(2)]
     assert len(calls) == 2
-    out = run(f'--network={network}', f'--network={network}', '--metrics=domains', f'--data={data}', '--verbose=0')[1]
+    copy = shutil.copy(network, network.with_name('copy.pkl'))
+    out = run(f'--network={network}', f'--network={copy}', '--metrics=domains', f'--data={data}', '--verbose=0')[1]
     assert len(calls) == 3 and [json.loads(line)['results'] for line in out[:2]] == alone
 
 
@@ -167,13 +169,6 @@ def test_a_figure_is_named_after_the_file_of_a_url(network, run):
     assert json.loads(out[-1])['snapshot_pkl'] == network.as_uri()
 
 
-def test_names_of_networks():
-    names = calc_metrics.distinct_names
-    assert names(['https://example.org/runs/net-1.pkl?version=2.0']) == ['net-1']
-    assert names(['a/net.v2.pkl', 'b/net.v1.pkl', 'https://example.org']) == ['net.v2', 'net.v1', 'network']
-    assert names(['a/net.pkl', 'https://example.org/runs/b/net.pkl?version=2.0']) == ['a-net', 'b-net']
-
-
 def test_metrics_are_computed_once_each_in_the_order_given(network, run, fast):
     _, out, _ = run(f'--network={network}', '--metrics=picky, plain,picky', '--verbose=no')
     assert [json.loads(line)['metric'] for line in out if line[0] == '{'] == ['picky', 'plain']
@@ -187,7 +182,8 @@ def test_the_dataset_is_that_of_the_training(network, run, fast, data):
     assert json.loads(run(f'--network={network}', '--metrics=picky')[1][-1])['results'] == {'images': 60, 'labels': 2}
     kwargs = dict(path=data, max_size=25, random_seed=3, xflip=True)
     part = save_network(network.with_name('part.pkl'), training_set_kwargs=kwargs)
-    assert json.loads(run(f'--network={part}', '--metrics=picky')[1][-1])['results']['images'] == 25
+    for options, count in [([], 50), (['--mirror=0'], 25), (['--mirror=1'], 50)]:
+        assert json.loads(run(f'--network={part}', '--metrics=picky', *options)[1][-1])['results']['images'] == count
     assert json.loads(run(f'--network={part}', '--metrics=picky', f'--data={data}')[1][-1])['results']['images'] == 60
 
 
@@ -229,9 +225,13 @@ def test_wrong_options_are_refused(network, run, monkeypatch):
     args = [f'--network={network}', '--metrics=jacobian']
     for wrong in ('--seed=-1', '--device=cuda', '--device=tpu', '--verbose=perhaps', '--none-such=1'):
         assert run(*args, wrong)[0] == 2, wrong
-    assert run(args[0])[0] == run(args[1])[0] == 2  # both are needed
+    status, _, err = run(args[1])
+    assert (status, err) == (2, ['Error: --network says what to evaluate, or --images in its place; give '
+                                 '--network=<snapshot or run directory>'])
     status, _, err = run('--network=gone.pkl', args[1])
-    assert (status, err) == (1, ['Error: gone.pkl: no such file or directory'])
+    assert (status, err) == (2, ['Error: --network must point to a file or URL, or to a run directory: there is no gone.pkl'])
+    for wrong, message in [('--gpus=0', '--gpus must be at least 1'), ('--batch=0', '--batch must be at least 1')]:
+        assert run(*args, wrong) == (2, [], [f'Error: {message}'])
 
 
 def test_a_folder_that_cannot_be_written_is_named(network, run, fast):

@@ -98,6 +98,11 @@ def half_dtype(device: torch.device, precision: str, width: int, native_ops: boo
     return torch.bfloat16 if bf16 else torch.float16
 
 
+def is_slow(device: torch.device) -> bool:
+    """Whether what takes minutes on a GPU takes hours on `device`."""
+    return device.type == 'cpu'
+
+
 def prefers_channels_last(device: torch.device) -> bool:
     """Whether float32 convolutions on `device` are faster with channels last: up to 3.6 times on CPUs with oneDNN."""
     return device.type == 'cpu'

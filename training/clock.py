@@ -21,9 +21,17 @@ class Clock:
         """Whether to stop now so as to be ready, with all that is saved, by --max-minutes. To be asked after every step."""
         now = time.monotonic()
         self._longest_step, self._previous = max(self._longest_step, now - self._previous), now
+        return self.is_over(longest_save)
+
+    def is_over(self, longest_save: float) -> bool:
+        """The same, to be asked at other times: within an evaluation."""
         # Not less than that, for nothing may have been saved yet.
         margin = max(2 * (self._longest_step + longest_save), min(60, 0.05 * (self._max_seconds or 0)))
         return self._max_seconds is not None and (time.time() - self._started) + margin >= self._max_seconds
+
+    def skip(self) -> None:
+        """Don't count what was since the last step as part of the next one: an evaluation, which ends when time is up."""
+        self._previous = time.monotonic()
 
     def snapshot_is_due(self, saved_at: float) -> bool:
         """saved_at: time.monotonic() of the last snapshot."""

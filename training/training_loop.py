@@ -81,8 +81,9 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
             grid.save_fakes(G_ema, run_dir / 'fakes_init.png')
             monitor.image('reals', run_dir / 'reals.png', cur_nimg)
             monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
-    evaluation = Evaluation(c, networks, device, monitor)
     clock = Clock(c)
+    evaluation = Evaluation(c, networks, device, monitor,
+                            stop=lambda: stop_requested() or clock.is_over(checkpoints.longest_save))
     batches = at_the_end.enter_context(contextlib.closing(real_batches(c, training_set, cur_nimg, device)))
     while True:
         # Random numbers depend on (seed, images seen) alone, so that nothing between two batches disturbs them.
@@ -128,9 +129,10 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
                     monitor.image(name, path, cur_nimg)
         if snapshot:
             saved = checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
-            if saved is not None:
+            if saved is not None and (finished or not done):  # who asks to stop does not want to wait
                 with checkpoints.surviving('metric-*.jsonl'):
                     evaluation.evaluate(saved, cur_nimg)
+                clock.skip()
         monitor.start_tick()
         if done:
             break

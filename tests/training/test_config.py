@@ -21,7 +21,7 @@ DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metri
                 method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
                 lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
                 lambda_orth=None, orth_probes=None,
-                fp32=False, nhwc=False, nobench=False, allow_tf32=False, ops='auto', workers=3)
+                fp32=False, nhwc=False, nobench=False, allow_tf32=False, ops='auto', workers=3, metric_seed=0)
 DATA = DatasetInfo(name='afhq', resolution=256, label_dim=3, size=1000)
 
 
@@ -125,6 +125,9 @@ def test_what_resuming_changes():
 def test_metrics():
     assert build().metrics == build(metrics='').metrics == build(metrics='NONE').metrics == []
     assert build(metrics='domains, jacobian,domains').metrics == ['domains', 'jacobian']
+    assert [(c.metrics, c.slow_metrics) for c in (build(metrics=None), build(metrics='fid50k_full'))] == [
+        (['fid50k_full'], False), (['fid50k_full'], True)]
+    assert build(metric_seed=3).metric_seed == 3
 
 
 def test_precision():
