@@ -10,7 +10,7 @@ import torch
 from dnnlib.errors import UserError
 from metrics import domain_images, features, perceptual
 from metrics.context import Context, Result
-from metrics.domain_names import LPIPS
+from metrics.detectors import ALEXNET
 from metrics.feature_stats import FeatureStats
 from metrics.generation import Draws, sub_batches, with_noise
 
@@ -18,7 +18,7 @@ CONTENTS, STYLES = 500, 501  # what random numbers are for
 EXAMPLES = 6
 
 
-def diversity(context: Context, key: str, num_gen: int, detector: str = LPIPS, num_styles: int = 10) -> Result:
+def diversity(context: Context, key: str, num_gen: int, detector: str = ALEXNET, num_styles: int = 10) -> Result:
     """Mean perceptual distance of the pairs among num_styles images that share the content, over num_gen contents.
 
     Content and style are the coordinates of z by the mapping network's mask. Random noise inputs, other ones in each image; no
@@ -26,10 +26,7 @@ def diversity(context: Context, key: str, num_gen: int, detector: str = LPIPS, n
     Values <key>_<domain>, and their mean, <key>. By LPIPS of AlexNet, or by another network, unweighted (metrics.perceptual).
     Raises UserError for fewer than 2 domains, a dataset that does not fit, and networks whose latents have no style.
     """
-    domain_images.check(context)
-    if context.G.mapping.i_dim == 0:
-        raise UserError('every coordinate of this network\'s latent is content, so that there is no style to vary; train with '
-                        '--method=i-stylegan or cg-gan')
+    check(context)
     names = domain_images.names_of_domains(context)
     embed = perceptual.embedder(context, detector)
     means = [_mean_of_domain(context, embed, u, name, num_gen, num_styles) for u, name in enumerate(names)]
@@ -37,6 +34,14 @@ def diversity(context: Context, key: str, num_gen: int, detector: str = LPIPS, n
     examples = range(min(EXAMPLES, num_gen))
     arrays = {'images': torch.stack([restyled(context, examples, u, num_styles) for u in range(len(names))]).cpu().numpy()}
     return Result(values, arrays, lambda: draw(values, arrays['images'], names, key))
+
+
+def check(context: Context) -> None:
+    """Raise UserError for what `diversity` does not take."""
+    domain_images.check(context)
+    if context.G.mapping.i_dim == 0:
+        raise UserError('every coordinate of this network\'s latent is content, so that there is no style to vary; train with '
+                        '--method=i-stylegan or cg-gan')
 
 
 def _mean_of_domain(context: Context, embed: perceptual.Embed, domain: int, name: str, count: int, num_styles: int) -> float:

@@ -23,29 +23,36 @@ def distances(context: Context, key: str, num_gen: int, detector: str = 'incepti
     full: all real images of the domain, without mirrored ones (for the kernel distance, up to a million); else the first
     num_gen of each, mirrored ones as in training. kernel: the kernel distance (metrics.kid), not Fréchet's (metrics.frechet).
     The latents and noise inputs are the same in all domains.
-    Values <key>_<domain> with names from the dataset (numbers if it has none), and their mean, <key>_dommean.
+    Values <key>_<domain> with names from the dataset (numbers if it has none), and first their mean, <key>_dommean.
     Raises UserError for fewer than 2 domains, a dataset that does not fit, and fewer than 2 images of a domain.
     """
-    domain_images.check(context)
+    check(context)
     most = (MAX_REALS if kernel else None) if full else num_gen
     dataset, items_of = domain_images.real_images(context, full, least=2, most=most)
     names = domain_images.names_of_domains(context)
     net = context.detector(detector, resize)
-    values: dict[str, float | None] = {}
+    found: list[float] = []
     notes: tuple[str, ...] = ()
     for u, (name, items) in enumerate(zip(names, items_of, strict=True)):
         real = features.of_dataset(context, net, dataset, items=items, mean_cov=not kernel, every=kernel, text=f'{name}, real')
         fake = features.of_generator(context, net, num_gen, mean_cov=not kernel, every=kernel, draw=drawing(context, u),
                                      text=f'{name}, generated')
-        values[f'{key}_{name}'] = context.workers.first(lambda: _distance(context, real, fake, kernel))  # noqa: B023 (at once)
+        found.append(context.workers.first(lambda: _distance(context, real, fake, kernel)))  # noqa: B023 (called at once)
         if not kernel:
             notes += small_sample(f'{key}_{name}', min(num_gen, len(items)), net.num_features)
-    values[f'{key}_dommean'] = float(np.mean(list(values.values())))
+    values: dict[str, float | None] = {f'{key}_dommean': float(np.mean(found))}
+    values |= {f'{key}_{name}': value for name, value in zip(names, found, strict=True)}
 
     columns = min(EXAMPLES, num_gen, *map(len, items_of))
     arrays = {'real': np.stack([[dataset[items[k]][0] for k in range(columns)] for items in items_of]),
               'generated': to_uint8(domain_images.in_domains(context, range(columns))).transpose(0, 1).cpu().numpy()}
     return Result(values, arrays, lambda: draw(values, arrays, names, key), notes)
+
+
+def check(context: Context) -> None:
+    """Raise UserError for what `distances` does not take."""
+    domain_images.check(context)
+    domain_images.real_images(context, full=True, least=2)
 
 
 def drawing(context: Context, domain: int) -> Callable[[Sequence[int]], torch.Tensor]:

@@ -13,7 +13,7 @@ import re
 from typing import NamedTuple
 
 from dnnlib.util import OptionError
-from metrics.detectors import DETECTORS
+from metrics.detectors import ALEXNET, DETECTORS
 
 
 class Family(NamedTuple):
@@ -29,18 +29,17 @@ class Family(NamedTuple):
     resizes: bool = False
 
 
-LPIPS = 'alexnet'  # of metrics.detectors.load_lpips; not a detector that --detector can name
 OTHERS = tuple(name for name in DETECTORS if name != 'inception')
 MAPS = ('efficientnet',)  # detectors that give maps of features
 FAMILIES = {
     'jfid': Family(50_000, 2, 'inception', 'jfd', resizes=True),
     'jfd': Family(50_000, 2, detectors=OTHERS, resizes=True),
     'dipd': Family(10_000, 1, 'vgg16', 'dipd', ('vgg16', *MAPS)),
-    'lpips_div': Family(200, 1, LPIPS, 'pd_div'),
+    'lpips_div': Family(200, 1, ALEXNET, 'pd_div'),
     'pd_div': Family(200, 1, detectors=MAPS),
     'tfid': Family(1000, 1, 'inception', 'tfd', resizes=True),
     'tfd': Family(1000, 1, detectors=OTHERS, resizes=True),
-    'tlpips': Family(1000, 1, LPIPS, 'tpd'),
+    'tlpips': Family(1000, 1, ALEXNET, 'tpd'),
     'tpd': Family(1000, 1, detectors=MAPS),
     'mcc': Family(5000, 3),
 }

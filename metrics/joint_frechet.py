@@ -27,7 +27,7 @@ def joint_frechet(context: Context, key: str, num_gen: int, detector: str = 'inc
     image; the generated ones share latent and noise inputs. Value <key>.
     Raises UserError for fewer than 2 domains, and for a dataset that does not fit, or is not paired.
     """
-    domain_images.check(context)
+    check(context)
     tuples = domain_images.real_tuples(context, least=2)
     net = context.detector(detector, resize)
 
@@ -44,6 +44,12 @@ def joint_frechet(context: Context, key: str, num_gen: int, detector: str = 'inc
     names = domain_images.names_of_domains(context)
     return Result({key: value}, arrays, lambda: draw(arrays, names, f'{key}: {value:.4g}'),
                   small_sample(key, min(num_gen, len(tuples)), net.num_features))
+
+
+def check(context: Context) -> None:
+    """Raise UserError for what `joint_frechet` does not take."""
+    domain_images.check(context)
+    domain_images.real_tuples(context, least=2)
 
 
 def draw(arrays: dict[str, np.ndarray], names: list[str], title: str):

@@ -48,8 +48,7 @@ def mcc(context: Context, key: str, num_gen: int) -> Result:
     Arrays: correlations float64 [z_dim, z_dim].
     Raises UserError for networks without an encoder, and a dataset whose labels do not fit.
     """
-    features.check_labels(context)
-    translations.check_encoder(context)
+    check(context)
     G, D = context.G, context.D
 
     def read(parts: list[slice]) -> Iterator[torch.Tensor]:
@@ -77,6 +76,12 @@ def mcc(context: Context, key: str, num_gen: int) -> Result:
     }
     arrays = {'correlations': matrix, 'style': style}
     return Result(values, arrays, lambda: draw(values, arrays, key))
+
+
+def check(context: Context) -> None:
+    """Raise UserError for what `mcc` does not take."""
+    features.check_labels(context)
+    translations.check_encoder(context)
 
 
 def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray], key: str):

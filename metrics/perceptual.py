@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from metrics.context import Context
-from metrics.domain_names import LPIPS
+from metrics.detectors import ALEXNET
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 
@@ -19,30 +19,17 @@ Embed = Callable[[torch.Tensor], torch.Tensor]
 def embedder(context: Context, detector: str) -> Embed:
     """A function: images in [-1, 1], [N, C, H, W] -> float32 [N, K], whose squared distances are the perceptual ones.
 
-    detector: LPIPS for AlexNet's, of images as they are; else a detector with `feature_maps`, of images resized for it. Raises
+    detector: ALEXNET for LPIPS, of images as they are; else a detector with `feature_maps`, of images resized for it. Raises
     UserError if there are no weights.
     """
-    if detector == LPIPS:
-        embed = _lpips_network(context).lpips
-    else:
-        net = context.detector(detector)
-
-        def embed(images: torch.Tensor) -> torch.Tensor:
-            return of_maps(net.feature_maps(images))
+    net = context.detector(detector)
 
     def compute(images: torch.Tensor) -> torch.Tensor:
+        pixels = (images.clamp(-1, 1) + 1) * 127.5
         with torch.no_grad():
-            return embed((images.clamp(-1, 1) + 1) * 127.5)
+            return net.lpips(pixels) if detector == ALEXNET else of_maps(net.feature_maps(pixels))
 
     return compute
-
-
-def _lpips_network(context: Context) -> torch.nn.Module:
-    """AlexNet with the weights of LPIPS, loaded once for all contexts that share `detectors`."""
-    if (LPIPS, '') not in context.detectors:
-        from metrics.detectors import load_lpips
-        context.detectors[LPIPS, ''] = load_lpips('alex', context.device, path=context.detector_paths.get(LPIPS)).net
-    return context.detectors[LPIPS, '']
 
 
 def of_maps(maps: list[torch.Tensor]) -> torch.Tensor:

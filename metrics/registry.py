@@ -52,22 +52,25 @@ def _of_quality(name: names.Name) -> Metric:
         function = 'metrics.domain_distances:distances'
         kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
-                  detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower')
+                  detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower',
+                  check='metrics.domain_distances:check' if name.by_domain else '')
 
 
 def _of_domains(name: domain_names.DomainName) -> Metric:
     """The metric of a name of metrics.domain_names."""
     published = domain_names.PUBLISHED.get(name.family, name.family)
-    function = {'jfid': 'metrics.joint_frechet:joint_frechet', 'dipd': 'metrics.dipd:dipd',
-                'lpips_div': 'metrics.diversity:diversity', 'tfid': 'metrics.translation_frechet:translation_frechet',
-                'tlpips': 'metrics.translation_diversity:translation_diversity', 'mcc': 'metrics.mcc:mcc'}[published]
+    module, function, better = {
+        'jfid': ('joint_frechet', 'joint_frechet', 'lower'), 'dipd': ('dipd', 'dipd', None),
+        'lpips_div': ('diversity', 'diversity', 'higher'), 'tfid': ('translation_frechet', 'translation_frechet', 'lower'),
+        'tlpips': ('translation_diversity', 'translation_diversity', 'higher'), 'mcc': ('mcc', 'mcc', 'higher')}[published]
     kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
     if name.detector is not None:
         kwargs |= dict(detector=name.detector)
     if domain_names.FAMILIES[name.family].resizes:
         kwargs |= dict(resize=name.resize)
-    return Metric(function, needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs), needs_labels=True,
-                  needs_D=published in ('tfid', 'tlpips', 'mcc'), detector=name.detector)
+    return Metric(f'metrics.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
+                  needs_D=published in ('tfid', 'tlpips', 'mcc'), needs_labels=True, detector=name.detector,
+                  check='metrics.domain_images:check' if published == 'dipd' else f'metrics.{module}:check', better=better)
 
 
 GRAMMARS = ((names, _of_quality), (domain_names, _of_domains))
@@ -145,15 +148,15 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
 def check_metric(name: str, context: Context) -> None:
     """See whether a metric can be computed, before anything long begins. Raises UserError that says what is missing: the weights
     of its detector (nothing is loaded or downloaded), data, labels, images, or a network."""
-    metric, quality = find_metric(name), parse_name(name)
-    if context.G is None and (quality is None or quality.family == 'ppl'):
+    metric, quality = find_metric(name), names.parse_name(name)
+    if context.G is None and (quality is None or quality.family == 'ppl' or quality.by_domain):
         raise OptionError(f'--metrics={name}: needs a network, not images; give --network, or another metric')
     if metric.detector is not None:
         from metrics.detectors import check_detector
         check_detector(metric.detector, context.detector_paths.get(metric.detector))
     if metric.check:
         _imported(metric.check)(context)
-    if quality is not None:
+    elif quality is not None:
         from metrics.features import check_images
         check_images(context, name, quality)
 

@@ -10,21 +10,19 @@ import numpy as np
 from dnnlib.errors import UserError
 from metrics import features, perceptual, translations
 from metrics.context import Context, Result
-from metrics.domain_names import LPIPS
+from metrics.detectors import ALEXNET
 from metrics.feature_stats import FeatureStats
 
 
-def translation_diversity(context: Context, key: str, num_gen: int, detector: str = LPIPS, num_styles: int = 10) -> Result:
+def translation_diversity(context: Context, key: str, num_gen: int, detector: str = ALEXNET, num_styles: int = 10) -> Result:
     """Mean perceptual distance (metrics.perceptual) of the pairs among num_styles translations of an image, over the first
     num_gen images of each domain.
 
     Values <key>_<a>2<b>, and their mean, <key>. Raises UserError for fewer than 2 domains, networks without an encoder or
     without style, and a dataset that does not fit.
     """
+    check(context)
     pairs = translations.all_pairs(context, num_gen, num_styles)
-    if pairs[0][1].num_styles == 1:
-        raise UserError('this network has one translation of an image to a domain: all of its latent is content; train with '
-                        '--method=i-stylegan,clr-gan')
     embed = perceptual.embedder(context, detector)
     found = {}
     for name, some in pairs:
@@ -36,3 +34,11 @@ def translation_diversity(context: Context, key: str, num_gen: int, detector: st
     values = {key: float(np.mean(list(found.values()))), **found}
     arrays = translations.examples(pairs)
     return Result(values, arrays, lambda: translations.draw(arrays, values, key))
+
+
+def check(context: Context) -> None:
+    """Raise UserError for what `translation_diversity` does not take."""
+    translations.check(context)
+    if context.G.mapping.i_dim == 0:
+        raise UserError('this network has one translation of an image to a domain: all of its latent is content; train with '
+                        '--method=i-stylegan,clr-gan')

@@ -24,6 +24,7 @@ def translation_frechet(context: Context, key: str, num_gen: int, detector: str 
     translation of each image. Raises UserError for fewer than 2 domains, networks without an encoder, a dataset that does not
     fit, and fewer than 2 images of a domain.
     """
+    check(context)
     pairs = translations.all_pairs(context, num_gen, num_styles)
     dataset, targets = domain_images.real_images(context, full=True, least=2)
     net = context.detector(detector, resize)
@@ -38,3 +39,9 @@ def translation_frechet(context: Context, key: str, num_gen: int, detector: str 
     values = {key: float(np.mean(list(found.values()))), **found}
     arrays = translations.examples(pairs)
     return Result(values, arrays, lambda: translations.draw(arrays, values, key), notes)
+
+
+def check(context: Context) -> None:
+    """Raise UserError for what `translation_frechet` does not take."""
+    translations.check(context)
+    domain_images.real_images(context, full=True, least=2)

@@ -32,6 +32,12 @@ def check_encoder(context: Context) -> None:
                         f'{G.z_dim}; train with --method=clr-gan, alone or beside another')
 
 
+def check(context: Context) -> None:
+    """Raise UserError for fewer than 2 domains, a dataset that does not fit, and networks that cannot encode."""
+    domain_images.check(context)
+    check_encoder(context)
+
+
 @torch.no_grad()
 def encode(D: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
     """The latents [N, z_dim] that D finds in images [N, C, R, R] in [-1, 1] of labels c [N, c_dim].
@@ -89,10 +95,9 @@ class Translations:
 def all_pairs(context: Context, num_images: int, num_styles: int) -> list[tuple[str, Translations]]:
     """Translations of the first num_images of each domain to each other domain, and what to call them: `<a>2<b>`.
 
-    Raises UserError as domain_images.check does, and if there is no encoder, or no image of a domain.
+    Raises UserError as `check` does, and if there is no image of a domain.
     """
-    domain_images.check(context)
-    check_encoder(context)
+    check(context)
     dataset, items = domain_images.real_images(context, full=True, least=1, most=num_images)
     names = domain_images.names_of_domains(context)
     if context.G.mapping.i_dim == 0:

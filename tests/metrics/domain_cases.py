@@ -47,7 +47,7 @@ class Cells:
 
 def context(G=None, dataset=None, D=None, net=None, **kwargs):
     net = net or Cells()
-    names = [(name, 'published') for name in ('inception', 'vgg16', 'efficientnet')] + [('alexnet', '')]
+    names = [(name, 'published') for name in ('inception', 'vgg16', 'efficientnet', 'alexnet')]
     return Context(G, dataset, CPU, D=D, detectors=dict.fromkeys(names, net), **kwargs)
 
 

@@ -50,7 +50,7 @@ def test_lpips_is_that_of_its_network():
     net.requires_grad_(False)
     images = random(3, 3, 40, 40).clamp(-1, 1)
     ctx = context()
-    ctx.detectors['alexnet', ''] = net
+    ctx.detectors['alexnet', 'published'] = net
     embedded = perceptual.embedder(ctx, 'alexnet')(images)
     expected = torch.stack([LPIPS(net).distance(images[i:i + 1], images[j:j + 1])[0] for i, j in ((0, 1), (0, 2), (1, 2))])
     assert float(perceptual.mean_pairwise(embedded)) == pytest.approx(float(expected.mean()), rel=1e-4)

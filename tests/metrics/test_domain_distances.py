@@ -9,7 +9,7 @@ from dnnlib import UserError
 from metrics.feature_cache import FeatureCache
 from metrics.frechet import frechet_distance
 from metrics.kid import SUBSETS, kernel_distance
-from metrics.registry import calc_metric
+from metrics.registry import calc_metric, check_metric
 
 NUM = 40
 X = pictures(2 * NUM).reshape(2, NUM, 3, 8, 8)
@@ -44,8 +44,8 @@ def values(name, G, data, **kwargs):
 
 def test_real_images_moved_by_a_constant_are_as_far_as_that(dataset):
     found = values('fid40_full_domains', Replay(X, shift=(5, 11)), dataset)  # 12 features, each moved by so much
-    assert list(found) == ['fid40_full_red', 'fid40_full_green', 'fid40_full_dommean']
-    assert list(found.values()) == pytest.approx([12 * 25, 12 * 121, 12 * 73], rel=1e-5)
+    assert list(found) == ['fid40_full_dommean', 'fid40_full_red', 'fid40_full_green']
+    assert list(found.values()) == pytest.approx([12 * 73, 12 * 25, 12 * 121], rel=1e-5)
     same = values('fd40_efficientnet_full_domains', Replay(X), dataset)
     assert same == pytest.approx(dict.fromkeys(('fd40_efficientnet_full_red', 'fd40_efficientnet_full_green',
                                                 'fd40_efficientnet_full_dommean'), 0), abs=1e-4)
@@ -88,6 +88,8 @@ def test_too_few_images_of_a_domain_are_told_before_anything_is_computed(tmp_pat
     net = Cells()
     with pytest.raises(UserError, match='has 1 image of domain green, and the metric needs at least 2 of each'):
         values('fid30_full_domains', Replay(X), data, net=net)
+    with pytest.raises(UserError, match='1 image of domain green'):
+        check_metric('fd30_efficientnet_domains', context(Replay(X), data, detector_paths={'efficientnet': data.path}))
     assert net.seen == 0
 
 
@@ -146,6 +148,12 @@ def test_the_figure_shows_tuples(paired, tmp_path):
     net = Cells()
     calc_metric('jfid30', context(Replay(X), paired, net=net, feature_cache=cache))
     assert net.seen == 30, 'features of tuples are kept'
+
+
+def test_images_in_place_of_a_network_have_no_domains(paired):
+    for name in ('fd30_efficientnet_domains', 'jfd_efficientnet', 'mcc'):
+        with pytest.raises(UserError, match=f'--metrics={name}: needs a network, not images'):
+            check_metric(name, context(None, paired, images=paired))
 
 
 def test_an_unpaired_dataset_is_told_before_anything_is_computed(dataset):

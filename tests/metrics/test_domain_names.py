@@ -89,4 +89,6 @@ def test_metrics_of_names():
                                                                       detector='efficientnet')
     needs = {name: (metric.needs_data, metric.needs_D) for name, metric in METRICS.items()}
     assert needs['jfid'] == needs['dipd'] == needs['lpips_div'] == needs['fid50k_full_domains'] == (True, False)
+    assert METRICS['jfid'].better == find_metric('fd5k_efficientnet_full_domains').better == 'lower'
+    assert METRICS['tlpips'].better == 'higher' and METRICS['dipd'].better is None
     assert needs['tfid'] == needs['tlpips'] == (True, True) and needs['mcc'] == (False, True)

@@ -9,7 +9,7 @@ from scipy.linalg import sqrtm
 from dnnlib import UserError
 from metrics.generation import to_uint8
 from metrics.perceptual import mean_pairwise
-from metrics.registry import calc_metric
+from metrics.registry import calc_metric, check_metric
 from metrics.translations import all_pairs
 
 LABELS = [0, 1, 1, 0, 1, 0, 1, 1, 0]
@@ -97,7 +97,21 @@ def test_what_is_missing_is_told_before_anything_is_computed(dataset):
             calc_metric(name, context(G, dataset, None, net))
     with pytest.raises(UserError, match='one translation of an image'):
         calc_metric('tlpips', context(Painter(i_dim=0), dataset, Finder(), net))
+    with pytest.raises(UserError, match='but latents have 4'):
+        check_metric('mcc', context(G, dataset, Finder(z_dim=5)))
     assert net.seen == 0
+
+
+def test_without_the_weights_of_lpips_it_says_what_to_get_and_what_does_without(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path))
+    monkeypatch.setattr('metrics.detectors.sources._answers', lambda url: False)
+    ctx = context(Painter(), dataset, Finder())
+    ctx.detectors.clear()
+    for compute in (check_metric, calc_metric):
+        for name in ('lpips_div', 'tlpips'):
+            with pytest.raises(UserError, match=rf'LPIPS \(alex\).*alexnet-owt-7be5be79.pth and put it at {tmp_path}.*'
+                                                r'without a network, use --metrics=pd_div_efficientnet or tpd_efficientnet$'):
+                compute(name, ctx)
 
 
 def test_the_figures_show_images_and_their_translations(dataset):
