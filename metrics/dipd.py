@@ -39,6 +39,7 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
       <key>             that mean. Lower is better, but a generator that draws the same for all latents is no good
       <key>_different   the same of two different latents: what is to be expected if no content is kept. None for one latent
       <key>_relative    the first divided by the second: 0, all is kept; 1, nothing. None if all latents give the same images
+      <key>_real        with a paired dataset: the first, of up to num_gen real tuples, whose content is the same
       <key>_<a>_<b>     with more than 2 domains: the first, of each pair of domains
     Arrays: same, different: the distances [num_gen, pairs]; images [8, U, C, R, R].
     Raises UserError for fewer than 2 domains, and a dataset that does not fit.
@@ -47,21 +48,25 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
     net, names = context.detector(detector), domain_images.names_of_domains(context)
     pairs = list(itertools.combinations(range(context.G.c_dim), 2))
 
-    def maps(images: torch.Tensor) -> torch.Tensor:  # [n, U, C, R, R] -> [n, U, C, h, w]
-        flat = to_uint8(images.flatten(end_dim=1))
+    def maps(images: torch.Tensor) -> torch.Tensor:  # uint8 [n, U, C, R, R] -> [n, U, C, h, w]
+        flat = images.flatten(end_dim=1)
         parts = (flat[part] for part in batches(len(flat), context.batch))
         found = [net.conv5(x) if detector == 'vgg16' else net.feature_maps(x)[-2] for x in parts]
         return torch.cat(found).unflatten(0, images.shape[:2])
 
+    def between_domains(found: torch.Tensor) -> torch.Tensor:  # [n, U, C, h, w] -> [n, pairs]
+        return torch.stack([distances(found[:, a], found[:, b]) for a, b in pairs], dim=1)
+
     # One item is two latents, number 2 i and 2 i + 1: each is compared with itself, and with the other.
     def read(parts: list[slice]) -> Iterator[torch.Tensor]:
-        return (domain_images.in_domains(context, range(2 * part.start, min(2 * part.stop, num_gen))) for part in parts)
+        numbers = (range(2 * part.start, min(2 * part.stop, num_gen)) for part in parts)
+        return (to_uint8(domain_images.in_domains(context, some)) for some in numbers)
 
     def compute(images: torch.Tensor) -> torch.Tensor:
         found, count = maps(images), len(images)
         alone = count % 2
         others = torch.arange(count, device=images.device) ^ 1
-        same = torch.stack([distances(found[:, a], found[:, b]) for a, b in pairs], dim=1)
+        same = between_domains(found)
         different = same.new_full(same.shape, torch.nan)
         for column, (a, b) in enumerate(pairs):
             different[:count - alone, column] = distances(found[:count - alone, a], found[others[:count - alone], b])
@@ -78,6 +83,12 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
     if num_gen > 1:
         values[f'{key}_different'] = float(np.nanmean(different, dtype=np.float64))
         values[f'{key}_relative'] = values[key] / values[f'{key}_different'] if values[f'{key}_different'] else None
+    if (real := domain_images.find_tuples(context)) is not None:
+        count = min(num_gen, len(real))
+        stats = FeatureStats(capture_all=True, max_items=count)
+        features.of_batches(context, count, lambda parts: real.read(context, parts), lambda x: between_domains(maps(x)), stats,
+                            'real tuples')
+        values[f'{key}_real'] = context.workers.first(lambda: float(stats.features().mean(dtype=np.float64)))
     if len(pairs) > 1:
         values |= {f'{key}_{names[a]}_{names[b]}': float(same[:, i].mean(dtype=np.float64)) for i, (a, b) in enumerate(pairs)}
     images = domain_images.in_domains(context, range(min(EXAMPLES, num_gen))).cpu().numpy()

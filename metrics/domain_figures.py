@@ -32,7 +32,8 @@ def show_bars(axes: Any, names: Sequence[str], values: Sequence[float], label: s
     places = np.arange(len(values))
     axes.barh(places, values, color='tab:blue', height=0.6)
     for place, value in zip(places, values, strict=True):
-        axes.annotate(f' {value:.4g}', (value, place), va='center')
+        axes.annotate(f' {value:.4g}', (value, place), va='center',
+                      bbox=dict(facecolor='white', edgecolor='none', pad=1), zorder=3)
     if len(values) > 1:
         average = float(np.mean(values))
         axes.axvline(average, color='tab:red', linewidth=1)

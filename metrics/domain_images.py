@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,6 +86,19 @@ class Tuples(NamedTuple):
 
     def __getitem__(self, i: int) -> tuple[np.ndarray, None]:
         return np.concatenate([self.dataset[int(k)][0] for k in self.items[i]], axis=2), None
+
+    def read(self, context: Context, parts: Sequence[slice]) -> Iterator[torch.Tensor]:
+        """For each slice of numbers, the images of the tuples: uint8 [N, U, C, R, R] on the device."""
+        for images in features.read_images(context, self, [range(part.start, part.stop) for part in parts]):
+            yield torch.stack(images.chunk(self.items.shape[1], dim=3), dim=1)
+
+
+def find_tuples(context: Context) -> Tuples | None:
+    """The tuples of the dataset; None if it is not paired."""
+    try:
+        return real_tuples(context, least=1)
+    except UserError:
+        return None
 
 
 def real_tuples(context: Context, least: int) -> Tuples:

@@ -80,6 +80,18 @@ def test_a_generator_that_draws_one_image(dataset):
     assert values['dipd1'] > 0 and values['dipd1_different'] is values['dipd1_relative'] is None
 
 
+def test_real_tuples_are_the_measure(tmp_path):
+    x = pictures(5)
+    dark = np.stack([x // 2, x], axis=1).reshape(-1, 3, 8, 8)
+    data = write_dataset(tmp_path / 'paired.zip', dark, [0, 1] * 5, content=np.arange(10) // 2)
+    values = calc_metric('dipd20', context(Replay(pictures(80).reshape(2, 40, 3, 8, 8)), data, batch=2))[0].values
+    a, b = torch.from_numpy(x // 2), torch.from_numpy(x)
+    assert values['dipd20_real'] == pytest.approx(float(distances(a, b).mean()))
+    assert values['dipd20_real'] < 0.1 * values['dipd20']
+    assert calc_metric('dipd3', context(Painter(), data))[0].values['dipd3_real'] == pytest.approx(
+        float(distances(a, b)[:3].mean()))
+
+
 def test_maps_of_another_network(dataset):
     net = Cells()
     result = calc_metric('dipd20_efficientnet', context(Painter(gain=(0.9, 0.8)), dataset, net=net))[0]
