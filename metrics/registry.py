@@ -73,6 +73,7 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
                   check='metrics.domain_images:check' if published == 'dipd' else f'metrics.{module}:check', better=better)
 
 
+OFFLINE = 'fd50k_efficientnet_full'  # needs no download
 GRAMMARS = ((names, _of_quality), (domain_names, _of_domains))
 
 
