@@ -119,7 +119,7 @@ def encoder_note(key: str, pairs: list[tuple[str, Translations]], count: int = 1
     if np.mean(errors) < np.mean(spreads):
         return ()
     return (f'{key}: the encoder does not find images again (mean square error {np.mean(errors):.3g}, their variance '
-            f'{np.mean(spreads):.3g}), so that the translations are none; was it trained with --method=clr-gan, and long enough?',)
+            f'{np.mean(spreads):.3g}), so that the translations are none; was it trained with --method=clr-gan, long enough?',)
 
 
 def examples(pairs: list[tuple[str, Translations]], count: int = 4, num_styles: int = 5) -> dict[str, np.ndarray]:
