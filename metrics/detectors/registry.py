@@ -104,7 +104,7 @@ def load_detector(name: str, device: torch.device, path: str | None = None, resi
     """
     spec = detector_spec(name)
     if resize not in RESIZES:
-        raise OptionError(f'--detector-resize={resize} is unknown; it can be one of: {", ".join(RESIZES)}')
+        raise OptionError(f'--resize={resize} is unknown; it can be one of: {", ".join(RESIZES)}')
     found = find_weights(name, spec.source, path)
     detector = _load(spec, found, device)
     return detector.set_up(name, key=f'{name}-{found.sha256[:8]}-{resize}', resize=resize, verified=found.verified)

@@ -86,7 +86,7 @@ def test_an_unknown_name_gets_the_nearest_and_the_list():
     for call in (check_detector, lambda name: load_detector(name, CPU)):
         with pytest.raises(OptionError, match=r'--detector=dino is unknown \(did you mean dinov2\?\); it can be one of: incep'):
             call('dino')
-    with pytest.raises(OptionError, match='--detector-resize=box is unknown; it can be one of: published, clean'):
+    with pytest.raises(OptionError, match='--resize=box is unknown; it can be one of: published, clean'):
         load_detector('efficientnet', CPU, resize='box')
 
 
