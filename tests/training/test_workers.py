@@ -172,18 +172,17 @@ def test_a_worker_that_has_other_weights_is_found_before_they_are_saved(data, tm
 # --- They go on exactly ---
 
 
-def run_pieces(c, pieces):
+def run_whole_and_in_pieces(whole, in_pieces, pieces):
+    run(whole)
     for steps in pieces:
-        run(c, steps)
-        distributed.barrier()
+        distributed.barrier()  # all have seen what there is to go on from
+        run(in_pieces, steps)
 
 
 def test_two_workers_that_stop_and_go_on_change_no_bit(data, tmp_path):
     """After 7 steps (ADA has collected one since its last update) and after 14."""
     runs = [with_everything(config(data, tmp_path / name, batch_gpu=25, network_snapshot_ticks=2)) for name in 'ab']
-    launch(run_pieces, [runs[0], [None]], 2, 'cpu')
-    for steps in (7, 7, None):
-        launch(run_pieces, [runs[1], [steps]], 2, 'cpu')
+    launch(run_whole_and_in_pieces, [*runs, (7, 7, None)], 2, 'cpu')
     last = 'network-snapshot-000001.pkl'
     assert digests(tmp_path / 'a')[last] == digests(tmp_path / 'b')[last]
     assert [line['Progress/kimg']['mean'] for line in stats(tmp_path / 'b')] == [0.05, 0.3, 0.35, 0.55, 0.7, 0.8, 1.0]
