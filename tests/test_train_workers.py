@@ -55,7 +55,7 @@ def test_one_worker_writes_and_all_is_in_the_log(whole):
     assert log.count('Results are in ') == 1 and json.loads((whole / 'training_options.json').read_text())['num_gpus'] == 2
 
 
-@pytest.mark.parametrize('which', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('which', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_told_to_stop_workers_agree_and_save_and_go_on_exactly(which, whole, options, tmp_path):
     training = Training(tmp_path / 'log', *options)
     training.wait_for('tick 2 ')

@@ -147,6 +147,7 @@ def test_wrong_input_is_one_line_wherever_it_is_found():
     assert caught.value.exit_status == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_not_waited_for_for_ever(monkeypatch):
     monkeypatch.setenv(distributed.TIMEOUT, '6')
     with pytest.raises(WorkerError, match=r'(?s)barrier.*longer than 6 s.*STYLEGAN_TIMEOUT sets the time'):
