@@ -5,6 +5,10 @@ import json
 import os
 import re
 import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from background import TINY, Training, train, write_images
@@ -12,6 +16,7 @@ from background import TINY, Training, train, write_images
 if os.name != 'posix':
     pytest.skip('needs signals', allow_module_level=True)
 
+ROOT = Path(__file__).parents[1]
 NAME = '00000-images-cond-auto2-kimg2-batch50'
 LAST = 'network-snapshot-000002.pkl'
 
@@ -50,7 +55,7 @@ def test_one_worker_writes_and_all_is_in_the_log(whole):
     assert log.count('Results are in ') == 1 and json.loads((whole / 'training_options.json').read_text())['num_gpus'] == 2
 
 
-@pytest.mark.parametrize('which', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('which', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_told_to_stop_workers_agree_and_save_and_go_on_exactly(which, whole, options, tmp_path):
     training = Training(tmp_path / 'log', *options)
     training.wait_for('tick 2 ')
@@ -60,6 +65,8 @@ def test_told_to_stop_workers_agree_and_save_and_go_on_exactly(which, whole, opt
     assert f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}\n' in \
         training.output() and 'Traceback' not in training.output()
     assert training.output().count('Stopping after this step') == 1
+    if which == signal.SIGINT:
+        return
     status, output = train(tmp_path / 'log', *options, '--resume=latest')
     assert status == 0 and f'Going on in {run_dir}' in output and 'changed: ' not in output
     assert digest(run_dir) == digest(whole) and set(kimgs(whole)) <= set(kimgs(run_dir))
@@ -78,3 +85,27 @@ def test_an_image_that_one_worker_cannot_read_ends_all_in_one_line(options, data
     (images / 'class0' / '04.png').write_bytes(b'nothing')
     assert training.wait() == 1
     assert training.output().splitlines()[-1].startswith('Error: ') and 'class0/04.png' in training.output().splitlines()[-1]
+
+
+def test_the_slurm_script_is_one():
+    assert subprocess.run(['bash', '-n', ROOT / 'docs' / 'slurm.sbatch']).returncode == 0
+
+
+@pytest.mark.slow
+def test_the_slurm_script_starts_torchrun_on_each_machine_with_the_arguments_of_train(data, tmp_path):
+    """With programs in place of Slurm's, on one machine."""
+    for name, text in (('scontrol', 'echo localhost'), ('srun', 'shift; exec "$@"')):
+        (tmp_path / name).write_text(f'#!/bin/sh\n{text}\n')
+        (tmp_path / name).chmod(0o755)
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_NODELIST': 'localhost', 'PORT': str(port),
+                   'SLURM_JOB_NUM_NODES': '1', 'SLURM_GPUS_ON_NODE': '2', 'SLURM_JOB_ID': '7', 'WANDB_MODE': 'disabled',
+                   'TORCHRUN': str(Path(sys.executable).with_name('torchrun')), 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(['bash', 'docs/slurm.sbatch', f'--outdir={tmp_path / "a b"}', f'--data={data}', *TINY, '--kimg=1'],
+                          env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    run_dir, = (tmp_path / 'a b').iterdir()
+    assert run_dir.name == '00000-images-cond-auto2-kimg1-batch50' and '2 workers' in (run_dir / 'log.txt').read_text()
+    assert json.loads((run_dir / 'training_options.json').read_text())['max_minutes'] == 1420

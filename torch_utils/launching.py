@@ -22,7 +22,7 @@ from torch_utils.failures import Failure, explain, reported
 from torch_utils.meeting import Members, group_store
 from torch_utils.torchrun import LAUNCHED, STARTED
 
-PATIENCE = 5.0  # seconds in which workers end by themselves after one has failed
+PATIENCE = 5.0  # seconds in which workers end by themselves after one has failed, or they were told twice to stop
 
 
 class WorkerError(RuntimeError):
@@ -57,10 +57,10 @@ def launch(function: Callable[..., Any], args: Sequence[Any], num_workers: int, 
     with _PassOnSignals(processes) as signals:
         for process in processes:
             process.start()
-        failure = _see_through(processes, group_store(store, name))
+        failure = _see_through(processes, group_store(store, name), signals)
     if failure is None:
         return
-    if signals.last is not None and not failure.text:
+    if signals.insisted_at is not None or (signals.last is not None and not failure.text):
         signal.raise_signal(signals.last)
     if failure.is_user_error:
         raise (OptionError if failure.exit_status == OptionError.exit_status else UserError)(failure.text)
@@ -98,9 +98,9 @@ def _work(rank: int, environment: dict[str, str], device_type: str, function: Ca
     os._exit(status)  # multiprocessing would wait for what is left of the data loader's workers
 
 
-def _see_through(processes: Sequence[multiprocessing.Process], store: dist.Store) -> Failure | None:
+def _see_through(processes: Sequence[multiprocessing.Process], store: dist.Store, signals: _PassOnSignals) -> Failure | None:
     """Wait until all have ended. Returns why, if one of them failed; without words if it said none."""
-    failure, killed_at = None, None
+    failure, failed_at = None, None
     running = dict(enumerate(processes))
     while running:
         wait([process.sentinel for process in running.values()], timeout=1)
@@ -110,15 +110,16 @@ def _see_through(processes: Sequence[multiprocessing.Process], store: dist.Store
             del running[rank]
             if process.exitcode != 0 and failure is None:
                 failure = reported(store) or Failure(rank, _last_words(process.exitcode)).report(store)
-                killed_at = time.monotonic() + PATIENCE
-        if killed_at is not None and time.monotonic() > killed_at:
+                failed_at = time.monotonic()
+        # Who waits for a worker in a collective call does not hear signals.
+        if any(since is not None and time.monotonic() - since > PATIENCE for since in (failed_at, signals.insisted_at)):
             for process in running.values():
                 process.kill()
     return failure
 
 
 def _last_words(exitcode: int) -> str:
-    if exitcode in (-signal.SIGINT, -signal.SIGTERM, 130):
+    if exitcode in (-signal.SIGINT, -signal.SIGTERM, 130):  # by Ctrl-C
         return ''
     if exitcode < 0:
         return f'It was ended by {signal.Signals(-exitcode).name}.'
@@ -126,10 +127,12 @@ def _last_words(exitcode: int) -> str:
 
 
 class _PassOnSignals:
-    """While active, Ctrl-C and SIGTERM go on to the processes. last: the number of the last such signal."""
+    """While active, Ctrl-C and SIGTERM go on to the processes. last: the number of the last such signal. insisted_at: when there
+    was one more, a second after the first or later."""
 
     def __init__(self, processes: Sequence[multiprocessing.Process]):
         self._processes, self.last = processes, None
+        self._first_at = self.insisted_at = None
 
     def __enter__(self) -> _PassOnSignals:
         self._previous = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -140,7 +143,10 @@ class _PassOnSignals:
             signal.signal(s, handler)
 
     def _pass_on(self, signum: int, frame) -> None:
-        self.last = signum
+        now = time.monotonic()
+        self.last, self._first_at = signum, now if self._first_at is None else self._first_at
+        if now - self._first_at >= 1 and self.insisted_at is None:
+            self.insisted_at = now
         for process in self._processes:
             if process.pid is not None and process.exitcode is None:
                 os.kill(process.pid, signum)

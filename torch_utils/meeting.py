@@ -22,12 +22,14 @@ from torch_utils.torchrun import LAUNCHED
 
 @dataclass(frozen=True)
 class Members:
-    """A group: its name, the number of this worker in it, and the machine of each."""
+    """A group: its name, the number of this worker in it, and the machine of each. timeout: seconds for which they wait for what
+    they share. met_at: the store that they met at, which the first worker may have to keep up."""
 
     name: str
     rank: int
     hosts: tuple[str, ...]
-    timeout: float  # seconds
+    timeout: float
+    met_at: dist.Store | None = None
 
     @property
     def count(self) -> int:
@@ -47,9 +49,18 @@ def group_store(store: dist.Store, name: str) -> dist.Store:
 
 
 def meet(timeout: float) -> Members:
-    """Wait for all workers that the environment describes. Raises UserError if they are not there within `timeout` seconds."""
-    rank, count = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+    """Wait for all workers that the environment describes. Raises UserError if they are not there within `timeout` seconds, or
+    the connection is lost."""
     store = _connect(timeout)
+    try:
+        return _meet_at(store, timeout)
+    except RuntimeError as err:
+        reason = str(err).splitlines()[0]
+        raise UserError(f'the connection to the first worker was lost ({reason}); see what its host says') from err
+
+
+def _meet_at(store: dist.Store, timeout: float) -> Members:
+    rank, count = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
     me = json.dumps([uuid.uuid4().hex, socket.gethostname()])
     store.set(f'hello/{rank}', me)
     end = time.monotonic() + timeout
@@ -74,7 +85,7 @@ def meet(timeout: float) -> Members:
         while not store.check([f'complete/{name}']):
             _pause(end, 'others did not come')
         answered = json.loads(store.get(f'complete/{name}'))
-    return Members(name, rank, tuple(json.loads(greeting)[1] for greeting in answered), timeout)
+    return Members(name, rank, tuple(json.loads(greeting)[1] for greeting in answered), timeout, store)
 
 
 def remember(key: str, value: str) -> None:

@@ -48,7 +48,7 @@ def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]
     from torch_utils import devices, distributed, meeting
 
     def begin() -> EasyDict | None:
-        plan = make_plan(options_after_restart(o, meeting.recall('run_dir')))
+        plan = make_plan(options_after_restart(o, again, meeting.recall('run_dir')))
         if plan is None:
             return None
         at_the_end.enter_context(directory_of(plan))
@@ -56,17 +56,18 @@ def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]
         return plan.config
 
     with distributed.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
+        again, = distributed.any_of(torchrun.was_started_again())  # a machine that took the place of another does not know
         config = distributed.decided_by_first(begin, patiently=True)
         if config is not None:
             train(config)
 
 
-def options_after_restart(o: EasyDict, run_dir: str | None) -> EasyDict:
-    """Where torchrun starts a run again, the options by which it goes on. run_dir: where the same torchrun began it, if that is
+def options_after_restart(o: EasyDict, again: bool, run_dir: str | None) -> EasyDict:
+    """The options by which a run goes on that torchrun starts again. run_dir: where the same torchrun began it, if that is
     known: then without a snapshot it begins anew, and the newest run of this kind, by --resume=latest, is another one."""
     if run_dir is not None and any(Path(run_dir).glob('network-snapshot-*.pkl')):
         return EasyDict(o, resume=run_dir, resume_kimg=None)
-    if run_dir is None and torchrun.was_started_again():
+    if run_dir is None and again:
         return EasyDict(o, resume='latest', resume_kimg=None)
     return o
 

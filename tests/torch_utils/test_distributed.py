@@ -147,6 +147,7 @@ def test_wrong_input_is_one_line_wherever_it_is_found():
     assert caught.value.exit_status == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_not_waited_for_for_ever(monkeypatch):
     monkeypatch.setenv(distributed.TIMEOUT, '6')
     with pytest.raises(WorkerError, match=r'(?s)barrier.*longer than 6 s.*STYLEGAN_TIMEOUT sets the time'):
@@ -185,9 +186,10 @@ def is_running(pid):
 
 
 @pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks for processes in /proc')
-def test_workers_do_not_outlive_the_program(tmp_path):
+@pytest.mark.parametrize('signals', [[signal.SIGKILL], pytest.param([signal.SIGTERM, signal.SIGINT], marks=pytest.mark.slow)])
+def test_workers_do_not_outlive_the_program(signals, tmp_path):
     parents, pids = {}, {}
-    for which in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+    for which in signals:
         folder = tmp_path / which.name
         folder.mkdir()
         code = program(f'launch(test_distributed.sleep_beside, [{str(folder)!r}], 2, "cpu")')
