@@ -115,8 +115,7 @@ def main(**kwargs) -> None:
     o = EasyDict(kwargs)
     check_options(o)
     subjects = find_subjects(o.networks)
-    if o.metrics:
-        launch(evaluate, (o, subjects), o.gpus, devices.resolve_device(o.device).type)
+    launch(evaluate, (o, subjects), o.gpus, devices.resolve_device(o.device).type)
 
 
 def check_options(o: EasyDict) -> None:
@@ -159,16 +158,18 @@ def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
     there = workers.first(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
                                    if o.missing_only and records.find(metric, subject)})
     for subject in subjects:
-        if wanted := [metric for metric in o.metrics if (subject.name, metric) not in there]:
-            try:
-                context = network_context(o, subject, shared, wanted, caches)
-            except UserError as err:
-                if len(subjects) == 1 or isinstance(err, OptionError):
-                    raise
-                print(f'Error: {err}', flush=True)  # the others need not suffer for it
-                failed += 1
-                continue
-            compute(EasyDict(o, metrics=wanted), subject, context, records)
+        wanted = [metric for metric in o.metrics if (subject.name, metric) not in there]
+        if o.metrics and not wanted:
+            continue
+        try:
+            context = network_context(o, subject, shared, wanted, caches)
+        except UserError as err:
+            if len(subjects) == 1 or isinstance(err, OptionError):
+                raise
+            print(f'Error: {err}', flush=True)  # the others need not suffer for it
+            failed += 1
+            continue
+        compute(EasyDict(o, metrics=wanted), subject, context, records)
     if workers.rank == 0:
         for metric in o.metrics:
             records.summarise(metric, subjects)
