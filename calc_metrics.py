@@ -1,95 +1,224 @@
-"""Evaluate a trained network. `python calc_metrics.py --help` explains."""
+"""Evaluate trained networks, or compare images with images. `python calc_metrics.py --help` explains."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from dnnlib import cli
 from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import Context
-from metrics.registry import METRICS, calc_metric, parse_metrics
-from metrics.report import comparison, write_report
-from torch_utils.devices import DEVICES
+from metrics.detectors import DETECTORS, check_detector
+from metrics.detectors.registry import RESIZES, detector_spec
+from metrics.feature_cache import FeatureCache
+from metrics.names import parse_name
+from metrics.registry import METRICS, calc_metric, check_metric, find_metric, parse_metrics
+from metrics.report import Records, write_report
+from metrics.subjects import Subject, find_subjects
+from metrics.workers import Workers
+from torch_utils import devices
+from torch_utils.launching import how_many, launch
+from training.data.loose_images import LooseImages
 from training.dataset import ImageFolderDataset
 from training.sampling import options
 from training.snapshot import load_network_snapshot
 
-EXAMPLES = """\b
-Metrics:
-  jacobian   how strong, and how sparse over the image, is the effect of each style and each content coordinate
-  domains    does a latent make an image of each domain, with the same content? Classifiers are trained for it, on the data
-  translation   does a real image keep its content when CLR-GAN translates it to another domain? By the same classifiers
+EXAMPLES = f"""\b
+Metrics (docs/metrics.md defines them all):
+  fid50k_full   Frechet distance of 50,000 generated images to all real ones, by the Inception that defines FID
+  kid50k_full   kernel distance by the same network; unbiased, for small datasets
+  pr50k3_full   precision and recall, by 3 nearest neighbours in features of VGG16
+  is50k         inception score
+  ppl2_wend, ppl_zfull, ppl_wfull, ppl_zend, ppl_wend   perceptual path lengths
+  fid50k, kid50k, pr50k3   the same against the first 50,000 real images, mirrored ones as in training
+  fd50k_dinov2_full        Frechet distance by another detector; kd... is the kernel distance
+  any other size: fid5k_full, kid1k, pr10k3_full, fd2k_efficientnet_full (k: 1000), ppl2_wend_1k
+  {', '.join(name for name in METRICS if parse_name(name) is None)}   of networks with domains
+\b
+Detectors:
+{chr(10).join(f'  {name:<13} {spec.summary}' for name, spec in DETECTORS.items())}
 \b
 Examples:
-  # Evaluate a snapshot; the results go into its run directory
-  python calc_metrics.py --metrics=jacobian,domains --network=runs/00000-mnist-cond-auto1/network-snapshot-000060.pkl
+  # FID of a snapshot; the result goes into its run directory
+  python calc_metrics.py --network=runs/00000-faces-auto1/network-snapshot-001000.pkl
 \b
-  # Two of them side by side: before and after fine-tuning
-  python calc_metrics.py --metrics=jacobian --network=i-stylegan/network-snapshot-000240.pkl \\
+  # Without internet access, and in minutes: a small Frechet distance, by a detector that is here already
+  python calc_metrics.py --metrics=fd5k_full --detector=efficientnet --network=network-snapshot-001000.pkl
+\b
+  # A curve over all snapshots of a run; later, for those that have come since
+  python calc_metrics.py --metrics=fid10k_full,kid10k_full --network=runs/00000-faces-auto1
+  python calc_metrics.py --metrics=fid10k_full,kid10k_full --network=runs/00000-faces-auto1 --missing-only
+\b
+  # Two networks side by side: before and after fine-tuning
+  python calc_metrics.py --metrics=jacobian,domains --network=i-stylegan/network-snapshot-000240.pkl \\
       --network=cg-gan/network-snapshot-000288.pkl
 \b
-  # A network from elsewhere
-  python calc_metrics.py --metrics=domains --data=datasets/mnist.zip --network=network-snapshot-000060.pkl --outdir=out
+  # A network from elsewhere, on two GPUs
+  python calc_metrics.py --metrics=fid50k_full,is50k --data=datasets/faces.zip --gpus=2 --network=https://host/faces.pkl
+\b
+  # 5000 images against others, without a network: folders or ZIPs, of any sizes
+  python calc_metrics.py --metrics=fid5k_full --images=samples --data=photos.zip
 """
 
+SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compare with': 'data', 'Results': 'seed',
+            'Performance': 'gpus'}
 
-@click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
-@click.option('--network', 'networks', help='Network: a snapshot, path or URL, or the folder of an exported generator. Can be '
-              'given several times, to compare.', required=True, multiple=True, metavar='PKL')
-@click.option('--metrics', help='What to compute: names separated by commas, or none.', required=True,
+
+@click.command(cls=cli.Command, sections=SECTIONS, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
+@click.option('--network', 'networks', help='A snapshot, path or URL, or the folder of an exported generator. Can be given '
+              'several times, to compare. A run directory: all its snapshots, which gives a curve. A pattern, in quotes: all '
+              "files like it ('runs/*/network-snapshot-*.pkl').", multiple=True, metavar='PKL')
+@click.option('--images', help='Compare these images with those of --data instead, without a network: a folder or ZIP file of '
+              'images, also of different sizes.', metavar='PATH')
+@click.option('--metrics', help='What to compute: names separated by commas, or none.', default='fid50k_full', show_default=True,
               metavar='LIST')
-@click.option('--data', help='Dataset to compare with: a folder or ZIP made by dataset_tool.py.  '
-              '[default: the one that the network was trained on, if it is still there]', metavar='PATH')
+@click.option('--num', help='Number of images to generate, in place of what the names say; the results are named after it.',
+              type=int, metavar='INT')
+@click.option('--detector', help=f'What describes the images, for fd, kd and pr: {", ".join(DETECTORS)}.  [default: as the name '
+              'of the metric says]', metavar='NAME')
+@click.option('--detector-path', help='Weights of the detector: a file or URL.  [default: those in the cache directory, or '
+              'downloaded]', metavar='PATH')
+@click.option('--resize', help='How images come to the size of the detector. clean: anti-aliased; results get the suffix '
+              '_clean.  [default: published]', type=click.Choice(RESIZES))
+@click.option('--data', help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network '
+              'was trained on, if it is still there]', metavar='PATH')
+@cli.bool_option('--mirror', default=None, help='Whether mirrored copies belong to the real images, for metrics without _full.  '
+                 '[default: as in training; with --data no]')
 @click.option('--seed', help='One seed fixes the results.', type=click.IntRange(min=0), default=0, show_default=True,
               metavar='INT')
 @click.option('--outdir', help='Where to put metric-<name>.jsonl and the figures; made if need be.  [default: the folder of the '
               'network if it is a run directory, else nowhere]', metavar='DIR')
-@click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
+@click.option('--missing-only', help='Leave out what metric-<name>.jsonl has already, by the same metric and seed.',
+              is_flag=True)
+@cli.bool_option('--verbose', help='Show what is being done, and how long it will take.', default=True, show_default=True)
+@click.option('--gpus', help='Number of processes that share the work, each with its own GPU, or part of the CPU. The results '
+              'are the same.  [default: 1, or as many as torchrun started]', type=int, metavar='INT')
+@click.option('--batch', help='Images that a detector takes at a time: less needs less memory.', type=int, default=64,
+              show_default=True, metavar='INT')
+@click.option('--cache', help='Where to keep features of real images for the next time, or off.  [default: gan-metrics in the '
+              'cache directory, which is ~/.cache/dnnlib, or $DNNLIB_CACHE_DIR]', metavar='DIR')
+@click.option('--device', help='Where to compute.', type=click.Choice(devices.DEVICES), default='auto', show_default=True)
 @options.ops
-@cli.bool_option('--verbose', help='Show what is being done.', default=True, show_default=True)
-def main(networks: tuple[str, ...], metrics: str, data: str | None, seed: int, outdir: str | None, device: str,
-         ops: str, verbose: bool) -> None:
-    """Evaluate the moving average of a trained generator (G_ema), or several.
+def main(**kwargs) -> None:
+    """Evaluate the moving average of a trained generator (G_ema), or several, or images.
 
     Prints one line of JSON for each metric and network. Appends it to metric-<name>.jsonl and draws <name>-<network>.png
-    in --outdir. With several networks, prints a table of each metric, too.
+    in --outdir. With several networks, prints a table of each metric, too; with several snapshots of a run, draws
+    metric-<name>.png, the metric over the course of training.
     """
-    names_of_metrics = parse_metrics(metrics)
-    where = options.start_on(device, ops)
-    contexts, run_dirs, caches = [], [], {}
-    for network in networks:
-        if verbose:
-            print(f'Loading network from "{network}"...', flush=True)
-        needs_D = any(METRICS[name].needs_D for name in names_of_metrics)
-        snapshot = load_network_snapshot(network, only=('G_ema', 'D') if needs_D else ('G_ema',))
-        dataset = open_dataset(data, snapshot) if any(METRICS[name].needs_data for name in names_of_metrics) else None
-        cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
-        D = snapshot.D.to(where) if needs_D else None
-        contexts.append(Context(snapshot.G_ema.to(where), dataset, where, seed, verbose, cache, D))
-        run_dirs.append(find_outdir(outdir, network))
-        if run_dirs[-1] is None and verbose:
-            print('No figures: this network is not in a run directory; choose a folder with --outdir.')
-    names = distinct_names(networks)
-    for metric in names_of_metrics:
-        records = []
-        for network, context, run_dir, name in zip(networks, contexts, run_dirs, names, strict=True):
-            if verbose:
-                print(f'Calculating {metric}...', flush=True)
-            result, record = calc_metric(metric, context)
-            local = run_dir is not None and Path(network).is_file()
-            write_report(result, record, run_dir, os.path.relpath(network, run_dir) if local else network, name)
-            records.append(record)
-        if len(networks) > 1:
-            print(f'\n{comparison(records, names)}\n', flush=True)
+    o = EasyDict(kwargs)
+    check_options(o)
+    subjects = find_subjects(o.networks)
+    if o.metrics:
+        launch(evaluate, (o, subjects), o.gpus, devices.resolve_device(o.device).type)
 
 
-def open_dataset(path: str | None, snapshot: EasyDict) -> ImageFolderDataset:
+def check_options(o: EasyDict) -> None:
+    """Complete the options, and look for whatever is wrong before anything long begins. Raises OptionError, UserError."""
+    o.detector is None or detector_spec(o.detector)
+    o.metrics = parse_metrics(o.metrics, o.detector, o.resize, o.num)
+    if o.gpus is not None and o.gpus < 1:
+        raise OptionError('--gpus must be at least 1')
+    o.gpus = how_many(o.gpus)
+    if o.batch < 1:
+        raise OptionError('--batch must be at least 1')
+    if bool(o.networks) == bool(o.images):
+        raise OptionError('--network says what to evaluate, or --images in its place; give ' +
+                          ('one of them' if o.images else '--network=<snapshot or run directory>'))
+    if o.images and not o.data and any(find_metric(name).needs_data for name in o.metrics):
+        raise OptionError('--images are compared with those of --data; give that, too')
+    used = list(dict.fromkeys(find_metric(name).detector for name in o.metrics if find_metric(name).detector))
+    if o.detector_path is not None and len(used) != 1:
+        raise OptionError(f'--detector-path={o.detector_path}: the metrics use {", ".join(used) or "no detector"}; ask for '
+                          'those of one detector at a time')
+    o.detector_paths = {used[0]: o.detector_path} if o.detector_path is not None else {}
+    if o.outdir is not None and Path(o.outdir).exists() and not Path(o.outdir).is_dir():
+        raise UserError(f'--outdir: cannot create {o.outdir} (a file has this name); choose another directory')
+    for name in used:
+        check_detector(name, o.detector_paths.get(name))
+
+
+def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
+    """What each process does: compute the metrics o.metrics of one network after the other, and write what they found."""
+    where, workers = options.start_on(o.device, o.ops), Workers.joined()
+    devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
+    shared: dict[str, Any] = dict(device=where, seed=o.seed, verbose=o.verbose, batch=o.batch, detectors={},
+                                  detector_paths=o.detector_paths, workers=workers,
+                                  feature_cache=None if o.cache == 'off' else FeatureCache(o.cache))
+    if o.images:
+        name = Path(o.images).absolute().stem
+        compute(o, Subject(o.images, None, None, name), images_context(o, shared), Records(o.outdir, o.seed))
+        return
+    records, caches, failed = Records(o.outdir, o.seed), {}, 0
+    there = workers.first(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
+                                   if o.missing_only and records.find(metric, subject)})
+    for subject in subjects:
+        if wanted := [metric for metric in o.metrics if (subject.name, metric) not in there]:
+            try:
+                context = network_context(o, subject, shared, wanted, caches)
+            except UserError as err:
+                if len(subjects) == 1 or isinstance(err, OptionError):
+                    raise
+                print(f'Error: {err}', flush=True)  # the others need not suffer for it
+                failed += 1
+                continue
+            compute(EasyDict(o, metrics=wanted), subject, context, records)
+    if workers.rank == 0:
+        for metric in o.metrics:
+            records.summarise(metric, subjects)
+    if failed:
+        raise UserError(f'{failed} of {len(subjects)} networks could not be read, see above; replace or delete them')
+
+
+def compute(o: EasyDict, subject: Subject, context: Context, records: Records) -> None:
+    """Evaluate one network, or images, and write the results. Raises UserError."""
+    for metric in o.metrics:
+        check_metric(metric, context)
+    run_dir = find_outdir(o.outdir, subject)
+    if run_dir is None and o.verbose:
+        print('No figures: this network is not in a run directory; choose a folder with --outdir.' if not o.images else
+              'Results are printed only; choose a folder for them with --outdir.')
+    for metric in o.metrics:
+        if o.verbose:
+            print(f'Calculating {metric}...', flush=True)
+        result, record = calc_metric(metric, context)
+        if context.workers.rank == 0:
+            write_report(result, record, run_dir, subject.network if run_dir is None else subject.relative_to(run_dir),
+                         subject.name, o.seed)
+        records.add(metric, subject, record)
+
+
+def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metrics: list[str], caches: dict) -> Context:
+    """Load a network, and open the dataset that goes with it, as far as the metrics need them. Raises UserError."""
+    if o.verbose:
+        print(f'Loading network from "{subject.network}"...', flush=True)
+    wanted = [find_metric(name) for name in metrics]
+    needs_D = any(metric.needs_D for metric in wanted)
+    snapshot = load_network_snapshot(subject.network, only=('G_ema', 'D') if needs_D else ('G_ema',))
+    needs_data = any(m.needs_data or (m.needs_labels and snapshot.G_ema.c_dim > 0) for m in wanted)
+    dataset = open_dataset(o.data, o.mirror, snapshot) if needs_data else None
+    cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
+    return Context(snapshot.G_ema.to(shared['device']), dataset, cache=cache,
+                   D=snapshot.D.to(shared['device']) if needs_D else None, **shared)
+
+
+def images_context(o: EasyDict, shared: dict[str, Any]) -> Context:
+    """Open --images and --data, and look at all files of both. Raises OptionError."""
+    found = []
+    for option, path in (('images', o.images), ('data', o.data)):
+        try:
+            found.append(path and LooseImages(path))
+            if path:
+                found[-1].validate()
+        except UserError as err:
+            raise OptionError(f'--{option}: {err}') from err
+    return Context(None, found[1] or None, images=found[0], **shared)
+
+
+def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict) -> ImageFolderDataset:
     """Open --data, or else the dataset of the snapshot, if it is there, as it was used. Raises OptionError if it can't."""
     own = isinstance(snapshot.training_set_kwargs, dict) and snapshot.origin == 'this project'
     stored: Any = snapshot.training_set_kwargs if own else {}  # a path in a published file is of its author's machine
@@ -98,33 +227,24 @@ def open_dataset(path: str | None, snapshot: EasyDict) -> ImageFolderDataset:
         path = stored.get('path')
         if not isinstance(path, str) or not Path(path).exists():
             raise OptionError('Could not look up dataset options; please specify --data')
-        kwargs = {key: stored[key] for key in ('max_size', 'random_seed') if isinstance(stored.get(key), int)}
+        kwargs = {key: stored[key] for key in ('max_size', 'random_seed', 'xflip') if isinstance(stored.get(key), int)}
+    if mirror is not None:
+        kwargs['xflip'] = mirror
     try:
         return ImageFolderDataset(path, use_labels=True, **kwargs)
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
 
 
-def find_outdir(outdir: str | None, network: str) -> Path | None:
-    """The folder for results: --outdir, made here, or that of a local network if it is a run directory, or None."""
+def find_outdir(outdir: str | None, subject: Subject) -> Path | None:
+    """The folder for results: --outdir, made here, or that of a network if it is a run directory, or None."""
     if outdir is None:
-        folder = Path(network).parent
-        return folder if Path(network).is_file() and (folder / 'training_options.json').is_file() else None
+        return subject.run_dir
     try:
-        Path(outdir).mkdir(parents=True, exist_ok=True)
+        os.makedirs(outdir, exist_ok=True)
     except OSError as err:
         raise UserError(f'--outdir: cannot create {outdir} ({err.strerror}); choose another directory') from err
     return Path(outdir)
-
-
-def distinct_names(networks: Sequence[str]) -> list[str]:
-    """Names for networks given by path or URL: of the file, without extension; with the folder where it takes that to tell
-    them apart."""
-    paths = [Path(network if Path(network).is_file() else urlsplit(network).path) for network in networks]
-    stems = [path.stem or 'network' for path in paths]
-    if len(set(stems)) == len(stems):
-        return stems
-    return [f'{path.absolute().parent.name}-{stem}' for path, stem in zip(paths, stems, strict=True)]
 
 
 if __name__ == '__main__':

@@ -5,29 +5,33 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import click
 
 from dnnlib import cli
-from dnnlib.log import TeeOutput
-from dnnlib.signals import StopOnSignal
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
-from metrics.registry import METRICS
+from metrics.detectors import check_detector
+from metrics.registry import find_metric
+from torch_utils import torchrun
 from training.augpipes import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.dataset import ImageFolderDataset
 from training.methods import METHODS, complete_options
 from training.resume import PRESETS, find_resume
-from training.run_directory import create_run_dir, next_run_dir, take, tell_changes, write_options
+from training.run_directory import next_run_dir
+from training.start import Plan, carry_out, carry_out_together
 
 EXAMPLES = """\b
 Examples:
   # See what would be done, without doing it
   python train.py --outdir=runs --data=datasets/mnist.zip --dry-run
 \b
-  # Train on one GPU (or, without one, on the CPU) with settings chosen by the image size
+  # Train on one GPU (or, without one, on the CPU) with settings chosen by the image size; on eight; on two machines with eight
   python train.py --outdir=runs --data=datasets/faces.zip --mirror=1
+  python train.py --outdir=runs --data=datasets/faces.zip --mirror=1 --gpus=8
+  torchrun --nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=HOST:29400 train.py --outdir=runs ...
 \b
   # One domain per label; a network small enough for a laptop
   python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 --cbase=1024 --cmax=64 --kimg=100
@@ -50,8 +54,8 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @click.command(cls=cli.Command, sections=SECTIONS, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @click.option('--outdir', help='Where to save the results: each run gets a numbered directory below it.', required=True,
               metavar='DIR')
-@click.option('--gpus', help='Number of processes. This version trains in one.', type=int, default=1, show_default=True,
-              metavar='INT')
+@click.option('--gpus', help='Number of GPUs to train on, or of processes on the CPU; any that divides --batch.  [default: 1, or '
+              'as many processes as torchrun started]', type=int, metavar='INT')
 @click.option('--device', help='Where to compute; auto takes CUDA, then MPS, then the CPU.',
               type=click.Choice(['auto', 'cuda', 'cpu', 'mps']), default='auto', show_default=True)
 @click.option('--snap', help='Save images and networks every so many ticks.  [default: 50, or 40 with --cond-mode=flow or mlp]',
@@ -63,12 +67,16 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
               type=float, metavar='MINUTES')
 @click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
               metavar='KIMG')
-@click.option('--metrics', help=f'Metrics of each network snapshot: {", ".join(METRICS)}, separated by commas. calc_metrics.py '
-              'computes them later.', default='none', show_default=True, metavar='LIST')
+@click.option('--metrics', help='Metrics of each network snapshot, separated by commas: fid50k_full, fd5k_efficientnet_full, '
+              'jacobian, ... (docs/metrics.md), or none. best.json names the best snapshot by the first. calc_metrics.py '
+              'computes them later.  [default: fid50k_full; on a CPU none]', metavar='LIST')
+@click.option('--metric-seed', help='One seed fixes the metrics.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
 @click.option('--seed', help='One seed fixes a run.', type=int, default=0, show_default=True, metavar='INT')
+@cli.bool_option('--seed-per-sample', help='Give each image the same random numbers whatever --gpus and --batch-gpu: to compare '
+                 'runs of different machines.', show_default=True)
 @click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
 @click.option('--data', help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
@@ -166,6 +174,17 @@ def main(**options) -> None:
     Every option can be written with hyphens or underscores.
     """
     o = complete_options(EasyDict(options))
+    o.gpus = torchrun.how_many(o.gpus)
+    if torchrun.under_torchrun() and not o.dry_run:
+        carry_out_together(o, make_plan)
+        return
+    plan = make_plan(o)
+    if plan is not None:
+        carry_out(plan)
+
+
+def make_plan(o: EasyDict) -> Plan | None:
+    """Turn options into a plan, check its inputs and print it; None if there is nothing to do."""
     training_set, info = open_dataset(o.data)
     desc = run_description(o, info)
     resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc)
@@ -174,11 +193,10 @@ def main(**options) -> None:
     config.run_dir = resume.run_dir if goes_on else str(next_run_dir(Path(o.outdir), desc))
     print_config(config, info)
     if o.dry_run:
+        tell_missing(config)
         print('Dry run; exiting.')
-        return
+        return None
 
-    if config.num_gpus > 1:
-        raise OptionError('--gpus must be 1: this version trains in one process')
     start_nimg = check_inputs(config, training_set)
     if start_nimg >= config.total_kimg * 1000:
         if not goes_on:
@@ -186,24 +204,9 @@ def main(**options) -> None:
                               f'seen {start_nimg / 1000:g} kimg; ask for more')
         # What starts a run again and again until it is done shall not take that for a failure.
         print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; ask for more to go on')
-        return
-    if goes_on:
-        print(f'Going on in {config.run_dir}...')
-        run_dir = Path(config.run_dir)
-        tell_changes(config)
-    else:
-        print('Creating output directory...')
-        run_dir = create_run_dir(config, Path(o.outdir), desc)
-    with take(run_dir), TeeOutput(run_dir / 'log.txt'), StopOnSignal() as stop:
-        if goes_on and find_resume(o.resume, o.resume_kimg, o.outdir, desc, say=lambda _: None) != resume:
-            raise UserError(f'{run_dir}: another process has just saved in it; start again')
-        write_options(config)
-        from training.training_loop import training_loop  # torch takes seconds to import: only when it is needed
-        finished = training_loop(config, stop_requested=lambda: stop.requested)
-    if not finished:
-        print(f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}')
-    pictures = sorted(run_dir.glob('fakes[0-9]*.png'))
-    print(f'Results are in {run_dir}' + (f'; look at {pictures[-1].name}.' if pictures else '.'))
+        return None
+    find_again = partial(find_resume, o.resume, o.resume_kimg, o.outdir, desc, say=lambda _: None)
+    return Plan(config, resume, find_again, Path(o.outdir), desc)
 
 
 def open_dataset(path: str) -> tuple[ImageFolderDataset, DatasetInfo]:
@@ -227,6 +230,17 @@ def print_config(config: EasyDict, info: DatasetInfo) -> None:
     print(f'Image resolution:   {info.resolution}')
     print(f'Conditional model:  {kwargs["use_labels"]}')
     print(f'Dataset x-flips:    {kwargs["xflip"]}\n', flush=True)
+
+
+def tell_missing(config: EasyDict) -> None:
+    """Say which of the metrics that were asked for have no detector here. A run itself says that as it begins."""
+    for name in config.metrics if config.slow_metrics else ():
+        detector = find_metric(name).detector
+        try:
+            if detector is not None:
+                check_detector(detector)
+        except UserError as err:
+            print(f'Error: --metrics={name} would be left out: {err}')
 
 
 def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:

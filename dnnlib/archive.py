@@ -7,11 +7,13 @@ Writing: `with ArchiveWriter(path) as out: out.write(name, data)` gives all of i
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -73,6 +75,17 @@ class FolderArchive:
         with self.open(name) as f:
             return f.read()
 
+    def fingerprint(self, names: Iterable[str]) -> str:
+        """Hex digest that changes when one of these files does: of the folder, names, sizes and times, not of their bytes."""
+        digest = hashlib.sha256(os.path.realpath(self.path).encode(errors='surrogateescape'))
+        for name in names:
+            try:
+                status = os.stat(self.path / name)
+            except OSError as err:
+                raise UserError(f'{self.where(name)}: {(err.strerror or str(err)).lower()}') from err
+            digest.update(f'\0{name}\0{status.st_size}\0{status.st_mtime_ns}'.encode(errors='surrogateescape'))
+        return digest.hexdigest()
+
     def close(self) -> None:
         """Nothing is held open."""
 
@@ -133,6 +146,14 @@ class ZipArchive:
                 return f.read()
             except _ZIP_TROUBLE as err:
                 raise self._damaged(name, err) from err
+
+    def fingerprint(self, names: Iterable[str]) -> str:
+        """Hex digest of names, sizes and checksums of these members: the same wherever the ZIP file lies."""
+        digest, handle = hashlib.sha256(), self._handle()
+        for name in names:
+            info = handle.getinfo(name)
+            digest.update(f'{name}\0{info.file_size}\0{info.CRC}\0'.encode(errors='surrogateescape'))
+        return digest.hexdigest()
 
     def _damaged(self, name: str, err: Exception) -> UserError:
         reason = str(err) or type(err).__name__

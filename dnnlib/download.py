@@ -35,7 +35,8 @@ def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool
     is checked whenever it is opened: what was damaged since is downloaded again. A file that was put there by hand, without
     a SHA-256, is taken as it is. What an interrupted download left is gone on from, if the server can do that.
     cache: False reads an http(s) address anew, and replaces what the cache holds.
-    sha256: expected hex digest of an http(s) address; anything else is downloaded again, and then is an error.
+    sha256: expected hex digest of an http(s) address, or its first digits; anything else is downloaded again, and then is an
+    error.
 
     Raises UserError when the file is missing, the download fails `num_attempts` times, or the server refuses it.
     """
@@ -81,7 +82,7 @@ def _open_intact(cached: Path, sha256: str | None, verbose: bool) -> BinaryIO | 
     if expected is None:
         with contextlib.suppress(OSError, UnicodeDecodeError, IndexError):
             expected = _checksum_path(cached).read_text(encoding='utf-8').split()[0]
-    if expected is None or _digest(f) == expected.lower():
+    if expected is None or sha256_of(f).startswith(expected.lower()):
         return f
     f.close()
     if verbose:
@@ -89,7 +90,8 @@ def _open_intact(cached: Path, sha256: str | None, verbose: bool) -> BinaryIO | 
     return None
 
 
-def _digest(f: BinaryIO) -> str:
+def sha256_of(f: BinaryIO) -> str:
+    """The SHA-256 of a whole file, in hex. Leaves the file at its beginning."""
     digest = hashlib.sha256()
     f.seek(0)
     while block := f.read(1 << 20):
@@ -122,9 +124,9 @@ def _download(url: str, cached: Path, cache: bool, num_attempts: int, verbose: b
                                     f'or get the file in another way and put it at {cached}') from err
                 transfer.pause(attempt)
 
-        digest = _digest(f)
+        digest = sha256_of(f)
         transfer.validator_path(part).unlink(missing_ok=True)
-        if sha256 and digest != sha256.lower():
+        if sha256 and not digest.startswith(sha256.lower()):
             part.unlink()
             raise UserError(f'{url}: what arrived is not the expected file (SHA-256 {digest})')
         os.fsync(f.fileno())

@@ -12,10 +12,11 @@ class StopOnSignal:
     """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one, a second later or more, acts as usual.
 
     Within a second, it is the same request: `timeout`, for one, signals its child and then the group that this is in.
+    quiet: don't say that the request was understood.
     """
 
-    def __init__(self):
-        self.requested = False
+    def __init__(self, quiet: bool = False):
+        self.requested, self._quiet = False, quiet
         self._requested_at = 0.0
 
     def __enter__(self) -> StopOnSignal:
@@ -30,7 +31,7 @@ class StopOnSignal:
         if not self.requested:
             self.requested, self._requested_at = True, time.monotonic()
             with contextlib.suppress(OSError):  # not by print, which may be what was interrupted
-                os.write(2, b'\nStopping after this step; once more to stop at once.\n')
+                self._quiet or os.write(2, b'\nStopping after this step; once more to stop at once.\n')
         elif time.monotonic() - self._requested_at >= 1:
             signal.signal(signum, self._previous[signum])
             signal.raise_signal(signum)

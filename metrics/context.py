@@ -3,41 +3,67 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
+
+from metrics.progress import Progress
+from metrics.workers import Workers
 
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
+
+    from metrics.feature_cache import FeatureCache
+
+
+class Interrupted(Exception):
+    """The evaluation was to stop, and did."""
 
 
 @dataclass(frozen=True)
 class Context:
     """The subject of an evaluation.
 
-    G: generator on `device`, in eval mode. D: the discriminator beside it, or None. dataset: what they were trained on, with
-    labels; None where there is none.
-    seed: fixes the result. verbose: show progress on a terminal. cache: results of `once`, to be shared by the contexts
-    of several networks with the same dataset and seed.
+    G: generator on `device`, in eval mode; None where `images` stand for what it makes, a dataset as well. D: the discriminator
+    beside it, or None. dataset: what they were trained on, with labels; None where there is none.
+    seed: fixes the result. verbose: show progress. cache: results of `once`, to be shared by the contexts of several networks
+    with the same dataset and seed.
+    batch: images that a detector takes at a time. detectors: those that are loaded, to be shared by all contexts.
+    detector_paths: weights by name of the detector, where they are not those that it looks for itself. feature_cache: keeps
+    features of real images for later programs; None keeps none. workers: the processes that share the work. stop: asked now and
+    then; once true, the evaluation ends with Interrupted.
     """
 
-    G: torch.nn.Module
+    G: torch.nn.Module | None
     dataset: Any
     device: torch.device
     seed: int = 0
     verbose: bool = False
     cache: dict[str, Any] = field(default_factory=dict)
     D: torch.nn.Module | None = None
+    batch: int = 64
+    detectors: dict[tuple[str, str], Any] = field(default_factory=dict)
+    detector_paths: Mapping[str, str] = field(default_factory=dict)
+    feature_cache: FeatureCache | None = None
+    workers: Workers = field(default_factory=Workers)
+    images: Any = None
+    stop: Callable[[], bool] | None = None
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` returns, made only once for all contexts that share a cache: for what does not depend on G."""
         if name not in self.cache:
             self.cache[name] = make()
         return self.cache[name]
+
+    def detector(self, name: str, resize: str = 'published') -> Any:
+        """The detector of this name (metrics.detectors), loaded once for all contexts that share `detectors`."""
+        if (name, resize) not in self.detectors:
+            from metrics.detectors import load_detector
+            self.detectors[name, resize] = load_detector(name, self.device, path=self.detector_paths.get(name), resize=resize)
+        return self.detectors[name, resize]
 
     def generator(self, *key: int) -> torch.Generator:
         """A random number generator of the CPU that depends on the seed and on `key` alone. The global generators are
@@ -51,9 +77,25 @@ class Context:
         import torch
         return torch.randn(count, self.G.z_dim, generator=self.generator(*key)).to(self.device)
 
-    def progress(self, items: Iterable, text: str, total: int | None = None) -> Iterable:
-        """Iterate over `items`, with a progress bar if verbose and on a terminal."""
-        return tqdm(items, desc=text, total=total, disable=None if self.verbose else True, leave=False)
+    def count(self, text: str, total: int | None = None) -> Progress:
+        """Progress that is counted by hand: `with context.count('images', 100) as progress: progress.advance(10)`."""
+        return Progress(text, total, self.verbose and self.workers.rank == 0)
+
+    def progress(self, items: Iterable, text: str, total: int | None = None) -> Iterator:
+        """Iterate over `items`, and show how far it is if verbose."""
+        if total is None and hasattr(items, '__len__'):
+            total = len(items)
+        with self.count(text, total) as progress:
+            for item in items:
+                if self.workers.num == 1:  # several would have to agree on it, as features.of_batches does
+                    self.check_stop()
+                yield item
+                progress.advance()
+
+    def check_stop(self) -> None:
+        """Raise Interrupted if the evaluation is to stop."""
+        if self.stop is not None and self.stop():
+            raise Interrupted
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Names are known without importing torch; a metric is imported when it is asked f
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import math
 import time
@@ -14,44 +15,119 @@ from typing import Any, NamedTuple
 
 from dnnlib.util import OptionError, format_time
 from metrics.context import Context, Result
+from metrics.names import Name, parse_name, with_options
 
 
 class Metric(NamedTuple):
     """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the
-    dataset, and at the discriminator."""
+    images of the dataset, and at the discriminator. needs_labels: whether it looks at the labels of the dataset, for networks
+    that take some. detector: name of the feature detector, None without one. check: `module:name` of a function `(Context)` that
+    raises UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or 'higher' values of
+    its first result are better, or None where that can't be said."""
 
     function: str
     needs_data: bool
     kwargs: Mapping[str, Any] = MappingProxyType({})
     needs_D: bool = False
+    needs_labels: bool = False
+    detector: str | None = None
+    check: str = ''
+    better: str | None = None
+
+
+def _of_quality(name: Name | str) -> Metric:
+    """The metric of a name of metrics.names."""
+    name = with_options(parse_name(name)) if isinstance(name, str) else name
+    function = {'fid': 'metrics.frechet:fid', 'fd': 'metrics.frechet:fid', 'kid': 'metrics.kid:kid', 'kd': 'metrics.kid:kid',
+                'pr': 'metrics.precision_recall:precision_recall', 'is': 'metrics.inception_score:inception_score',
+                'ppl': 'metrics.ppl:ppl'}[name.family]
+    kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
+    if name.family == 'ppl':
+        kwargs |= dict(space=name.variant.split('_')[1][0], sampling=name.variant.split('_')[1][1:],
+                       crop=not name.variant.startswith('ppl2'))
+    else:
+        kwargs |= dict(resize=name.resize)
+    if name.family not in ('is', 'ppl'):
+        kwargs |= dict(detector=name.detector, full=name.full)
+    return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
+                  detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower')
 
 
 METRICS = {
+    **{name: _of_quality(name) for name in (
+        'fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull',
+        'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full')},
     'jacobian': Metric('metrics.jacobian:jacobian', needs_data=False),
-    'domains': Metric('metrics.domains:domains', needs_data=True),
-    'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True),
+    'domains': Metric('metrics.domains:domains', needs_data=True, check='metrics.domains:check'),
+    'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True, check='metrics.domains:check'),
 }
 
 
-def parse_metrics(value: str) -> list[str]:
-    """The names in the value of --metrics, each once; 'none' and '' are the empty list. Raises OptionError for others."""
+def find_metric(name: str) -> Metric:
+    """The metric of a name that parse_metrics gave."""
+    return METRICS[name] if name in METRICS else _of_quality(name)
+
+
+def parse_metrics(value: str, detector: str | None = None, resize: str | None = None, num: int | None = None) -> list[str]:
+    """The names in the value of --metrics, each once; 'none' and '' are the empty list.
+
+    detector, resize, num: options that say more than the names; what is returned says it all (`fd5k_full` with the detector
+    efficientnet is `fd5k_efficientnet_full`). Metrics without a detector or a number are left as they are. Raises OptionError
+    for names that there aren't, and for options that don't go with any or one of them.
+    """
     if value.lower() in ('', 'none'):
         return []
-    names = list(dict.fromkeys(name.strip() for name in value.split(',')))
-    if any(name not in METRICS for name in names):
-        raise OptionError(f'--metrics can only contain the following values: {", ".join(METRICS)}')
-    return names
+    names = [_full_name(name.strip(), detector, resize, num) for name in value.split(',')]
+    for option, given in (('detector', detector), ('resize', resize), ('num', num)):
+        if given is not None and not any(parse_name(name) for name in names):
+            raise OptionError(f'--{option}={given}: none of the metrics {", ".join(names)} takes it; leave it out')
+    return list(dict.fromkeys(names))
+
+
+def _full_name(text: str, detector: str | None, resize: str | None, num: int | None) -> str:
+    if (name := parse_name(text)) is not None:
+        return str(with_options(name, detector, resize, num))
+    if text in METRICS:
+        return text
+    nearest = difflib.get_close_matches(text, METRICS, n=1)
+    raise OptionError(f'--metrics can only contain the following values: {", ".join(METRICS)}; with any number of images '
+                      f'(fid5k_full) and detector (fd5k_efficientnet_full); not {text!r}'
+                      + (f', did you mean {nearest[0]}?' if nearest else ''))
 
 
 def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
     """Evaluate one metric. Returns what it found, and its record: a dict for one line of JSON, in the published order.
 
-    Values that are not finite (a generator that diverged) become None in the record, for JSON has no other word.
+    Values that are not finite (a generator that diverged) become None in the record, for JSON has no other word. With several
+    processes all of them call this, and the results are the same in all.
     """
-    metric = METRICS[name]
-    module, _, function = metric.function.partition(':')
+    from torch_utils.devices import full_precision
+    metric = find_metric(name)
     start = time.monotonic()
-    result = getattr(importlib.import_module(module), function)(context, **metric.kwargs)
+    with full_precision():
+        result = _imported(metric.function)(context, **metric.kwargs)
     seconds = time.monotonic() - start
     values = {key: value if value is None or math.isfinite(value) else None for key, value in result.values.items()}
-    return result, dict(results=values, metric=name, total_time=seconds, total_time_str=format_time(seconds), num_gpus=1)
+    return result, dict(results=values, metric=name, total_time=seconds, total_time_str=format_time(seconds),
+                        num_gpus=context.workers.num)
+
+
+def check_metric(name: str, context: Context) -> None:
+    """See whether a metric can be computed, before anything long begins. Raises UserError that says what is missing: the weights
+    of its detector (nothing is loaded or downloaded), data, labels, images, or a network."""
+    metric, quality = find_metric(name), parse_name(name)
+    if context.G is None and (quality is None or quality.family == 'ppl'):
+        raise OptionError(f'--metrics={name}: needs a network, not images; give --network, or another metric')
+    if metric.detector is not None:
+        from metrics.detectors import check_detector
+        check_detector(metric.detector, context.detector_paths.get(metric.detector))
+    if metric.check:
+        _imported(metric.check)(context)
+    if quality is not None:
+        from metrics.features import check_images
+        check_images(context, name, quality)
+
+
+def _imported(name: str) -> Any:
+    module, _, function = name.partition(':')
+    return getattr(importlib.import_module(module), function)

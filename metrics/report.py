@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_open
+from dnnlib.jsonl import append_line, read_lines
 from metrics.context import Result
+from metrics.curve import Point, number, save_curve, table
+from metrics.subjects import Subject
+
+MOST_COLUMNS = 4  # networks that a table has beside each other
 
 
-def write_report(result: Result, record: dict[str, Any], run_dir: str | Path | None, snapshot: str, name: str) -> None:
+def write_report(result: Result, record: dict[str, Any], run_dir: str | Path | None, snapshot: str, name: str,
+                 seed: int = 0) -> None:
     """Print the record of one metric (registry.calc_metric) as a line of JSON, and its notes.
 
     With a run_dir, which exists, append that line to metric-<metric>.jsonl there, and save the figure, if there is one,
     as <metric>-<name>.png. snapshot: the network, as it is to be named in the record.
+    seed: of the evaluation, which the record names if it is not 0.
     Raises UserError if the files can't be written.
     """
-    line = json.dumps({**record, 'snapshot_pkl': snapshot, 'timestamp': time.time()}, allow_nan=False)
+    line = {**record, 'snapshot_pkl': snapshot, 'timestamp': time.time(), **({'seed': seed} if seed else {})}
     for note in result.notes:
         print(note)
-    print(line, flush=True)
+    print(json.dumps(line, allow_nan=False), flush=True)
     if run_dir is None:
         return
     path = Path(run_dir, f'metric-{record["metric"]}.jsonl')
     try:
-        with path.open('a', encoding='utf-8') as f:
-            f.write(line + '\n')
+        append_line(path, line)
         path = Path(run_dir, f'{record["metric"]}-{name}.png')
         save_figure(result, path)
     except OSError as err:
@@ -47,11 +54,64 @@ def save_figure(result: Result, path: Path) -> Path | None:
 def comparison(records: list[dict[str, Any]], names: list[str]) -> str:
     """A table of the results of one metric, a column for each network. names: of the networks, as headings."""
     keys = list(dict.fromkeys(key for record in records for key in record['results']))
-    rows = [['', *names], *([key, *(_number(record['results'].get(key)) for record in records)] for key in keys)]
+    rows = [['', *names], *([key, *(number(record['results'].get(key)) for record in records)] for key in keys)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return '\n'.join('  '.join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
                      for row in rows)
 
 
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.4g}'
+class Records:
+    """What was found for the networks of a program, and what the files say of evaluations before it.
+
+    outdir: the folder of all files; None: each is in the run directory of its network. seed: of the evaluations.
+    """
+
+    def __init__(self, outdir: str | Path | None, seed: int):
+        self._outdir, self._seed = outdir and Path(outdir), seed
+        self._found: dict[tuple[str, str], dict[str, Any]] = {}
+        self._files: dict[Path, list[dict[str, Any]]] = {}
+
+    def add(self, metric: str, subject: Subject, record: dict[str, Any]) -> None:
+        """Remember a new record (registry.calc_metric) of one network."""
+        self._found[metric, subject.name] = record
+
+    def find(self, metric: str, subject: Subject) -> dict[str, Any] | None:
+        """The record of a metric and network: a new one, or else the last one in the file, by the same seed."""
+        if (metric, subject.name) in self._found:
+            return self._found[metric, subject.name]
+        folder = self._outdir or subject.run_dir
+        if folder is None:
+            return None
+        path = folder / f'metric-{metric}.jsonl'
+        if path not in self._files:
+            self._files[path] = read_lines(path) if path.is_file() else []
+        same = [record for record in self._files[path] if record.get('snapshot_pkl') == subject.relative_to(folder)
+                and record.get('seed', 0) == self._seed and isinstance(record.get('results'), dict)]
+        return same[-1] if same else None
+
+    def summarise(self, metric: str, subjects: Sequence[Subject]) -> None:
+        """Print a table of a metric of all networks, if there are several. Draw its curve where there are several snapshots of a
+        run: metric-<metric>.png in the folder of the records."""
+        there = [(subject, record) for subject in subjects if (record := self.find(metric, subject)) is not None]
+        if len(there) < 2:
+            return
+        snapshots = all(subject.kimg is not None and subject.run_dir is not None for subject, _ in there)
+        points = [Point(subject.run_dir.resolve().name if subject.run_dir else '', subject.name,
+                        subject.kimg if snapshots else None, record['results']) for subject, record in there]
+        several = snapshots and len({point.run for point in points}) < len(points)
+        text = table(metric, points) if several or len(points) > MOST_COLUMNS else comparison(
+            [record for _, record in there], [subject.name for subject, _ in there])
+        print(f'\n{metric}:\n{text}\n' if several else f'\n{text}\n', flush=True)
+        if several:
+            for folder in dict.fromkeys(self._outdir or subject.run_dir for subject, _ in there):
+                mine = [p for p, (subject, _) in zip(points, there, strict=True) if folder in (self._outdir, subject.run_dir)]
+                self._draw(metric, mine, folder / f'metric-{metric}.png')
+
+    @staticmethod
+    def _draw(metric: str, points: Sequence[Point], path: Path) -> None:
+        if len(points) < 2:
+            return
+        try:
+            print(f'Wrote {save_curve(metric, points, path)}', flush=True)
+        except OSError as err:
+            raise UserError(f'{path}: cannot be written ({err.strerror}); choose another --outdir') from err

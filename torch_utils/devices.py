@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -31,6 +32,25 @@ def configure(device: torch.device, cudnn_benchmark: bool, allow_tf32: bool) -> 
     cudnn = torch.backends.cudnn
     cudnn.benchmark, cudnn.allow_tf32 = cudnn_benchmark, allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Matrix products and convolutions of float32 within are computed as such, not in TF32."""
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = False
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.allow_tf32 = value
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether `device` computes in float64."""
+    return device.type != 'mps'
 
 
 def _keep_freed_memory() -> None:
@@ -76,6 +96,11 @@ def half_dtype(device: torch.device, precision: str, width: int, native_ops: boo
     bf16 = precision == 'bf16' or (precision == 'auto' and device.type == 'cpu' and has_fast_bf16()
                                 and width >= (64 if native_ops else 256))
     return torch.bfloat16 if bf16 else torch.float16
+
+
+def is_slow(device: torch.device) -> bool:
+    """Whether what takes minutes on a GPU takes hours on `device`."""
+    return device.type == 'cpu'
 
 
 def prefers_channels_last(device: torch.device) -> bool:

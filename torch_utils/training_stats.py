@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from torch_utils import distributed
+
 # What is summed for each name: values, their sum, their squares; reports, and those of them with a NaN or an infinity.
 MOMENTS = 5
 
@@ -46,7 +48,7 @@ def report(name: str, value: Any) -> Any:
 
 def report0(name: str, value: Any) -> Any:
     """As `report`, but only on the first of several processes."""
-    report(name, value if not _distributed() or torch.distributed.get_rank() == 0 else [])
+    report(name, value if distributed.is_first() else [])
     return value
 
 
@@ -75,7 +77,7 @@ class Collector:
             self._deltas.clear()
         names = self.names()
         if names:
-            sums = _sum_over_processes(np.stack([self._sums.get(name, np.zeros(MOMENTS)) for name in names]))
+            sums = distributed.total(np.stack([self._sums.get(name, np.zeros(MOMENTS)) for name in names]))
             self._deltas |= {name: moments for name, moments in zip(names, sums, strict=True) if moments[0]}
         self._sums = {}
 
@@ -131,17 +133,3 @@ def _fetch() -> None:
         for collector in _collectors:
             collector._add(name, moments)
     _pending.clear()
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _sum_over_processes(moments: np.ndarray) -> np.ndarray:
-    if not _distributed() or torch.distributed.get_world_size() == 1:
-        return moments
-    # NCCL takes tensors of this process's GPU only; the other backends take those of the CPU.
-    device = 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
-    total = torch.from_numpy(moments).to(device)
-    torch.distributed.all_reduce(total)
-    return total.cpu().numpy()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from torch_utils import distributed
 from torch_utils.training_stats import Collector
 
 SIGNS = 'Loss/signs/real'  # what D's loss reports: sign(D(x)) of the real images
@@ -42,9 +43,12 @@ class AdaController:
             self.pipe.p.add_(float(np.sign(r_t - self.target)) * self.step).clamp_(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """What this process collected since the last update: plain values. p itself is in the pipe."""
-        return {'pending': self._signs.pending()}
+        """What all processes collected since the last update: plain values. p itself is in the pipe. All must call it."""
+        pending = self._signs.pending()
+        sums = distributed.total(np.array(list(pending.values()), dtype=np.float64))
+        return {'pending': {name: [float(m) for m in moments] for name, moments in zip(pending, sums, strict=True)}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken; what was collected since then is forgotten."""
-        self._signs.restore(state['pending'])
+        """Go on from where `state_dict` was taken; what was collected since then is forgotten. Any number of processes can."""
+        first = distributed.is_first()
+        self._signs.restore({name: moments if first else [0.0] * len(moments) for name, moments in state['pending'].items()})

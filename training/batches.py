@@ -1,4 +1,4 @@
-"""Batches of a dataset: real images and labels in the order of the sampler, and labels for generated images."""
+"""Batches of real images and their labels, in the order of the sampler."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 
 from dnnlib.util import EasyDict, UserError
-from torch_utils import devices, misc
+from torch_utils import devices, distributed, misc, torchrun
 
 
 def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Yield (images [B, C, H, W] in [-1, 1], labels [B, label_dim]) on the device for ever, B = c.batch_size."""
-    sampler = misc.InfiniteSampler(training_set, seed=c.random_seed, start=start_nimg)
-    config = {**c.data_loader_kwargs, 'num_workers': min(c.data_loader_kwargs['num_workers'], os.cpu_count() or 1)}
+    """Yield (images [N, C, H, W] in [-1, 1], labels [N, label_dim]) on the device for ever: of each batch of c.batch_size images,
+    this worker's share, which is every so manieth one."""
+    sampler = misc.InfiniteSampler(training_set, distributed.rank(), distributed.num_workers(), seed=c.random_seed,
+                                   start=start_nimg)
+    cores = max((os.cpu_count() or 1) // torchrun.num_local(), 1)
+    config = {**c.data_loader_kwargs, 'num_workers': min(c.data_loader_kwargs['num_workers'], cores),
+              'batch_size': c.batch_size // distributed.num_workers()}
     loader = torch.utils.data.DataLoader(
-        training_set, sampler=sampler, batch_size=c.batch_size, pin_memory=devices.pins_memory(device),
-        worker_init_fn=set_worker_signals, generator=torch.Generator(), **config)
+        training_set, sampler=sampler, pin_memory=devices.pins_memory(device), worker_init_fn=set_worker_signals,
+        generator=torch.Generator(), **config)
     atexit.register(end_workers)
     try:
         for images, labels in loader:
@@ -48,14 +51,7 @@ def end_workers() -> None:
             child.kill()
 
 
-def random_labels(training_set: Any, count: int, rng: np.random.Generator) -> torch.Tensor:
-    """Labels [count, label_dim] of random items: the empirical distribution."""
-    if training_set.label_dim == 0:
-        return torch.zeros([count, 0])
-    return torch.from_numpy(np.stack([training_set.get_label(i) for i in rng.integers(len(training_set), size=count)]))
-
-
 def split_rounds(batch_gpu: int, **tensors: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-    """Cut tensors of one batch into rounds of batch_gpu rows."""
-    parts = zip(*(t.split(batch_gpu) for t in tensors.values()), strict=True)
-    return [dict(zip(tensors, part, strict=True)) for part in parts]
+    """Deal the rows of tensors of one batch to rounds of batch_gpu rows; training.random_inputs says why not in one piece."""
+    rounds = len(next(iter(tensors.values()))) // batch_gpu
+    return [{name: t[i::rounds] for name, t in tensors.items()} for i in range(rounds)]

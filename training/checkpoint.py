@@ -10,18 +10,22 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dnnlib.files import atomic_open
 from dnnlib.seal import seal
+from dnnlib.util import UserError
+from torch_utils import distributed
 from training.resume import state_of, state_paths
 from training.snapshot import write_network_snapshot
-from training.training_state import Progress, TrainingState
+from training.training_state import Progress, TrainingState, tensors_in
 
 
 class Checkpoints:
     """Writes network-snapshot-<kimg>.pkl, which stay, and training-state-<kimg>.pt, of which the newest `keep` stay.
 
     modules: G, D, G_ema and augment_pipe (or None), saved as they are when `save` is called. say: how to tell the user that
-    something could not be saved.
+    something could not be saved. Where several workers train, all call `save`, and the first one writes.
     """
 
     def __init__(self, run_dir: str | Path, keep: int, modules: Mapping[str, Any], training_set_kwargs: Mapping,
@@ -33,37 +37,48 @@ class Checkpoints:
 
     def save(self, progress: Progress) -> Path | None:
         """Write a pair. Returns the path of the network snapshot, or None if it could not be written: the older ones are
-        as they were then, and an error was told."""
+        as they were then, and an error was told. Raises UserError if not all workers have the same."""
         start = time.monotonic()
+        state = self._state.take(progress)
+        self._check_workers_agree(state)
         network_pkl = self._network_pkl(progress.cur_nimg // 1000)
         with self.surviving(network_pkl.name) as attempt:
-            self._save_pair(network_pkl, progress)
+            if distributed.is_first():
+                self._save_pair(network_pkl, progress.cur_nimg, state)
+        succeeded = distributed.broadcast_object(attempt.succeeded)
         self.saved_at = time.monotonic()
         self.longest_save = max(self.longest_save, self.saved_at - start)
-        return network_pkl if attempt.succeeded else None
+        return network_pkl if succeeded else None
+
+    def _check_workers_agree(self, state: Mapping[str, Any]) -> None:
+        modules = {name: module.state_dict() for name, module in self._modules.items() if module is not None}
+        difference = distributed.first_difference(tensors_in({**modules, **state}, 'run'))
+        if difference is not None:
+            raise UserError(f'{difference}, is not what the first worker has: a fault of the hardware, or of the program. It is '
+                            f'not saved; go on from the snapshot before by --resume={self._run_dir}')
 
     def _network_pkl(self, kimg: int) -> Path:
         return self._run_dir / f'network-snapshot-{kimg:06d}.pkl'
 
-    def _save_pair(self, network_pkl: Path, progress: Progress) -> None:
-        state, previous = state_paths(network_pkl)
-        if state_of(network_pkl) == state:  # an older pair of this name holds until the new one is complete
-            os.replace(state, previous)
+    def _save_pair(self, network_pkl: Path, cur_nimg: int, state: Mapping[str, Any]) -> None:
+        state_file, previous = state_paths(network_pkl)
+        if state_of(network_pkl) == state_file:  # an older pair of this name holds until the new one is complete
+            os.replace(state_file, previous)
         try:
             # The rename of the network snapshot, which comes last, makes the pair.
             with atomic_open(network_pkl, 'w+b') as f:
-                write_network_snapshot(f, self._modules, self._training_set_kwargs, progress.cur_nimg)
+                write_network_snapshot(f, self._modules, self._training_set_kwargs, cur_nimg)
                 digest = seal(f)
-                with atomic_open(state, 'w+b') as g:
-                    self._state.save(g, progress)
+                with atomic_open(state_file, 'w+b') as g:
+                    torch.save(dict(state), g)
                     seal(g, belongs_to=digest, zipped=True)
         except BaseException:
             if state_of(network_pkl) == previous:
-                os.replace(previous, state)
+                os.replace(previous, state_file)
             elif state_of(network_pkl) is None:  # a state without its snapshot would only take up room
-                state.unlink(missing_ok=True)
+                state_file.unlink(missing_ok=True)
             raise
-        self._prune(progress.cur_nimg // 1000)
+        self._prune(cur_nimg // 1000)
 
     def _prune(self, newest: int) -> None:
         """Remove all training states but the last ones up to the one just saved. Later ones are of a damaged pair, which the

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-import psutil
-
 from dnnlib.util import EasyDict
+from torch_utils import torchrun
 
 
 class Clock:
@@ -15,15 +14,23 @@ class Clock:
     def __init__(self, c: EasyDict):
         self._snap_seconds, self._max_seconds = (None if m is None else 60 * m for m in (c.snap_minutes, c.max_minutes))
         self._previous, self._longest_step = time.monotonic(), 0.0
-        self._started = psutil.Process().create_time()
+        self._started = torchrun.started_at()
 
     def time_is_up(self, longest_save: float) -> bool:
         """Whether to stop now so as to be ready, with all that is saved, by --max-minutes. To be asked after every step."""
         now = time.monotonic()
         self._longest_step, self._previous = max(self._longest_step, now - self._previous), now
+        return self.is_over(longest_save)
+
+    def is_over(self, longest_save: float) -> bool:
+        """The same, to be asked at other times: within an evaluation."""
         # Not less than that, for nothing may have been saved yet.
         margin = max(2 * (self._longest_step + longest_save), min(60, 0.05 * (self._max_seconds or 0)))
         return self._max_seconds is not None and (time.time() - self._started) + margin >= self._max_seconds
+
+    def skip(self) -> None:
+        """Don't count what was since the last step as part of the next one: an evaluation, which ends when time is up."""
+        self._previous = time.monotonic()
 
     def snapshot_is_due(self, saved_at: float) -> bool:
         """saved_at: time.monotonic() of the last snapshot."""

@@ -50,6 +50,7 @@ CFG_NAMES = ('auto', *PRESETS)
 W_DIM = 512
 WANDB_PROJECT = 'stylegan-research'  # unless the environment variable of that name has another
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
+DEFAULT_METRICS = 'fid50k_full'  # where they don't take hours: training.evaluation
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
 
     c = EasyDict()
     c.device, c.num_gpus, c.precision, c.ops = o.device, o.gpus, precision, o.ops
-    c.random_seed = o.seed
+    c.random_seed, c.seed_per_sample = o.seed, bool(o.seed_per_sample)
     c.training_set_kwargs = dict(class_name='training.dataset.ImageFolderDataset', path=o.data, resolution=data.resolution,
                                  use_labels=bool(o.cond), max_size=data.size, xflip=o.mirror)
     if o.subset is not None and o.subset < data.size:
@@ -143,7 +144,8 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c.kimg_per_tick = o.tick
     c.grid_by_domain = o.cond_mode in ('flow', 'mlp')
     c.reconstructs = o.lambda_latent > 0 or o.lambda_recon > 0
-    c.metrics = parse_metrics(o.metrics)
+    c.metrics, c.metric_seed = parse_metrics(DEFAULT_METRICS if o.metrics is None else o.metrics), o.metric_seed
+    c.slow_metrics = o.metrics is not None
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or (40 if c.grid_by_domain else 50)
     c.keep, c.snap_minutes, c.max_minutes = o.keep, o.snap_minutes, o.max_minutes
     c.resume_pkl, c.resume_state, c.resume_nimg, c.transfer = None, None, None, False
@@ -190,7 +192,7 @@ def augmentation(o: EasyDict, resolution: int) -> dict:
 # The values that options may have where they are given.
 AT_LEAST = {'gpus': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
             'map_depth': 1, 'concat_dim': 1, 'z_dim': 1}
-NOT_NEGATIVE = ('seed', 'gamma', 'pl_weight', 'freezed')
+NOT_NEGATIVE = ('seed', 'metric_seed', 'gamma', 'pl_weight', 'freezed')
 POSITIVE = ('tick', 'glr', 'dlr', 'snap_minutes', 'max_minutes')
 
 

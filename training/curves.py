@@ -17,8 +17,8 @@ import PIL.Image
 
 from dnnlib import cli
 from dnnlib.files import atomic_open
+from dnnlib.jsonl import read_lines
 from dnnlib.util import UserError
-from training.loggers.jsonl import read_lines
 
 CELLS = 12  # of the picture, as many across and down: more could not be seen
 LINES = ('-', '--', ':', '-.')

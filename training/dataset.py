@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,19 @@ class ImageFolderDataset:
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_label_cache': None, '_content_cache': None}  # workers read them again if need be
+
+    def all_images(self, xflip: bool | None = None) -> ImageFolderDataset:
+        """The dataset of all images of the archive: without max_size. xflip: with mirrored copies; None leaves that as it is."""
+        xflip = bool(self._xflip.any()) if xflip is None else xflip
+        if len(self) == len(self._names) * (1 + xflip):
+            return self
+        return ImageFolderDataset(self.path, use_labels=self._use_labels, xflip=xflip)
+
+    def identity(self) -> str:
+        """Hex digest of which images these are, in their order, mirrored ones included; the labels have no part in it."""
+        digest = hashlib.sha256(self._archive.fingerprint(self._names).encode())
+        digest.update(np.asarray(self._raw_idx, np.int64).tobytes() + self._xflip.tobytes())
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Close the ZIP file; the next access opens it again."""

@@ -14,10 +14,11 @@ import PIL.Image
 import psutil
 from tqdm import tqdm
 
+from dnnlib.jsonl import append_line
 from dnnlib.util import UserError, format_time
 from torch_utils import training_stats
 from training.health import Health
-from training.loggers.jsonl import StatsFile, append_line, finite_or_none, keep_lines
+from training.loggers.jsonl import StatsFile, finite_or_none, keep_lines
 from training.loggers.tensorboard import TensorBoardLogger
 from training.loggers.weights_biases import WandbLogger, resolve_mode
 
@@ -148,16 +149,17 @@ class Monitor:
         for logger in self._loggers:
             logger.image(name, pixels.reshape(*pixels.shape[:2], -1), cur_nimg)
 
-    def metric(self, record: Mapping[str, Any], snapshot_pkl: str, cur_nimg: int) -> None:
+    def metric(self, record: Mapping[str, Any], snapshot_pkl: str, cur_nimg: int, seed: int = 0) -> None:
         """Print what a metric found (the record of metrics.registry.calc_metric: results, metric, total_time, ...), append it
         to metric-<metric>.jsonl in the published form, and log it once, as Metrics/<key>.
 
-        snapshot_pkl: the file name of the snapshot that was evaluated.
+        snapshot_pkl: the file name of the snapshot that was evaluated. seed: of the metric, which the line names if it is not 0.
         """
         if not self._is_first:
             return
         results = finite_or_none(record['results'])
         line = {**record, 'results': results, 'snapshot_pkl': snapshot_pkl, 'timestamp': time.time()}
+        line |= {'seed': seed} if seed else {}
         self.print(append_line(self._run_dir / f'metric-{record["metric"]}.jsonl', line))
         self._log_scalars({f'Metrics/{key}': value for key, value in results.items() if value is not None}, cur_nimg)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from dnnlib.util import EasyDict, UserError
+from torch_utils import distributed
 from torch_utils.misc import copy_params_and_buffers
 from training.snapshot import NETWORKS, load_network_snapshot
 from training.training_state import Progress, TrainingState
@@ -41,6 +42,12 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
         print(f'Augmentation goes on at p = {snapshot.augment_p:.3f}')
     cur_nimg = next(n for n in (c.resume_nimg, snapshot.cur_nimg, _nimg_in_name(c.resume_pkl), 0) if n is not None)
     return Progress(cur_nimg, tick_start_nimg=cur_nimg)
+
+
+def share_networks(networks: Mapping[str, nn.Module | None], progress: Progress) -> Progress:
+    """Give all workers the weights and the progress of the first one."""
+    distributed.broadcast_tensors([t for net in networks.values() if net is not None for t in net.state_dict().values()])
+    return distributed.broadcast_object(progress)
 
 
 def restore_state(c: EasyDict, state: TrainingState, progress: Progress) -> Progress:

@@ -10,16 +10,18 @@ import numpy as np
 import torch
 
 from dnnlib.util import EasyDict
-from torch_utils import devices
+from torch_utils import devices, distributed
 from training.image_grid import choose_grid, save_image_grid
-
-GRID = 2  # what random numbers are for: part of the key that seeds them; see training_loop
+from training.random_inputs import GRID
 
 
 class SnapshotGrid:
-    """The same latents and labels, rendered again and again while G_ema learns."""
+    """The same latents and labels, rendered again and again while G_ema learns. Where several workers train, by the first."""
 
     def __init__(self, c: EasyDict, training_set: Any, z_dim: int, device: torch.device):
+        self._shows = distributed.is_first()
+        if not self._shows:
+            return
         self.reconstructs = c.reconstructs
         self.size, items = choose_grid(training_set, c.grid_by_domain)
         images, labels = zip(*(training_set[i] for i in items), strict=True)
@@ -33,8 +35,15 @@ class SnapshotGrid:
         self.z = z.split(c.batch_gpu)
         self.c = torch.from_numpy(np.stack(labels)).to(device).split(c.batch_gpu)
 
-    def save_reals(self, path: Path) -> None:
-        save_image_grid(self.reals, path, (0, 255), self.size)
+    def save_first(self, G_ema: torch.nn.Module, run_dir: Path) -> Iterator[tuple[str, Path]]:
+        """Write the pictures of the beginning, if they are not there; yields (kind, path) of each."""
+        path = run_dir / 'fakes_init.png'
+        if not self._shows or path.exists():  # there already if the run goes on in its own directory
+            return
+        save_image_grid(self.reals, run_dir / 'reals.png', (0, 255), self.size)
+        yield 'reals', run_dir / 'reals.png'
+        self.save_fakes(G_ema, path)
+        yield 'fakes', path
 
     def save_fakes(self, G_ema: torch.nn.Module, path: Path) -> None:
         with torch.no_grad():
@@ -43,6 +52,8 @@ class SnapshotGrid:
 
     def save_snapshot(self, G_ema: torch.nn.Module, D: torch.nn.Module, run_dir: Path, kimg: int) -> Iterator[tuple[str, Path]]:
         """Write the pictures of this moment; yields (kind, path) of each."""
+        if not self._shows:
+            return
         path = run_dir / f'fakes{kimg:06d}.png'
         self.save_fakes(G_ema, path)
         yield 'fakes', path

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
-from torch_utils import devices, misc, training_stats
+from torch_utils import devices, distributed, misc, training_stats
 from torch_utils.ops import backend
 from training.ada import AdaController
-from training.batches import random_labels, real_batches, split_rounds
+from training.batches import real_batches, split_rounds
 from training.checkpoint import Checkpoints
 from training.clock import Clock
 from training.ema import update_ema
@@ -22,18 +22,19 @@ from training.evaluation import Evaluation
 from training.losses import make_phases, make_terms
 from training.monitor import Monitor
 from training.networks import layers
-from training.restore import restore_networks, restore_state
+from training.random_inputs import START, RandomInputs
+from training.restore import restore_networks, restore_state, share_networks
 from training.snapshot_grid import SnapshotGrid
 from training.training_state import Progress, TrainingState
-
-START, ITERATION = 0, 1  # what random numbers are for: part of the key that seeds them
 
 
 def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda: False) -> bool:
     """Train as `config` says (training.config) and leave everything in config.run_dir.
 
-    stop_requested: asked after every batch; once true, the run saves its state and ends. Returns whether it came to the end
-    of the training, rather than of its time. Raises UserError if a loss is lost, or the last snapshot can't be saved.
+    Where this process is one of several workers (torch_utils.distributed), all call it with the same config; they share each
+    batch, and the first one writes and prints.
+    stop_requested: asked after every batch; once true in any worker, the run saves its state and ends. Returns whether it came to
+    the end of the training, rather than of its time. Raises UserError if a loss is lost, or the last snapshot can't be saved.
     """
     with contextlib.ExitStack() as at_the_end:
         return _train(EasyDict(config), stop_requested, at_the_end)
@@ -54,7 +55,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     networks = make_networks(c, training_set)
     augment_pipe, ada = make_augmentation(c, device)
-    progress = restore_networks(c, networks, augment_pipe)
+    progress = restore_networks(c, networks, augment_pipe) if distributed.is_first() else None
+    progress = share_networks({**networks, 'augment_pipe': augment_pipe}, progress)
     prepare_networks(c, networks, training_set, device)
     G, D, G_ema = networks.G, networks.D, networks.G_ema
     phases = make_phases(
@@ -70,30 +72,29 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     grid = SnapshotGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
-    print(f'Training for {c.total_kimg} kimg on {device.type}{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
+    workers = f', {distributed.num_workers()} workers' if distributed.num_workers() > 1 else ''
+    print(f'Training for {c.total_kimg} kimg on {device.type}{workers}'
+          f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
-    monitor = at_the_end.enter_context(contextlib.closing(Monitor(run_dir, cur_nimg, total_nimg, c)))
+    monitor = at_the_end.enter_context(contextlib.closing(Monitor(run_dir, cur_nimg, total_nimg, c, distributed.rank())))
     checkpoints = Checkpoints(run_dir, c.keep, {**networks, 'augment_pipe': augment_pipe}, c.training_set_kwargs, state,
                               monitor.print)
-    if not (run_dir / 'fakes_init.png').exists():  # there already if the run goes on in its own directory
-        with checkpoints.surviving('fakes_init.png'):
-            grid.save_reals(run_dir / 'reals.png')
-            grid.save_fakes(G_ema, run_dir / 'fakes_init.png')
-            monitor.image('reals', run_dir / 'reals.png', cur_nimg)
-            monitor.image('fakes', run_dir / 'fakes_init.png', cur_nimg)
-    evaluation = Evaluation(c, networks, device, monitor)
+    with checkpoints.surviving('fakes_init.png'):
+        for name, path in grid.save_first(G_ema, run_dir):
+            monitor.image(name, path, cur_nimg)
     clock = Clock(c)
+    evaluation = Evaluation(c, networks, device, monitor,
+                            stop=lambda: stop_requested() or clock.is_over(checkpoints.longest_save))
+    inputs = RandomInputs(c, training_set, G.z_dim, device)
     batches = at_the_end.enter_context(contextlib.closing(real_batches(c, training_set, cur_nimg, device)))
     while True:
-        # Random numbers depend on (seed, images seen) alone, so that nothing between two batches disturbs them.
-        rng = devices.seed_everything(c.random_seed, ITERATION, cur_nimg)
+        inputs.begin(cur_nimg)
         real_images, real_c = next(batches)
         for phase in phases:
             if cur_nimg // c.batch_size % phase.interval == 0:
                 with stopwatches[phase.name]:
-                    z = torch.randn(c.batch_size, G.z_dim, device=device)
-                    labels = random_labels(training_set, c.batch_size, rng).to(device)
-                    phase.run(split_rounds(c.batch_gpu, z=z, c=labels, real_images=real_images, real_c=real_c))
+                    rounds = split_rounds(c.batch_gpu, **inputs.draw(), real_images=real_images, real_c=real_c)
+                    phase.run(rounds, inputs.in_round)
         update_ema(G_ema, G, c.batch_size, cur_nimg, c.ema_kimg, c.ema_rampup)
         cur_nimg += c.batch_size
         if ada is not None and cur_nimg // c.batch_size % c.ada_interval == 0:
@@ -101,11 +102,13 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         monitor.progress(cur_nimg)
 
         finished = cur_nimg >= total_nimg
-        done = finished or stop_requested() or clock.time_is_up(checkpoints.longest_save)
+        stopping, time_to_save = distributed.any_of(stop_requested() or clock.time_is_up(checkpoints.longest_save),
+                                                    clock.snapshot_is_due(checkpoints.saved_at))
+        done = finished or stopping
         # The first tick holds a single batch, so that whatever is wrong shows at once.
         end_of_tick = tick == 0 or cur_nimg >= tick_start_nimg + c.kimg_per_tick * 1000
         if not (done or end_of_tick):
-            if clock.snapshot_is_due(checkpoints.saved_at):
+            if time_to_save:
                 checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
             continue
 
@@ -117,7 +120,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
         monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         pictures = is_due(c.image_snapshot_ticks, tick, done)
-        snapshot = is_due(c.network_snapshot_ticks, tick, done) or clock.snapshot_is_due(checkpoints.saved_at)
+        snapshot = is_due(c.network_snapshot_ticks, tick, done) or time_to_save
         if end_of_tick or finished:  # a run that is stopped within a tick finishes that when it goes on
             tick, tick_start_nimg = tick + 1, cur_nimg
         if done and not finished:
@@ -128,9 +131,10 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
                     monitor.image(name, path, cur_nimg)
         if snapshot:
             saved = checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
-            if saved is not None:
+            if saved is not None and (finished or not done):  # who asks to stop does not want to wait
                 with checkpoints.surviving('metric-*.jsonl'):
                     evaluation.evaluate(saved, cur_nimg)
+                clock.skip()
         monitor.start_tick()
         if done:
             break

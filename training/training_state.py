@@ -1,6 +1,6 @@
 """What a run has to remember beside its networks to go on as if it had never stopped.
 
-Random numbers need no memory: they are keyed by (seed, images seen), and so are the order of the dataset and the position
+Random numbers need no memory: they are keyed by (seed, images seen, worker), and so are the order of the dataset and the position
 in it. The moving average of the weights is in the network snapshot.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import nn
 
 from dnnlib.util import UserError
+from torch_utils import distributed
 from training.ada import AdaController
 from training.losses import Phase
 
@@ -39,23 +40,24 @@ class TrainingState:
     def __init__(self, networks: Mapping[str, nn.Module], phases: Sequence[Phase], ada: AdaController | None):
         self._networks, self._phases, self._ada = networks, phases, ada
 
-    def save(self, file: BinaryIO, progress: Progress) -> None:
-        """Write it as a file that torch.load(weights_only=True) reads: plain values and tensors."""
-        torch.save({
+    def take(self, progress: Progress) -> dict[str, Any]:
+        """What is to be saved, for all workers, who must call it together: plain values, and the tensors themselves."""
+        return {
             'format': FORMAT,
             'progress': asdict(progress),
             'optimizers': {net: self._by_name(net, optimizer) for net, optimizer in self._optimizers().items()},
             'terms': {key: dict(term.state_dict()) for key, term in self._terms().items()},
             'ada': None if self._ada is None else self._ada.state_dict(),
-        }, file)
+        }
 
     def restore(self, source: str) -> tuple[Progress, list[str]]:
-        """Read it from a path. Returns the progress, and what it did not hold: those parts start anew.
+        """Read it from a path, in all workers together; only the first looks at the file. Returns the progress, and what it did
+        not hold: those parts start anew.
 
         Raises UserError if the file can't be read or does not fit.
         """
+        saved = distributed.decided_by_first(lambda: _read(source))
         try:
-            saved = torch.load(source, map_location='cpu', weights_only=True)
             if saved['format'] != FORMAT:
                 raise ValueError(f'its format is {saved["format"]}')
             missing = [f'optimiser of {net}.{name}' for net, optimizer in self._optimizers().items()
@@ -71,10 +73,8 @@ class TrainingState:
             elif self._ada is not None:
                 missing.append('statistics of ADA')
             return Progress(**saved['progress']), missing
-        except Exception as err:  # a damaged file can make the reader raise anything
-            reason = ' '.join(str(err).split())[:200]
-            raise UserError(f'{source}: not a readable training state ({reason}); move it away to go on from the network '
-                            'snapshot with fresh optimisers') from err
+        except Exception as err:  # what is in a file can be anything
+            raise _unreadable(source, err) from err
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {phase.net: phase.optimizer for phase in self._phases}
@@ -103,3 +103,23 @@ class TrainingState:
                 fresh.append(name)
         optimizer.load_state_dict({'state': states, 'param_groups': optimizer.state_dict()['param_groups']})
         return fresh
+
+
+def _read(source: str) -> dict:
+    try:
+        return torch.load(source, map_location='cpu', weights_only=True)
+    except Exception as err:  # a damaged file can make the reader raise anything
+        raise _unreadable(source, err) from err
+
+
+def _unreadable(source: str, err: Exception) -> UserError:
+    return UserError(f'{source}: not a readable training state ({" ".join(str(err).split())[:200]}); move it away to go on from '
+                     'the network snapshot with fresh optimisers')
+
+
+def tensors_in(value: Any, name: str) -> dict[str, torch.Tensor]:
+    """All tensors in nested dicts, by name."""
+    if torch.is_tensor(value):
+        return {name: value}
+    items = value.items() if isinstance(value, Mapping) else ()
+    return {key: tensor for k, v in items for key, tensor in tensors_in(v, f'{name}.{k}').items()}

@@ -30,6 +30,31 @@ def test_what_is_written_is_read(path):
             assert f.read() == FILES['a/x.bin']
 
 
+def test_a_fingerprint_tells_content_apart(path, tmp_path):
+    with open_archive(path) as archive:
+        before = archive.fingerprint(archive.names)
+        assert before == open_archive(path).fingerprint(archive.names) != archive.fingerprint(archive.names[1:])
+    copy = tmp_path / f'copy{path.suffix}'
+    with ArchiveWriter(copy) as out:
+        for name, data in FILES.items():
+            out.write(name, b'two' * 99 + b'tow' if name == 'a/x.bin' else data)  # of the same size
+    assert open_archive(copy).fingerprint(archive.names) != before
+
+
+def test_a_zip_is_the_same_wherever_it_lies_and_a_folder_is_not_when_a_file_was_touched(tmp_path):
+    for name in ('a.zip', 'b.zip', 'folder'):
+        with ArchiveWriter(tmp_path / name) as out:
+            out.write('x', b'1')
+    assert len({open_archive(tmp_path / name).fingerprint(['x']) for name in ('a.zip', 'b.zip')}) == 1
+    before = open_archive(tmp_path / 'folder').fingerprint(['x'])
+    os.utime(tmp_path / 'folder' / 'x', (1, 1))
+    archive = open_archive(tmp_path / 'folder')
+    assert archive.fingerprint(['x']) != before
+    (tmp_path / 'folder' / 'x').unlink()
+    with pytest.raises(UserError, match=r'folder/x: no such file'):
+        archive.fingerprint(['x'])
+
+
 def test_only_the_destination_remains(path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert os.stat(path).st_mode & 0o444 == 0o444 & ~_umask()

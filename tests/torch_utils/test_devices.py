@@ -95,3 +95,19 @@ def test_switches_are_set(monkeypatch):
             assert (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32) == (benchmark, tf32, tf32)
     finally:
         devices.configure(CPU, *before)
+
+
+def test_full_precision_is_for_a_while():
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for value in (True, False):
+            for switch in switches:
+                switch.allow_tf32 = value
+            with pytest.raises(KeyError), devices.full_precision():
+                assert not any(switch.allow_tf32 for switch in switches)
+                raise KeyError
+            assert [switch.allow_tf32 for switch in switches] == [value, value]
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.allow_tf32 = value

@@ -16,8 +16,8 @@ from training.training_state import Progress
 class State:
     """In place of the optimisers: a number."""
 
-    def save(self, file, progress):
-        torch.save(torch.full([1000], float(self.value)), file)
+    def take(self, progress):
+        return {'value': torch.full([1000], float(self.value))}
 
 
 class Saver:
@@ -35,7 +35,7 @@ class Saver:
         """What a run would go on from: the value in both files."""
         resume = find_resume(str(self.run_dir), None, '', '', say=lambda line: None)
         value = int(Path(resume.network_pkl).read_bytes().split()[0])
-        assert torch.load(resume.training_state)[0] == value
+        assert torch.load(resume.training_state)['value'][0] == value
         return value
 
 

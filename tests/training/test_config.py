@@ -21,7 +21,8 @@ DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metri
                 method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
                 lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
                 lambda_orth=None, orth_probes=None,
-                fp32=False, nhwc=False, nobench=False, allow_tf32=False, ops='auto', workers=3)
+                seed_per_sample=False, fp32=False, nhwc=False, nobench=False, allow_tf32=False, ops='auto', workers=3,
+                metric_seed=0)
 DATA = DatasetInfo(name='afhq', resolution=256, label_dim=3, size=1000)
 
 
@@ -125,6 +126,9 @@ def test_what_resuming_changes():
 def test_metrics():
     assert build().metrics == build(metrics='').metrics == build(metrics='NONE').metrics == []
     assert build(metrics='domains, jacobian,domains').metrics == ['domains', 'jacobian']
+    assert [(c.metrics, c.slow_metrics) for c in (build(metrics=None), build(metrics='fid50k_full'))] == [
+        (['fid50k_full'], False), (['fid50k_full'], True)]
+    assert build(metric_seed=3).metric_seed == 3
 
 
 def test_precision():
@@ -223,7 +227,7 @@ def test_a_subset_of_everything_is_everything():
     (dict(gpus=0), '--gpus must be at least 1'), (dict(subset=0), '--subset must be between 1 and 1000'),
     (dict(subset=1001), '--subset must be between 1 and 1000'), (dict(batch=10, batch_gpu=4), 'must be a multiple'),
     (dict(desc='a/b'), '--desc'), (dict(gpus=5), '--batch=64 must be a multiple'),
-    (dict(metrics='fid50k'), '--metrics can only contain the following values: jacobian, domains, translation'),
+    (dict(metrics='fid'), '--metrics can only contain the following values: fid50k_full, kid50k_full'),
     (dict(aug='fixed'), '--aug=fixed requires specifying --p'), (dict(p=0.5), '--p can only be specified with --aug=fixed'),
     (dict(aug='fixed', p=1.5), '--p must be between 0 and 1'), (dict(aug='fixed', p=float('nan')), '--p must be between 0 and 1'),
     (dict(aug='fixed', p=0.5, target=0.5), '--target can only be specified with --aug=ada'),

@@ -127,6 +127,27 @@ def test_xflip_appends_mirrored_copies(path):
 CONTENT = [[f'0000{i % 2}/img{i}.png', value] for i, value in enumerate([7, 1, 2, 0, 4, 5])] + [['extra', 30]]
 
 
+def test_all_images_are_those_beyond_a_subset(path):
+    part = ImageFolderDataset(str(path), use_labels=True, max_size=2, xflip=True, random_seed=1)
+    for data, flips in [(part.all_images(), True), (part.all_images(xflip=True), True), (part.all_images(xflip=False), False)]:
+        expected = ImageFolderDataset(str(path), use_labels=True, xflip=flips)
+        assert len(data) == len(expected) and data.label_dim == expected.label_dim
+        for i in range(len(data)):
+            assert all(np.array_equal(a, b) for a, b in zip(data[i], expected[i], strict=True))
+    whole = ImageFolderDataset(str(path))
+    assert whole.all_images() is whole.all_images(xflip=False) is whole
+    assert whole.all_images(xflip=True).label_dim == 0
+
+
+def test_identity_is_of_the_images_given_out(path):
+    def identity(**kwargs):
+        return ImageFolderDataset(str(path), **kwargs).identity()
+
+    same = [identity(), identity(use_labels=True), identity(max_size=1000, random_seed=3), identity(resolution=8)]
+    others = [identity(xflip=True), identity(max_size=2), identity(max_size=3)]
+    assert len({*same}) == 1 and len({*same, *others}) == 4
+
+
 def test_content_is_given_out_in_subsets_and_mirrored(path):
     content = [[name.replace('/', '\\'), value] for name, value in CONTENT]  # as Windows may write it
     files = {'dataset.json': json.dumps({'labels': None, 'content': content}).encode()}

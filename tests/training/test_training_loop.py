@@ -12,6 +12,7 @@ import torch
 from dnnlib.util import EasyDict
 from training import training_loop as loop
 from training.augment import AugmentPipe
+from training.random_inputs import random_labels
 from training.snapshot import load_network_snapshot
 
 
@@ -88,18 +89,18 @@ def test_reals_come_in_order_with_their_labels_from_any_start(data, tmp_path):
 
 def test_random_labels_follow_the_dataset(data, tmp_path):
     training_set = loop.construct_class_by_name(**config(data, tmp_path / 'a').training_set_kwargs)
-    labels = loop.random_labels(training_set, 1200, np.random.default_rng(0))
+    labels = random_labels(training_set, 1200, np.random.default_rng(0))
     values, counts = labels[:, 0].unique(return_counts=True)
     assert values.tolist() == [20.0 * i for i in range(12)] and counts.min() > 60
     training_set = loop.construct_class_by_name(**dict(config(data, tmp_path / 'b').training_set_kwargs, use_labels=False))
-    assert loop.random_labels(training_set, 3, np.random.default_rng(0)).shape == (3, 0)
+    assert random_labels(training_set, 3, np.random.default_rng(0)).shape == (3, 0)
 
 
 def test_rounds_partition_the_batch():
     z, c = torch.arange(6)[:, None], torch.arange(6)[:, None] * 10
     rounds = loop.split_rounds(2, z=z, c=c)
-    assert [r['z'].flatten().tolist() for r in rounds] == [[0, 1], [2, 3], [4, 5]]
-    assert [r['c'].flatten().tolist() for r in rounds] == [[0, 10], [20, 30], [40, 50]]
+    assert [r['z'].flatten().tolist() for r in rounds] == [[0, 3], [1, 4], [2, 5]]
+    assert [r['c'].flatten().tolist() for r in rounds] == [[0, 30], [10, 40], [20, 50]]
 
 
 @pytest.fixture(scope='module')

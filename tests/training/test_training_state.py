@@ -49,7 +49,7 @@ def stepped(net, steps=3, **kwargs):
 
 def save(path, net, phase, ada=None):
     with open(path, 'wb') as f:
-        TrainingState({'G': net}, [phase, phase], ada).save(f, Progress(1050, 3, 900))
+        torch.save(TrainingState({'G': net}, [phase, phase], ada).take(Progress(1050, 3, 900)), f)
     return str(path)
 
 

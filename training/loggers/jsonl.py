@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.files import atomic_open
+from dnnlib.jsonl import parse_line
 
 
 class StatsFile:
@@ -42,28 +43,13 @@ class StatsFile:
         self._file.close()
 
 
-def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The records of a .jsonl file, without the line that a killed process left half-written."""
-    with open(path, encoding='utf-8', errors='replace') as f:
-        records = [_parse(line) for line in f]
-    return [record for record in records if record is not None]
-
-
-def append_line(path: str | Path, record: Mapping[str, Any]) -> str:
-    """Append a record, in one write; returns the line. Raises ValueError if it holds a number that is not finite."""
-    line = json.dumps(record, allow_nan=False)
-    with open(path, 'a', encoding='utf-8') as f:
-        f.write(line + '\n')
-    return line
-
-
 def keep_lines(path: Path, wanted: Callable[[dict[str, Any]], bool] = lambda record: True) -> None:
     """Rewrite a file, atomically, without half-written lines and records that are not wanted; if there are none of
     these, or no file, nothing happens."""
     if not path.is_file():
         return
     text = path.read_text(encoding='utf-8', errors='replace')
-    records = [(line, _parse(line)) for line in text.splitlines()]
+    records = [(line, parse_line(line)) for line in text.splitlines()]
     kept = ''.join(line + '\n' for line, record in records if record is not None and wanted(record))
     if kept != text:
         with atomic_open(path, 'w') as f:
@@ -73,14 +59,6 @@ def keep_lines(path: Path, wanted: Callable[[dict[str, Any]], bool] = lambda rec
 def finite_or_none(values: Mapping[str, Any]) -> dict[str, Any]:
     """Strict JSON has no NaN and no infinity: what is not finite is null."""
     return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
-
-
-def _parse(line: str) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _nimg(stats: dict[str, Any]) -> float:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from torch_utils import training_stats
+from torch_utils import distributed, training_stats
 from training.losses.batch import PhaseBatch
 from training.losses.term import Term
 
@@ -33,8 +33,9 @@ class PathLength(Term):
         y = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
         gradient = torch.autograd.grad((images * y).sum(), batch.ws, create_graph=True)[0][:images.shape[0]]
         lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
-        # As published, the mean stays attached to the graph within the step, and is detached between steps.
-        pl_mean = self.pl_mean.lerp(lengths.mean(), self.decay)
+        # As published, the mean stays attached to the graph within the step, and is detached between steps. Ours is over all
+        # workers, in the gradient too.
+        pl_mean = self.pl_mean.lerp(distributed.mean(lengths.mean()), self.decay)
         self.pl_mean = pl_mean.detach()
         penalty = (lengths - pl_mean).square()
         training_stats.report('Loss/pl_penalty', penalty)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
 from dnnlib.util import construct_class_by_name
-from torch_utils import training_stats
+from torch_utils import distributed, training_stats
 from training.losses.batch import PhaseBatch
 from training.losses.term import Term
 
 
 class Phase:
-    """Accumulate the gradients of some terms over the rounds of an iteration, then step.
+    """Accumulate the gradients of some terms over the rounds of an iteration, average them over the workers, then step.
 
     name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'. interval: it is due every so many iterations, and its
     gradient counts as many times. networks: {'G': ..., 'D': ...}; only networks[net] is trained.
@@ -29,18 +30,25 @@ class Phase:
         exactly = dict(force_fp32=True) if exact_second_order else {}
         usually = exactly if any(term.second_order for term in terms) else {}
         self.networks, self.optimizer = networks, optimizer
+        # What follows the mean of a batch, linearly, is averaged as gradients are.
+        self._running_means = [b for net in networks.values() for name, b in net.named_buffers() if name.endswith('w_avg')]
         self.batch_kwargs = dict(batch_kwargs, exactly=exactly, usually=usually)
 
-    def run(self, rounds: Sequence[dict[str, torch.Tensor]]) -> None:
-        """rounds: for each, z, c, real_images, real_c as in PhaseBatch. All rounds have equally many samples."""
+    def run(self, rounds: Sequence[dict[str, torch.Tensor]],
+            in_round: Callable[[int, int], AbstractContextManager] = lambda index, rounds: nullcontext()) -> None:
+        """rounds: for each, z, c, real_images, real_c as in PhaseBatch. All rounds have equally many samples, in all workers.
+        in_round: (index, number of rounds) -> a context for that round."""
         network = self.networks[self.net]
         self.optimizer.zero_grad(set_to_none=True)
         network.requires_grad_(True)
-        for inputs in rounds:
-            # The mean over rounds makes accumulation compute what one large batch computes.
-            self._accumulate(inputs, gain=self.interval / len(rounds))
+        for i, inputs in enumerate(rounds):
+            # The mean over rounds, and over workers, makes them compute what one large batch computes.
+            with in_round(i, len(rounds)):
+                self._accumulate(inputs, gain=self.interval / len(rounds))
         network.requires_grad_(False)
-        self._clean_gradients(network)
+        grads = [p.grad for p in network.parameters() if p.grad is not None]
+        distributed.average([*grads, *self._running_means])
+        self._clean(grads)
         self.optimizer.step()
 
     def _accumulate(self, inputs: dict[str, torch.Tensor], gain: float) -> None:
@@ -63,9 +71,8 @@ class Phase:
         lazy = self.terms[0].interval is not None
         training_stats.report(f'Loss/{self.net}/{"reg" if lazy else "loss"}', _weighted_sum([1.0] * len(totals), totals))
 
-    def _clean_gradients(self, network: nn.Module) -> None:
+    def _clean(self, grads: Sequence[torch.Tensor]) -> None:
         """Replace NaN by 0 and infinities by ±1e5, and count the tensors where that was needed."""
-        grads = [p.grad for p in network.parameters() if p.grad is not None]
         finite = torch.stack([g.sum() for g in grads]).isfinite()
         training_stats.report(f'Loss/{self.net}/nonfinite_grads', (~finite).sum())
         for g in grads:

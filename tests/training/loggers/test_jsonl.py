@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from training.loggers.jsonl import StatsFile, append_line, keep_lines, read_lines
+from dnnlib.jsonl import append_line, read_lines
+from training.loggers.jsonl import StatsFile, keep_lines
 
 
 def stats(nimg, **more):

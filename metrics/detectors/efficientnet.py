@@ -1,0 +1,100 @@
+"""EfficientNet-Lite0, trained on ImageNet: a small detector whose weights a Python package carries.
+
+For machines without a network, and for looking at trends. What it measures is no FID.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from metrics.detectors.detector import Detector
+from metrics.detectors.weights import load_folded
+
+STEM, HEAD, CLASSES = 32, 1280, 1000
+STAGES = (  # blocks, size of the kernel, stride of the first block, expansion, width
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+IN_FILE = {  # our layers -> convolution and batch normalisation in the file
+    'stem': ('_conv_stem', '_bn0'), 'head': ('_conv_head', '_bn1'),
+    'expand': ('_expand_conv', '_bn0'), 'depthwise': ('_depthwise_conv', '_bn1'), 'project': ('_project_conv', '_bn2'),
+}
+
+
+class EfficientNet(Detector):
+    """Features: the means of the last 1280 feature maps, as they go into the classifier. Images are resized to 224 x 224 by
+    anti-aliased bicubic interpolation, in both modes.
+
+    Sources: Tan and Le, "EfficientNet", ICML 2019; the Lite variants (2020) leave out squeeze-and-excitation, and have ReLU6.
+    """
+
+    num_features = HEAD
+    size = 224
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, STEM, kernel_size=3, stride=2)
+        self.blocks = nn.ModuleList()
+        width = STEM
+        for count, kernel, stride, expansion, out in STAGES:
+            for i in range(count):
+                self.blocks.append(Block(width, out, kernel, stride if i == 0 else 1, expansion))
+                width = out
+        self.head = nn.Conv2d(width, HEAD, kernel_size=1)
+        self._fc = nn.Linear(HEAD, CLASSES)
+
+    def load_weights(self, state: dict[str, torch.Tensor]) -> None:
+        load_folded(self, state, names_in_file, eps=1e-3)
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        x = (images - 127) / 128
+        x = F.relu6(self.stem(pad_same(x, self.stem)))
+        for block in self.blocks:
+            x = block(x)
+        return F.relu6(self.head(x)).mean(dim=(2, 3))
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        """Features [N, 1280] -> logits of the 1000 classes of ImageNet [N, 1000]."""
+        return self._fc(features)
+
+
+class Block(nn.Module):
+    """A 1x1 convolution that widens, a depthwise one, and a linear one that narrows; with a shortcut where shapes allow it.
+
+    Source: Sandler et al., "MobileNetV2", CVPR 2018.
+    """
+
+    def __init__(self, width: int, out: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        wide = width * expansion
+        self.expand = nn.Conv2d(width, wide, kernel_size=1) if expansion != 1 else None
+        self.depthwise = nn.Conv2d(wide, wide, kernel, stride, groups=wide)
+        self.project = nn.Conv2d(wide, out, kernel_size=1)
+        self.shortcut = stride == 1 and width == out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x if self.expand is None else F.relu6(self.expand(x))
+        y = F.relu6(self.depthwise(pad_same(y, self.depthwise)))
+        y = self.project(y)
+        return x + y if self.shortcut else y
+
+
+def pad_same(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
+    """Pad as TensorFlow's 'SAME' does for images of even size: with stride 2, one pixel less before than after."""
+    total = conv.kernel_size[0] - conv.stride[0]
+    return F.pad(x, [total // 2, total - total // 2] * 2)
+
+
+def names_in_file(name: str) -> tuple[str, str]:
+    """'blocks.3.expand' -> '_blocks.3._expand_conv', '_blocks.3._bn0'."""
+    *block, layer = name.split('.')
+    prefix = '_' + '.'.join(block) + '.' if block else ''
+    conv, norm = IN_FILE[layer]
+    return prefix + conv, prefix + norm

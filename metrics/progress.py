@@ -1,0 +1,54 @@
+"""How far a computation is: a bar on a terminal, lines in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from dnnlib.util import format_time
+
+LINE_SECONDS, LINE_ITEMS = 10.0, 1000  # a line after so many seconds, or after so many items if they take a second at least
+
+
+class Progress:
+    """A context manager. text: what is counted. total: how many items there will be, None if unknown. verbose: show it.
+
+    To standard error, where it stays apart from results. On a terminal a bar that goes away in the end. Elsewhere lines like
+    `generator features  items 12000   time 1m 02s       ms/item 5.17   left 3m 16s`; none for what is done within seconds.
+    """
+
+    def __init__(self, text: str, total: int | None, verbose: bool = True):
+        self._text, self._total, self._verbose = text, total, verbose
+        self._done = self._told = 0
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> Progress:
+        self._start = self._last = time.monotonic()
+        if self._verbose and sys.stderr.isatty():
+            self._bar = tqdm(desc=self._text, total=self._total, leave=False)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, count: int = 1) -> None:
+        """So many more items are done."""
+        self._done += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif self._verbose:
+            waited = time.monotonic() - self._last
+            if waited >= LINE_SECONDS or (self._done - self._told >= LINE_ITEMS and waited >= 1):
+                print(self._line(), file=sys.stderr, flush=True)
+                self._last, self._told = time.monotonic(), self._done
+
+    def _line(self) -> str:
+        spent = time.monotonic() - self._start
+        line = (f'{self._text:<19} items {self._done:<7} time {format_time(spent):<12} '
+                f'ms/item {1000 * spent / max(self._done, 1):.2f}')
+        if self._total is not None:
+            line += f'   left {format_time(spent / max(self._done, 1) * (self._total - self._done))}'
+        return line

@@ -1,0 +1,247 @@
+"""Workers that are real processes, joined by Gloo: what they tell each other, and what happens when one of them fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dnnlib.util import OptionError, UserError
+from torch_utils import distributed, torchrun
+from torch_utils.launching import WorkerError, launch
+
+ROOT = Path(__file__).parents[2]
+
+
+# --- What they tell each other ---
+
+
+def talk(folder):
+    rank = distributed.rank()
+    print(f'worker {rank} was here')
+    weights = [torch.full([2, 3], 1.0 + rank), torch.full([], 10.0 * rank), torch.arange(6.0).reshape(2, 3).T * rank]
+    distributed.average(weights)
+    shared = [torch.full([2], float(rank + 5)), torch.arange(6.0).reshape(2, 3).T + rank]
+    distributed.broadcast_tensors(shared)
+    calls = []
+    found = dict(rank=rank, count=distributed.num_workers(), first=distributed.is_first(), weights=weights, shared=shared,
+                 flags=distributed.any_of(rank == 1, False, True), object=distributed.broadcast_object({'a': rank}),
+                 gathered=distributed.gather_objects('abc'[rank]), total=distributed.total(np.array([1.0, rank])),
+                 decided=distributed.decided_by_first(lambda: calls.append(rank) or 'made'), calls=calls,
+                 threads=torch.get_num_threads())
+    try:
+        distributed.decided_by_first(lambda: fail_by_user_error(rank))
+    except OptionError as err:
+        found['error'] = str(err)
+    torch.save(found, f'{folder}/{rank}.pt')
+
+
+def fail_by_user_error(rank):
+    raise OptionError(f'told by {rank}')
+
+
+@pytest.fixture(scope='module')
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('talk')
+    launch(talk, [str(folder)], 3, 'cpu')
+    return [torch.load(folder / f'{rank}.pt', weights_only=False) for rank in range(3)]
+
+
+def test_each_worker_knows_its_number(found):
+    assert [(f['rank'], f['count'], f['first']) for f in found] == [(0, 3, True), (1, 3, False), (2, 3, False)]
+
+
+def test_tensors_are_averaged_and_broadcast_whatever_their_layout(found):
+    for f in found:
+        assert torch.equal(f['weights'][0], torch.full([2, 3], 2.0)) and f['weights'][1] == 10
+        assert torch.equal(f['weights'][2], torch.arange(6.0).reshape(2, 3).T)
+        assert torch.equal(f['shared'][0], torch.tensor([5.0, 5.0]))
+        assert torch.equal(f['shared'][1], torch.arange(6.0).reshape(2, 3).T)
+
+
+def test_objects_sums_and_votes_are_shared(found):
+    for f in found:
+        assert f['flags'] == [True, False, True] and f['object'] == {'a': 0} and f['gathered'] == ['a', 'b', 'c']
+        assert f['total'].tolist() == [3, 3]
+
+
+def test_the_first_decides_for_all_and_its_errors_reach_all(found):
+    assert [f['decided'] for f in found] == ['made'] * 3 and [f['calls'] for f in found] == [[0], [], []]
+    assert [f['error'] for f in found] == ['told by 0'] * 3
+
+
+def test_alone_nothing_has_to_be_joined(tmp_path):
+    weights = [torch.ones(2)]
+    distributed.average(weights)
+    distributed.broadcast_tensors(weights)
+    distributed.barrier()
+    assert torch.equal(weights[0], torch.ones(2)) and distributed.any_of(True, False) == [True, False]
+    assert distributed.gather_objects(3) == [3] and distributed.decided_by_first(lambda: 4) == 4
+    assert (distributed.rank(), distributed.num_workers(), torchrun.num_started()) == (0, 1, 1)
+    called = []
+    launch(called.append, [5], 1, 'cpu')
+    assert called == [5], 'in this process'
+
+
+def test_how_many_workers_are_asked_for(monkeypatch):
+    assert [torchrun.how_many(gpus) for gpus in (None, 1, 4)] == [1, 1, 4]
+    for name, value in (('RANK', '0'), ('WORLD_SIZE', '4'), ('MASTER_ADDR', 'here'), ('MASTER_PORT', '1')):
+        monkeypatch.setenv(name, value)
+    assert [torchrun.how_many(gpus) for gpus in (None, 4)] == [4, 4]
+    with pytest.raises(OptionError, match='--gpus=2, but torchrun started 4'):
+        torchrun.how_many(2)
+
+
+def test_devices_that_cannot_be_had(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    with pytest.raises(OptionError, match='--gpus=4: this machine has 2'):
+        launch(print, [], 4, 'cuda')
+    monkeypatch.setenv('LOCAL_RANK', '2')
+    with pytest.raises(OptionError, match='each needs its own'), distributed.joined('cuda'):
+        pass
+    with pytest.raises(OptionError, match='--device=mps has no way'), distributed.joined('mps'):
+        pass
+    monkeypatch.setenv(distributed.TIMEOUT, 'soon')
+    with pytest.raises(OptionError, match='STYLEGAN_TIMEOUT=soon is not a number of seconds'), distributed.joined('cpu'):
+        pass
+
+
+# --- Failures ---
+
+
+def fail(how, rank):
+    if distributed.rank() == rank:
+        if how == 'raise':
+            raise ZeroDivisionError('the words of worker 1')
+        if how == 'user error':
+            raise UserError('images.zip: is damaged; make it again')
+        if how == 'kill':
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == 'hang':
+            time.sleep(1000)
+        if how == 'stop':
+            os.kill(os.getpid(), signal.SIGSTOP)
+    distributed.barrier()
+    time.sleep(1000)
+
+
+@pytest.mark.parametrize('how, rank, text', [
+    ('raise', 1, r'(?s)Worker 1 failed, so that all workers end:\nTraceback.*in fail\n.*ZeroDivisionError: the words of'),
+    ('kill', 0, 'Worker 0 failed, so that all workers end:\nIt was ended by SIGKILL.')])
+def test_a_worker_that_dies_ends_all_at_once_with_its_words(how, rank, text):
+    begun = time.monotonic()
+    with pytest.raises(WorkerError, match=text):
+        launch(fail, [how, rank], 3, 'cpu')
+    assert time.monotonic() - begun < 20
+
+
+def test_wrong_input_is_one_line_wherever_it_is_found():
+    with pytest.raises(UserError, match=r'^images\.zip: is damaged; make it again$') as caught:
+        launch(fail, ['user error', 1], 2, 'cpu')
+    assert caught.value.exit_status == 1
+
+
+def test_a_worker_that_hangs_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setenv(distributed.TIMEOUT, '6')
+    with pytest.raises(WorkerError, match=r'(?s)barrier.*longer than 6 s.*STYLEGAN_TIMEOUT sets the time'):
+        launch(fail, ['hang', 1], 2, 'cpu')
+
+
+@pytest.mark.slow
+def test_a_worker_that_gives_no_sign_of_life_is_given_up(monkeypatch):
+    monkeypatch.setenv(distributed.TIMEOUT, '50')
+    with pytest.raises(WorkerError, match='Worker 1 failed, so that all workers end:\nWorker 1 has not been heard of for 5 s'):
+        launch(fail, ['stop', 1], 2, 'cpu')
+
+
+def program(function):
+    return ['-c', f'import sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]\n'
+            f'import test_distributed\nif __name__ == "__main__": test_distributed.{function}']
+
+
+def sleep_beside(folder):
+    Path(folder, f'{distributed.rank()}.pid').write_text(str(os.getpid()))
+    time.sleep(1000)
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().split(') ')[1][0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks for processes in /proc')
+def test_workers_do_not_outlive_the_program(tmp_path):
+    parents, pids = {}, {}
+    for which in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        folder = tmp_path / which.name
+        folder.mkdir()
+        code = program(f'launch(test_distributed.sleep_beside, [{str(folder)!r}], 2, "cpu")')
+        parents[which] = subprocess.Popen([sys.executable, *code], stderr=subprocess.DEVNULL)
+    for which, parent in parents.items():
+        files = [tmp_path / which.name / f'{rank}.pid' for rank in (0, 1)]
+        wait_until(lambda files=files: all(file.exists() and file.read_text() for file in files))
+        pids[which] = [int(file.read_text()) for file in files]
+        assert all(map(is_running, pids[which]))
+        parent.send_signal(which)
+    for which, parent in parents.items():
+        assert parent.wait(30) == -which
+        wait_until(lambda which=which: not any(map(is_running, pids[which])))
+
+
+# --- torchrun ---
+
+
+def start_torchrun(tmp_path, *args, **kwargs):
+    """Start it in the background."""
+    command = [sys.executable, '-m', 'torch.distributed.run', *args]
+    with open(tmp_path / 'log', 'a') as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT,
+                                env={**os.environ, 'OMP_NUM_THREADS': '1'}, **kwargs)
+
+
+SCRIPT = f'''
+import json, os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from torch_utils import distributed
+from torch_utils.launching import launch
+
+def work():
+    attempt = int(os.environ['TORCHELASTIC_RESTART_COUNT'])
+    print('first only', distributed.rank())
+    open(f'{{sys.argv[1]}}/{{attempt}}-{{distributed.rank()}}', 'w').write(json.dumps(distributed.gather_objects(attempt)))
+    if attempt < 2 and distributed.rank() == 1 - attempt:
+        raise ZeroDivisionError(f'in attempt {{attempt}}')
+    distributed.barrier()
+
+launch(work, (), None, 'cpu')
+'''
+
+
+def test_torchrun_starts_a_group_again_where_one_failed_before(tmp_path):
+    """The store of torchrun still holds what the workers before have written in it."""
+    (tmp_path / 'script.py').write_text(SCRIPT)
+    run = start_torchrun(tmp_path, '--standalone', '--nproc-per-node=2', '--max-restarts=2', '--monitor-interval=0.1',
+                   str(tmp_path / 'script.py'), str(tmp_path))
+    assert run.wait(120) == 0, (tmp_path / 'log').read_text()
+    assert [json.loads((tmp_path / f'{a}-{r}').read_text()) for a in range(3) for r in range(2)] == [
+        [0, 0], [0, 0], [1, 1], [1, 1], [2, 2], [2, 2]]
+    log = (tmp_path / 'log').read_text()
+    assert log.count('first only 0') == 3 and 'first only 1' not in log
+    for attempt, rank in ((0, 1), (1, 0)):
+        assert f'Worker {rank} failed, so that all workers end:\nTraceback' in log
+        assert f'ZeroDivisionError: in attempt {attempt}' in log

@@ -1,0 +1,51 @@
+"""best.json: which snapshot of a run is the best, by a metric."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dnnlib.files import atomic_open
+from metrics.registry import find_metric
+
+
+class Best:
+    """Keeps best.json in the run directory up to date. Its keys:
+
+      snapshot_pkl, kimg     the snapshot, and the images it has seen, in thousands
+      metric, key, value     what it is the best by: the first value of a metric
+      better                 'lower' or 'higher': the rule of selection. Of equals the earlier one stays.
+
+    metric: one that says what is better (registry.Metric.better). What the file says of an earlier part of the run counts, if
+    it is of the same metric, and its snapshot is there.
+    """
+
+    def __init__(self, run_dir: str | Path, metric: str):
+        self.path, self.metric, self._better = Path(run_dir, 'best.json'), metric, find_metric(metric).better
+
+    def read(self) -> dict[str, Any] | None:
+        """What the file says, if that still counts."""
+        try:
+            found = json.loads(self.path.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(found, dict) or (found.get('metric'), found.get('better')) != (self.metric, self._better):
+            return None
+        there = isinstance(found.get('snapshot_pkl'), str) and self.path.with_name(found['snapshot_pkl']).is_file()
+        return found if there and isinstance(found.get('value'), (int, float)) else None
+
+    def offer(self, record: dict[str, Any], snapshot_pkl: str, cur_nimg: int) -> bool:
+        """Tell what was found for a snapshot (registry.calc_metric). Returns whether it is the best so far, which then is
+        written, atomically. Raises OSError."""
+        key, value = next(iter(record['results'].items()))
+        if value is None:
+            return False
+        before = self.read()
+        if before is not None and not (value < before['value'] if self._better == 'lower' else value > before['value']):
+            return False
+        with atomic_open(self.path, 'w') as f:
+            json.dump(dict(snapshot_pkl=snapshot_pkl, kimg=cur_nimg / 1000, metric=self.metric, key=key, value=value,
+                           better=self._better), f, indent=2)
+            f.write('\n')
+        return True

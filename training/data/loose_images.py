@@ -1,0 +1,76 @@
+"""Images of any sizes, as they are found in a folder or a ZIP file: for metrics, not for training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnnlib import UserError
+from dnnlib.archive import open_archive
+from training.data.images import decode, image_names, read_header
+
+MODES = ('1', 'L', 'P', 'RGB', 'LA', 'PA', 'RGBA')  # of Pillow, that can be shown in 8-bit grey or RGB
+
+
+class LooseImages:
+    """All images below a folder or in a .zip file, sorted by name, greyscale and RGB mixed.
+
+    Item i is `(image, None)`: uint8 [1 or 3, H, W] with values 0..255, of sizes of their own. Palettes are resolved; a
+    channel of opacity is left out where it is opaque throughout.
+
+    Has what metrics ask of a dataset: `path`, `name`, `identity`, `all_images`; no labels, and None for `image_shape`.
+    Raises UserError, naming the file, if the path or an image is not as it should be; images are looked at when they are
+    fetched, and by `validate()`.
+    """
+
+    image_shape = None
+    label_dim = 0
+
+    def __init__(self, path: str):
+        self.path, self.name = str(path), Path(path).absolute().stem
+        self._archive = open_archive(path)
+        self._names = image_names(self._archive.names)
+        if not self._names:
+            raise UserError(f'{path}: No image files found in the specified path; give a folder or ZIP file of images')
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, idx: int) -> tuple[np.ndarray, None]:
+        where = self._archive.where(self._names[idx])
+        pixels = decode(self._archive.read(self._names[idx]), where)
+        if pixels.ndim == 2:
+            return pixels[np.newaxis], None
+        if pixels.shape[2] in (2, 4):
+            if pixels[..., -1].min() < 255:
+                raise UserError(f'{where}: has transparent pixels, which have no colour to compare; put it on a background')
+            pixels = pixels[..., :-1]
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1)), None
+
+    def all_images(self, xflip: bool | None = None) -> LooseImages:
+        """Itself: it has no mirrored copies."""
+        return self
+
+    def identity(self) -> str:
+        """Hex digest of which images these are, in their order."""
+        return hashlib.sha256(f'loose {self._archive.fingerprint(self._names)}'.encode()).hexdigest()
+
+    def validate(self, progress: Callable[[list[str]], Any] | None = None) -> None:
+        """Raise UserError for the first file that is no image, or not in 8-bit greyscale or RGB, by their headers.
+
+        progress: wraps the list of file names, e.g. `tqdm`.
+        """
+        for name in progress(self._names) if progress else self._names:
+            where = self._archive.where(name)
+            with self._archive.open(name) as f:
+                mode = read_header(f, where).mode
+            if mode not in MODES:
+                raise UserError(f'{where}: images must be RGB or greyscale of 8 bits per channel, not of mode {mode}; convert it')
+
+    def close(self) -> None:
+        """Close the ZIP file; the next access opens it again."""
+        self._archive.close()
