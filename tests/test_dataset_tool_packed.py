@@ -5,6 +5,7 @@ import io
 import pickle
 import struct
 import tarfile
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -13,7 +14,7 @@ from dataset_making import content, make_folder, picture, refused, tool
 
 import dataset_tool
 from dnnlib import UserError
-from training.data import mnist, packed, sources
+from training.data import mnist, packed, painting, sources
 from training.dataset import ImageFolderDataset
 
 # MNIST and colours.
@@ -158,7 +159,7 @@ def test_painted_digits_stay_known(tmp_path, args):
 @pytest.mark.parametrize('labels', [[0, 1, None], [[0.5], [1.5], [2.5]], [1.0, 2.0, 3.0]])
 def test_content_is_classes_of_all_images_or_nothing(labels):
     grey = [sources.SourceImage(np.full([4, 4], 200, np.uint8), label, '') for label in labels]
-    images = list(sources.coloured(sources.Source(grey, 3), {'a': (255, 0, 0)}))
+    images = list(painting.coloured(sources.Source(grey, 3), {'a': (255, 0, 0)}))
     assert [image.content for image in images] == [label if type(label) is int else None for label in labels]
 
 
@@ -177,7 +178,7 @@ def test_content_of_some_images_only_is_left_out(tmp_path):
 def test_limits_of_unpaired_colours_count_per_domain():
     def grey():
         return sources.Source((sources.SourceImage(np.full([4, 4], 200, np.uint8), None, '') for _ in range(9)), 9)
-    items = list(sources.coloured(grey(), {'a': (255, 0, 0), 'b': (0, 128, 0)}, max_per_domain=3))
+    items = list(painting.coloured(grey(), {'a': (255, 0, 0), 'b': (0, 128, 0)}, max_per_domain=3))
     assert sorted(item.label for item in items) == [0, 0, 0, 1, 1, 1]
     assert {tuple(item.pixels[0, 0]) for item in items} == {(200, 0, 0), (0, 100, 0)}
 
@@ -235,7 +236,7 @@ def test_lsun_needs_lmdb(tmp_path):
     refused(tmp_path, 'lmdb', '--source', f'{tmp_path}/church_lmdb/')
 
 
-def test_lsun(tmp_path, capsys):
+def test_lsun(tmp_path):
     lmdb = pytest.importorskip('lmdb')
     with lmdb.open(str(tmp_path / 'x_lmdb'), map_size=1 << 20) as database, database.begin(write=True) as transaction:
         for key in (b'b', b'a'):
@@ -243,6 +244,11 @@ def test_lsun(tmp_path, capsys):
             PIL.Image.fromarray(picture(ord(key))).save(buffer, 'png')
             transaction.put(key, buffer.getvalue())
         transaction.put(b'ab', b'hello')
-    items = list(sources.open_source(str(tmp_path / 'x_lmdb')))
-    assert 'Left out: ab in' in capsys.readouterr().out
-    np.testing.assert_array_equal([item.pixels for item in items], [picture(ord('a')), picture(ord('b'))])
+    text = tool('--source', tmp_path / 'x_lmdb', '--dest', tmp_path / 'out.zip')
+    assert 'Left out: ab in' in text and 'Warning: 1 images were left out' in text
+    assert zipfile.ZipFile(tmp_path / 'out.zip').namelist()[:2] == ['00000/img00000000.png', '00000/img00000002.png']
+    data = ImageFolderDataset(tmp_path / 'out.zip')
+    np.testing.assert_array_equal([data[i][0].transpose(1, 2, 0) for i in (0, 1)], [picture(ord('a')), picture(ord('b'))])
+    with pytest.raises(UserError, match='ab in'):
+        tool('--source', tmp_path / 'x_lmdb', '--dest', tmp_path / 'strict.zip', '--on-error=stop')
+    assert not (tmp_path / 'strict.zip').exists()

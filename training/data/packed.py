@@ -16,7 +16,6 @@ import numpy as np
 from dnnlib import UserError
 from torch_utils import safe_pickle
 from torch_utils.pickled_arrays import numpy_names
-from training.data.images import decode
 
 # File name -> its members with training images, and the key of their labels.
 CIFAR = {
@@ -64,8 +63,8 @@ def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(images).transpose(0, 2, 3, 1), np.concatenate(labels)  # [N, C, H, W] -> [N, H, W, C]
 
 
-def open_lmdb(path: str) -> tuple[Iterator[tuple[np.ndarray, None, str]], int]:
-    """Open an LSUN database: (image, None, name) in the order of keys, and how many. Undecodable items are left out.
+def open_lmdb(path: str) -> tuple[Iterator[tuple[bytes, None, str]], int]:
+    """Open an LSUN database: (image file, None, name) in the order of keys, and how many.
 
     Raises UserError if the package lmdb is missing, or the folder is no database.
     """
@@ -79,14 +78,13 @@ def open_lmdb(path: str) -> tuple[Iterator[tuple[np.ndarray, None, str]], int]:
     except lmdb.Error as err:
         raise UserError(f'{path}: not an LMDB database ({err}); export it again') from err
 
-    def images() -> Iterator[tuple[np.ndarray, None, str]]:
-        with database, database.begin(buffers=False) as transaction:
-            for key, value in transaction.cursor():
-                name = f'{key.decode("ascii", "replace")} in {path}'
-                try:
-                    yield decode(value, name), None, name
-                except UserError as err:
-                    print(f'Left out: {err}')
+    def images() -> Iterator[tuple[bytes, None, str]]:
+        try:
+            with database, database.begin(buffers=False) as transaction:
+                for key, value in transaction.cursor():
+                    yield value, None, f'{key.decode("ascii", "replace")} in {path}'
+        except lmdb.Error as err:
+            raise UserError(f'{path}: damaged LMDB database ({err}); export it again') from err
 
     return images(), size
 
