@@ -9,7 +9,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 KIMG   ?= 20
 DEMO   := --data=datasets/mnist.zip --outdir=runs --z-dim=64 --i_dim=16 --batch=32 --cbase=512 --cmax=64 --gamma=1 \
-          --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --snap=5 --fp32=1 --ops=torch --workers=1
+          --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --snap=5 --fp32=1 --ops=torch --workers=1 \
+          --metrics=none
 CG_GAN := --method=cg-gan --jacobian=jvp --jacobian-penalty=hoyer --lambda_imgsparse=3
 BEFORE := $$(ls -t runs/*-demo-i-stylegan/network-snapshot-*.pkl | head -1)
 AFTER  := $$(ls -t runs/*-demo-cg-gan/network-snapshot-*.pkl | head -1)

@@ -20,7 +20,8 @@ from metrics.report import Records, write_report
 from metrics.subjects import Subject, find_subjects
 from metrics.workers import Workers
 from torch_utils import devices
-from torch_utils.launching import how_many, launch
+from torch_utils.launching import launch
+from torch_utils.torchrun import how_many
 from training.data.loose_images import LooseImages
 from training.dataset import ImageFolderDataset
 from training.sampling import options
@@ -36,7 +37,9 @@ Metrics (docs/metrics.md defines them all):
   fid50k, kid50k, pr50k3   the same against the first 50,000 real images, mirrored ones as in training
   fd50k_dinov2_full        Frechet distance by another detector; kd... is the kernel distance
   any other size: fid5k_full, kid1k, pr10k3_full, fd2k_efficientnet_full (k: 1000), ppl2_wend_1k
-  {', '.join(name for name in METRICS if parse_name(name) is None)}   of networks with domains
+  fid50k_full_domains   FID of each domain, and their mean; also of the other distances and sizes
+  {', '.join(name for name in METRICS if parse_name(name) is None)}
+                of networks with domains
 \b
 Detectors:
 {chr(10).join(f'  {name:<13} {spec.summary}' for name, spec in DETECTORS.items())}

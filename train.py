@@ -13,7 +13,7 @@ import click
 from dnnlib import cli
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
 from metrics.detectors import check_detector
-from metrics.registry import find_metric
+from metrics.registry import OFFLINE, find_metric
 from torch_utils import torchrun
 from training.augpipes import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
@@ -240,7 +240,7 @@ def tell_missing(config: EasyDict) -> None:
             if detector is not None:
                 check_detector(detector)
         except UserError as err:
-            print(f'Error: --metrics={name} would be left out: {err}')
+            print(f'Error: --metrics={name} would be left out: {err} (in a run: --metrics={OFFLINE})')
 
 
 def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:

@@ -59,10 +59,13 @@ class Context:
         return self.cache[name]
 
     def detector(self, name: str, resize: str = 'published') -> Any:
-        """The detector of this name (metrics.detectors), loaded once for all contexts that share `detectors`."""
+        """The detector of this name (metrics.detectors), or AlexNet with its `lpips`, loaded once for all contexts that share
+        `detectors`."""
         if (name, resize) not in self.detectors:
-            from metrics.detectors import load_detector
-            self.detectors[name, resize] = load_detector(name, self.device, path=self.detector_paths.get(name), resize=resize)
+            from metrics.detectors import ALEXNET, load_detector, load_lpips
+            path = self.detector_paths.get(name)
+            self.detectors[name, resize] = (load_lpips('alex', self.device, path).net if name == ALEXNET else
+                                            load_detector(name, self.device, path=path, resize=resize))
         return self.detectors[name, resize]
 
     def generator(self, *key: int) -> torch.Generator:

@@ -34,10 +34,6 @@ class FeatureStats:
         self._sum: torch.Tensor | None = None                      # [F]
         self._sum_outer: torch.Tensor | None = None                # [F, F]
 
-    def is_full(self) -> bool:
-        """Whether max_items are there."""
-        return self.max_items is not None and self.num_items >= self.max_items
-
     def append(self, features: torch.Tensor | np.ndarray) -> None:
         """Add rows [N, F]. Raises ValueError if they are of another width than those before."""
         features = torch.as_tensor(features)

@@ -7,8 +7,6 @@ import numpy as np
 from metrics import features
 from metrics.context import Context, Result
 
-SINGULAR = 1e-11  # conditional variance, relative to the largest variance, up to which a feature depends on the others
-
 
 def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
     """d²(N(μ₁, Σ₁), N(μ₂, Σ₂)) = |μ₁ - μ₂|² + Tr(Σ₁ + Σ₂ - 2 (Σ₁ Σ₂)^½). Means [F], covariances [F, F], symmetric. NaN if
@@ -40,10 +38,9 @@ def trace_of_root(cov1: np.ndarray, cov2: np.ndarray) -> float:
 def _cholesky(cov: np.ndarray) -> np.ndarray | None:
     """The lower factor of a covariance, None if it is singular."""
     try:
-        factor = np.linalg.cholesky(cov)
+        return np.linalg.cholesky(cov)
     except np.linalg.LinAlgError:
         return None
-    return factor if np.diag(factor).min() ** 2 > SINGULAR * np.diag(cov).max() else None
 
 
 def _root(cov: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 
@@ -14,7 +16,8 @@ MAX_REALS = 1_000_000  # as published
 
 
 def kernel_distance(real: np.ndarray, fake: np.ndarray, generator: torch.Generator, num_subsets: int = 100,
-                    max_subset_size: int = 1000, device: torch.device | None = None) -> float:
+                    max_subset_size: int = 1000, device: torch.device | None = None,
+                    progress: Callable[[Iterable], Iterable] = iter) -> float:
     """Squared maximum mean discrepancy with the kernel k(x, y) = (xᵀy / F + 1)³, unbiased: mean over random subsets of
 
         [Σ_{i≠j} k(x_i, x_j) + Σ_{i≠j} k(y_i, y_j)] / (m (m - 1)) - 2 Σ_{ij} k(x_i, y_j) / m²
@@ -22,7 +25,8 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, generator: torch.Generat
     with m = min(max_subset_size, number of real, number of generated) rows of each side, drawn without replacement.
 
     real, fake: features [N, F], of which only the rows of one subset are held at a time. generator: draws the subsets, first
-    of the generated, then of the real ones. device: where to compute, in float64 if it can.
+    of the generated, then of the real ones. device: where to compute, in float64 if it can. progress: wraps the iterator over
+    subsets.
     """
     device = device or torch.device('cpu')
     dtype = torch.float64 if has_float64(device) else torch.float32
@@ -38,7 +42,7 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, generator: torch.Generat
         return (x @ y.T / x.shape[1] + 1) ** 3
 
     total = 0.0
-    for _ in range(num_subsets):
+    for _ in progress(range(num_subsets)):
         y, x = subset(fake), subset(real)
         within = sum(float(k.sum() - k.trace()) for k in (kernel(x, x), kernel(y, y)))
         total += within / (m * (m - 1)) - 2 * float(kernel(x, y).mean())
@@ -57,6 +61,7 @@ def kid(context: Context, key: str, num_gen: int, detector: str = 'inception', r
     net = context.detector(detector, resize)
     real = features.of_dataset(context, net, data.dataset, items=data.items, every=True)
     fake = features.of_generator(context, net, num_gen, every=True)
-    value = context.workers.first(lambda: kernel_distance(real.features(), fake.features(), context.generator(SUBSETS),
-                                                          device=context.device))
+    value = context.workers.first(lambda: kernel_distance(
+        real.features(), fake.features(), context.generator(SUBSETS), device=context.device,
+        progress=lambda subsets: context.progress(subsets, 'kernel distances')))
     return Result({key: value})

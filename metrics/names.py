@@ -1,12 +1,13 @@
 """The names of metrics of image quality, any size of them: `fid50k_full`, `kid1k`, `pr10k3_full`, `fd5k_efficientnet_full`.
 
-    <family><number of generated images>[3][_<detector>][_full][_clean]
+    <family><number of generated images>[3][_<detector>][_full][_clean][_domains]
 
 Family: fid and kid are the published Inception's Fréchet and kernel distances, fd and kd the same by another detector, which
 the name tells; pr, precision and recall with the 3 nearest neighbours; is, inception score (of no real images); ppl_zfull,
 ppl_wfull, ppl_zend, ppl_wend, ppl2_wend, perceptual path lengths (`ppl2_wend_1k` for other numbers than 50k). Number: `50k`,
 or `500`; pr500_3, for pr5003 could be read in two ways. _full: against all real images, not as many as are generated, and
-without mirrored ones. _clean: images resized for the detector with anti-aliasing.
+without mirrored ones. _clean: images resized for the detector with anti-aliasing. _domains: in each domain by itself, with so
+many generated images of each (fid, fd, kid, kd).
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ PATH_LENGTHS = ('ppl2_wend', 'ppl_zfull', 'ppl_wfull', 'ppl_zend', 'ppl_wend')
 PUBLISHED_SIZE = 50_000
 
 _NAME = re.compile(r'(?P<family>fid|kid|fd|kd|is|pr)(?P<num>[1-9]\d*)(?P<k>k?)(?P<neighbours>_?3)?'
-                   rf'(?:_(?P<detector>{"|".join(DETECTORS)}))?(?P<full>_full)?(?P<clean>_clean)?')
+                   rf'(?:_(?P<detector>{"|".join(DETECTORS)}))?(?P<full>_full)?(?P<clean>_clean)?(?P<domains>_domains)?')
 _PATH_LENGTH = re.compile(rf'(?P<variant>{"|".join(PATH_LENGTHS)})(?:_(?P<num>[1-9]\d*)(?P<k>k?))?')
 
 
 class Name(NamedTuple):
     """family: of FEWEST. num: of generated images, or pairs of them. detector: None where the name leaves it to --detector.
-    full, resize: see above. variant: of PATH_LENGTHS for family ppl."""
+    full, resize, by_domain: see above. variant: of PATH_LENGTHS for family ppl."""
 
     family: str
     num: int
@@ -38,6 +39,7 @@ class Name(NamedTuple):
     full: bool = False
     resize: str = 'published'
     variant: str = ''
+    by_domain: bool = False
 
     def __str__(self) -> str:
         size = f'{self.num // 1000}k' if self.num % 1000 == 0 else str(self.num)
@@ -45,7 +47,8 @@ class Name(NamedTuple):
             return self.variant if self.num == PUBLISHED_SIZE else f'{self.variant}_{size}'
         neighbours = {True: '3', False: '_3'}[size.endswith('k')] if self.family == 'pr' else ''
         detector = '' if self.detector in (None, PUBLISHED_DETECTOR.get(self.family)) else f'_{self.detector}'
-        return f'{self.family}{size}{neighbours}{detector}{"_full" * self.full}{"_clean" * (self.resize == "clean")}'
+        return (f'{self.family}{size}{neighbours}{detector}{"_full" * self.full}{"_clean" * (self.resize == "clean")}'
+                f'{"_domains" * self.by_domain}')
 
 
 def parse_name(text: str) -> Name | None:
@@ -60,9 +63,12 @@ def parse_name(text: str) -> Name | None:
         return None
     if found['family'] == 'is' and (found['full'] or found['detector']):
         return None
+    if found['domains'] and found['family'] in ('is', 'pr'):
+        return None
     family, num = found['family'], int(found['num']) * (1000 if found['k'] else 1)
     published = PUBLISHED_DETECTOR.get(family)
     name = Name(family, num, found['detector'] or published, bool(found['full']), 'clean' if found['clean'] else 'published')
+    name = name._replace(by_domain=bool(found['domains']))
     if family in OTHER_FAMILY and name.detector != published:
         raise OptionError(f'--metrics={text}: only the distance by the published detector is called {family}; '
                           f'ask for {name._replace(family=OTHER_FAMILY[family])}')

@@ -3,6 +3,8 @@ arXiv 1904.06991)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 
@@ -10,20 +12,22 @@ from metrics import features
 from metrics.context import Context, Result, batches
 
 MAX_REALS = 200_000  # as published
-BLOCK = 4096         # rows and columns of the part of the matrix of distances that is held at a time
+BLOCK = 4096
 
 
 class Manifold:
     """The union of balls around points [N, F], each reaching as far as the k-th nearest of the other points.
 
     Distances are computed in float32, from points less their mean, which makes little of rounding errors. The published code
-    computes them in float16 and rounds the radii to it, which moves points that are just about inside.
+    computes them in float16 and rounds the radii to it, which moves points that are just about inside. block: rows and columns
+    of the matrix of distances that are held at a time. progress: wraps iterators over blocks of rows.
     """
 
-    def __init__(self, points: np.ndarray, k: int = 3, device: torch.device | None = None, block: int = BLOCK):
-        self.points, self._device, self._block = points, device or torch.device('cpu'), block
+    def __init__(self, points: np.ndarray, k: int = 3, device: torch.device | None = None, block: int = BLOCK,
+                 progress: Callable[[Iterable], Iterable] = iter):
+        self.points, self._device, self._block, self._progress = points, device or torch.device('cpu'), block, progress
         self._center = np.mean(points, axis=0, dtype=np.float64).astype(np.float32)
-        self.radii = torch.cat([self._radii(rows, k) for rows in batches(len(points), block)])
+        self.radii = torch.cat([self._radii(rows, k) for rows in progress(batches(len(points), block))])
 
     def _rows(self, points: np.ndarray, part: slice) -> torch.Tensor:
         return torch.from_numpy(points[part] - self._center).to(self._device)
@@ -45,7 +49,7 @@ class Manifold:
     def share_inside(self, queries: np.ndarray) -> float:
         """Share of queries [M, F] that are within any of the balls, their surfaces included."""
         inside = 0
-        for part in batches(len(queries), self._block):
+        for part in self._progress(batches(len(queries), self._block)):
             rows = self._rows(queries, part)
             found = torch.zeros(len(rows), dtype=torch.bool, device=self._device)
             for columns, distances in self._distances(rows):
@@ -69,7 +73,9 @@ def precision_recall(context: Context, key: str, num_gen: int, detector: str = '
 
     def shares() -> tuple[float, float]:
         x, y = real.features(), fake.features()
-        return Manifold(x, k, context.device).share_inside(y), Manifold(y, k, context.device).share_inside(x)
+        manifolds = [Manifold(points, k, context.device, progress=lambda blocks: context.progress(blocks, 'neighbours'))
+                     for points in (x, y)]
+        return manifolds[0].share_inside(y), manifolds[1].share_inside(x)
 
     precision, recall = context.workers.first(shares)
     return Result({f'{key}_precision': precision, f'{key}_recall': recall})

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dnnlib.util import OptionError, format_time
+from metrics import domain_names, names
 from metrics.context import Context, Result
-from metrics.names import Name, parse_name, with_options
 
 
 class Metric(NamedTuple):
@@ -35,9 +35,8 @@ class Metric(NamedTuple):
     better: str | None = None
 
 
-def _of_quality(name: Name | str) -> Metric:
+def _of_quality(name: names.Name) -> Metric:
     """The metric of a name of metrics.names."""
-    name = with_options(parse_name(name)) if isinstance(name, str) else name
     function = {'fid': 'metrics.frechet:fid', 'fd': 'metrics.frechet:fid', 'kid': 'metrics.kid:kid', 'kd': 'metrics.kid:kid',
                 'pr': 'metrics.precision_recall:precision_recall', 'is': 'metrics.inception_score:inception_score',
                 'ppl': 'metrics.ppl:ppl'}[name.family]
@@ -49,14 +48,48 @@ def _of_quality(name: Name | str) -> Metric:
         kwargs |= dict(resize=name.resize)
     if name.family not in ('is', 'ppl'):
         kwargs |= dict(detector=name.detector, full=name.full)
+    if name.by_domain:
+        function = 'metrics.domain_distances:distances'
+        kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
-                  detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower')
+                  detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower',
+                  check='metrics.domain_distances:check' if name.by_domain else '')
+
+
+def _of_domains(name: domain_names.DomainName) -> Metric:
+    """The metric of a name of metrics.domain_names."""
+    published = domain_names.PUBLISHED.get(name.family, name.family)
+    module, function, better = {
+        'jfid': ('joint_frechet', 'joint_frechet', 'lower'), 'dipd': ('dipd', 'dipd', None),
+        'lpips_div': ('diversity', 'diversity', 'higher'), 'tfid': ('translation_frechet', 'translation_frechet', 'lower'),
+        'tlpips': ('translation_diversity', 'translation_diversity', 'higher'), 'mcc': ('mcc', 'mcc', 'higher')}[published]
+    kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
+    if name.detector is not None:
+        kwargs |= dict(detector=name.detector)
+    if domain_names.FAMILIES[name.family].resizes:
+        kwargs |= dict(resize=name.resize)
+    return Metric(f'metrics.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
+                  needs_D=published in ('tfid', 'tlpips', 'mcc'), needs_labels=True, detector=name.detector,
+                  check='metrics.domain_images:check' if published == 'dipd' else f'metrics.{module}:check', better=better)
+
+
+OFFLINE = 'fd50k_efficientnet_full'  # needs no download
+GRAMMARS = ((names, _of_quality), (domain_names, _of_domains))
+
+
+def _of_grammar(text: str) -> Metric:
+    """The metric of a name that says all."""
+    for grammar, make in GRAMMARS:
+        if (name := grammar.parse_name(text)) is not None:
+            return make(grammar.with_options(name))
+    raise KeyError(text)
 
 
 METRICS = {
-    **{name: _of_quality(name) for name in (
+    **{name: _of_grammar(name) for name in (
         'fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull',
-        'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full')},
+        'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'fid50k_full_domains', 'jfid', 'dipd', 'lpips_div', 'tfid', 'tlpips',
+        'mcc')},
     'jacobian': Metric('metrics.jacobian:jacobian', needs_data=False),
     'domains': Metric('metrics.domains:domains', needs_data=True, check='metrics.domains:check'),
     'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True, check='metrics.domains:check'),
@@ -65,7 +98,7 @@ METRICS = {
 
 def find_metric(name: str) -> Metric:
     """The metric of a name that parse_metrics gave."""
-    return METRICS[name] if name in METRICS else _of_quality(name)
+    return METRICS[name] if name in METRICS else _of_grammar(name)
 
 
 def parse_metrics(value: str, detector: str | None = None, resize: str | None = None, num: int | None = None) -> list[str]:
@@ -77,16 +110,17 @@ def parse_metrics(value: str, detector: str | None = None, resize: str | None = 
     """
     if value.lower() in ('', 'none'):
         return []
-    names = [_full_name(name.strip(), detector, resize, num) for name in value.split(',')]
+    found = [_full_name(name.strip(), detector, resize, num) for name in value.split(',')]
     for option, given in (('detector', detector), ('resize', resize), ('num', num)):
-        if given is not None and not any(parse_name(name) for name in names):
-            raise OptionError(f'--{option}={given}: none of the metrics {", ".join(names)} takes it; leave it out')
-    return list(dict.fromkeys(names))
+        if given is not None and not any(grammar.parse_name(name) for name in found for grammar, _ in GRAMMARS):
+            raise OptionError(f'--{option}={given}: none of the metrics {", ".join(found)} takes it; leave it out')
+    return list(dict.fromkeys(found))
 
 
 def _full_name(text: str, detector: str | None, resize: str | None, num: int | None) -> str:
-    if (name := parse_name(text)) is not None:
-        return str(with_options(name, detector, resize, num))
+    for grammar, _ in GRAMMARS:
+        if (name := grammar.parse_name(text)) is not None:
+            return str(grammar.with_options(name, detector, resize, num))
     if text in METRICS:
         return text
     nearest = difflib.get_close_matches(text, METRICS, n=1)
@@ -115,15 +149,15 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
 def check_metric(name: str, context: Context) -> None:
     """See whether a metric can be computed, before anything long begins. Raises UserError that says what is missing: the weights
     of its detector (nothing is loaded or downloaded), data, labels, images, or a network."""
-    metric, quality = find_metric(name), parse_name(name)
-    if context.G is None and (quality is None or quality.family == 'ppl'):
+    metric, quality = find_metric(name), names.parse_name(name)
+    if context.G is None and (quality is None or quality.family == 'ppl' or quality.by_domain):
         raise OptionError(f'--metrics={name}: needs a network, not images; give --network, or another metric')
     if metric.detector is not None:
         from metrics.detectors import check_detector
         check_detector(metric.detector, context.detector_paths.get(metric.detector))
     if metric.check:
         _imported(metric.check)(context)
-    if quality is not None:
+    elif quality is not None:
         from metrics.features import check_images
         check_images(context, name, quality)
 

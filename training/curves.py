@@ -27,13 +27,13 @@ NOT_TERMS = {'loss', 'reg', 'nonfinite_grads', 'logistic', 'logistic_real', 'log
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. series: {name in stats.jsonl: its label}."""
+    """One pair of axes. series: {name in stats.jsonl, or key of results: its label}. of_metric: whether it is the latter."""
 
     title: str
     series: dict[str, str]
     logarithmic: bool = False
     from_zero: bool = False
-    marker: str = ''
+    of_metric: bool = False
 
 
 PANELS = (
@@ -66,6 +66,7 @@ class Run:
         self.name = self.path.resolve().name
         self.curves: dict[str, Curve] = {}  # by the names of stats.jsonl, without those that were never counted
         self.metrics: dict[str, Curve] = {}  # by the keys of the results
+        self.keys: dict[str, list[str]] = {}  # of each metric
         try:
             for line in read_lines(self.path / 'stats.jsonl'):
                 self._add_tick(line)
@@ -75,18 +76,24 @@ class Run:
         if not self.curves:
             raise UserError(f'{self.path / "stats.jsonl"}: no tick has ended yet; try again later')
         for path in sorted(self.path.glob('metric-*.jsonl')):
-            for record in read_lines(path):
-                self._add_metric(record)
+            self._add_metric(path.stem.removeprefix('metric-'), read_lines(path))
 
     def _add_tick(self, line: dict[str, Any]) -> None:
         for name, values in line.items():
             if isinstance(values, dict) and values['num'] and 'Progress/kimg' in line:
                 self.curves.setdefault(name, Curve()).add(line['Progress/kimg']['mean'], values['mean'])
 
-    def _add_metric(self, record: dict[str, Any]) -> None:
-        kimg = re.search(r'network-snapshot-(\d+)', str(record.get('snapshot_pkl')))
-        for key, value in record['results'].items() if kimg else ():
-            self.metrics.setdefault(key, Curve()).add(float(kimg[1]), value)
+    def _add_metric(self, name: str, records: list[dict[str, Any]]) -> None:
+        found: dict[str, dict[float, float | None]] = {}  # the last of each snapshot, whatever was evaluated when
+        for record in records:
+            kimg = re.search(r'network-snapshot-(\d+)', str(record.get('snapshot_pkl')))
+            for key, value in record['results'].items() if kimg else ():
+                found.setdefault(key, {})[float(kimg[1])] = value
+        for key, values in found.items():
+            self.keys.setdefault(name, []).append(key)
+            self.metrics[key] = Curve()
+            for kimg, value in sorted(values.items()):
+                self.metrics[key].add(kimg, value)
 
     def newest_fakes(self) -> Path | None:
         """The latest picture of generated images."""
@@ -134,11 +141,11 @@ def choose_panels(runs: Sequence[Run]) -> list[Panel]:
     """The panels that have something to show, each with those of its series that a run has."""
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
     terms = [name for name in names if re.fullmatch('Loss/[GD]/[^/]+', name) and name.split('/')[2] not in NOT_TERMS]
-    metrics = list(dict.fromkeys(key for run in runs for key in run.metrics))
+    metrics = {name: dict.fromkeys(key for run in runs for key in run.keys.get(name, ())) for run in runs for name in run.keys}
     used = {name for run in runs for name, curve in run.curves.items() if any(curve.values)}  # no GPU: 0 all the time
     panels = [replace(panel, series={k: v for k, v in panel.series.items() if k in used}) for panel in PANELS]
     panels.insert(4, Panel('Other terms, unweighted', {name: name[len('Loss/'):] for name in terms}, logarithmic=True))
-    panels.append(Panel('Metrics', {key: key for key in metrics}, marker='o'))
+    panels += [Panel(f'Metric {name}', {key: key for key in keys}, of_metric=True) for name, keys in metrics.items()]
     return [panel for panel in panels if panel.series]
 
 
@@ -146,10 +153,11 @@ def draw_panel(axes: Any, panel: Panel, runs: Sequence[Run]) -> None:
     """All curves of a panel."""
     several = len(runs) > 1
     for j, (name, label) in enumerate(panel.series.items()):
-        style = dict(linestyle=LINES[j % len(LINES)] if several else '-', linewidth=1.8, marker=panel.marker, markersize=4)
+        style = dict(linestyle=LINES[j % len(LINES)] if several else '-', linewidth=1.8, markersize=4,
+                     marker='o' if panel.of_metric else '')
         axes.plot([], [], color='0.35' if several else f'C{j % 10}', label=label, **style)  # for the legend
         for i, run in enumerate(runs):
-            curve = (run.metrics if panel.title == 'Metrics' else run.curves).get(name, Curve())
+            curve = (run.metrics if panel.of_metric else run.curves).get(name, Curve())
             axes.plot(curve.kimg, curve.values, color=f'C{(i if several else j) % 10}', **style)
     axes.set_title(panel.title, fontsize=11, loc='left')
     axes.set_xlabel('thousands of images', fontsize=9, color='0.35')

@@ -68,7 +68,7 @@ class ImageFolderDataset:
     def all_images(self, xflip: bool | None = None) -> ImageFolderDataset:
         """The dataset of all images of the archive: without max_size. xflip: with mirrored copies; None leaves that as it is."""
         xflip = bool(self._xflip.any()) if xflip is None else xflip
-        if len(self) == len(self._names) * (1 + xflip):
+        if len(self) == len(self._names) * (1 + xflip) and self._xflip.any() == xflip:
             return self
         return ImageFolderDataset(self.path, use_labels=self._use_labels, xflip=xflip)
 

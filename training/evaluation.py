@@ -14,7 +14,7 @@ from torch import nn
 from dnnlib.util import EasyDict, UserError, construct_class_by_name, format_time
 from metrics.context import Context, Interrupted, Result
 from metrics.feature_cache import FeatureCache
-from metrics.registry import calc_metric, check_metric, find_metric
+from metrics.registry import OFFLINE, calc_metric, check_metric, find_metric
 from metrics.report import save_figure
 from metrics.workers import Workers
 from torch_utils.devices import is_slow
@@ -39,6 +39,7 @@ class Evaluation:
     def __init__(self, c: EasyDict, networks: Mapping[str, nn.Module], device: torch.device, monitor: Monitor,
                  stop: Callable[[], bool] | None = None):
         self._monitor, self._names, self._best = monitor, [], None
+        self._told: set[str] = set()
         if not c.metrics:
             return
         if is_slow(device) and not c.slow_metrics:
@@ -58,13 +59,18 @@ class Evaluation:
         self._names = list(c.metrics)
         for name in list(self._names):
             self._surviving(name, lambda name=name: self._prepare(name))
-        rated = next((name for name in c.metrics if find_metric(name).better), None)
+        rated = next((name for name in self._names if find_metric(name).better), None)
         self._best = Best(c.run_dir, rated) if rated is not None else None
 
     def _prepare(self, name: str) -> None:
         """Look for what a metric needs, and load it."""
-        self._context.workers.first(lambda: check_metric(name, self._context))
         metric = find_metric(name)
+        try:
+            self._context.workers.first(lambda: check_metric(name, self._context))
+        except UserError as err:
+            if metric.detector is None or metric.detector == find_metric(OFFLINE).detector:
+                raise
+            raise UserError(f'{err} (in a run: --metrics={OFFLINE})') from err
         if metric.detector is not None:
             self._context.detector(metric.detector, metric.kwargs.get('resize', 'published'))
 
@@ -92,7 +98,9 @@ class Evaluation:
     def _write(self, result: Result, record: dict[str, Any], network_pkl: Path, cur_nimg: int) -> None:
         name = record['metric']
         for note in result.notes:
-            self._monitor.print(note)
+            if note not in self._told:
+                self._monitor.print(note)
+                self._told.add(note)
         self._monitor.metric(record, network_pkl.name, cur_nimg, self._context.seed)
         if self._best is not None and self._best.metric == name:
             self._best.offer(record, network_pkl.name, cur_nimg)

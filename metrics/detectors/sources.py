@@ -64,7 +64,7 @@ def kind_of(path: Path, source: Source) -> str:
         return 'safetensors'
     if head[:4] == b'\x80\x02\x8a\x0a':  # how PyTorch before 1.6 began its files
         return 'torch'
-    if head[:1] == b'\x80':
+    if head[:1] == b'\x80' and head[1:2] in (b'\2', b'\3', b'\4', b'\5'):  # protocols of pickle
         raise UserError(f'{path}: a pickle, which could run code, and is therefore not loaded; use {source.filename} instead, '
                         'or a TorchScript (.pt) file')
     raise UserError(f'{path}: damaged, or no file of weights (it is neither a PyTorch nor a safetensors file)')

@@ -78,7 +78,10 @@ def test_the_file_can_be_searched(server):
 def test_a_digest_is_checked_and_a_mismatch_leaves_nothing(server):
     refused('what arrived is not the expected file', server.url, sha256='0' * 64)
     assert cached_files() == [] and len(server.asked) == 1
-    assert read(server.url, sha256=hashlib.sha256(CONTENT).hexdigest()) == CONTENT
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    assert read(server.url, sha256=digest) == read(server.url, sha256=digest[:8].upper()) == CONTENT
+    assert len(server.asked) == 2
+    refused('what arrived is not the expected file', server.url, sha256=f'{digest[:7]}g')
 
 
 def test_a_truncated_download_fails_and_leaves_nothing(server):

@@ -52,10 +52,20 @@ def test_a_run_is_drawn_with_all_it_has(tmp_path):
     assert {title: labels for title, (labels, _) in found.items()} == {
         'Scores of the discriminator': ['real', 'fake'], 'Overfitting': ['mean sign of D(real)'],
         'Losses': ['G', 'D'], 'Other terms, unweighted': ['D/r1'], 'Seconds per 1000 images': ['training'],
-        'Memory, GiB': ['process'], 'Metrics': ['fid50k_full']}
+        'Memory, GiB': ['process'], 'Metric fid50k_full': ['fid50k_full']}
     np.testing.assert_array_equal(found['Scores of the discriminator'][1][1], [[0, 0.5], [4, 1.5], [8, 2.5]])
     np.testing.assert_array_equal(found['Other terms, unweighted'][1][0], [[0, 3], [4, np.nan], [8, 5]])
-    np.testing.assert_array_equal(found['Metrics'][1][0], [[4, 46], [8, 42]])
+    np.testing.assert_array_equal(found['Metric fid50k_full'][1][0], [[4, 46], [8, 42]])
+
+
+def test_each_metric_has_its_own_scale_and_the_last_evaluation_of_a_snapshot_counts(tmp_path):
+    path = make_run(tmp_path / 'run')
+    records = [dict(results={'p': value, 'r': None}, snapshot_pkl=f'network-snapshot-{kimg:06d}.pkl')
+               for kimg, value in ((8, 0.1), (4, 0.2), (8, 0.3))]
+    (path / 'metric-pr.jsonl').write_text(''.join(json.dumps(record) + '\n' for record in records))
+    found = panels(curves.draw([curves.Run(path)]))
+    assert found['Metric fid50k_full'][0] == ['fid50k_full'] and found['Metric pr'][0] == ['p', 'r']
+    np.testing.assert_array_equal(found['Metric pr'][1][0], [[4, 0.2], [8, 0.3]])
 
 
 def test_several_runs_have_a_colour_each(tmp_path):

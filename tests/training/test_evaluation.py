@@ -10,6 +10,8 @@ from stand_in import StandIn, replace_detectors
 
 from metrics import registry
 from metrics.context import Result
+from torch_utils import distributed
+from torch_utils.launching import launch
 from training.best import Best
 from training.training_loop import training_loop
 
@@ -178,3 +180,30 @@ def test_best_is_what_the_metric_says(tmp_path):
     for damaged in ('', '[]', '{"metric": "pr5k3", "better": "higher"}'):
         (tmp_path / 'best.json').write_text(damaged)
         assert Best(tmp_path, 'pr5k3').read() is None
+
+
+# Several workers.
+
+def train_with_failures(data, run_dir):
+    """Metrics that fail in one worker only, and one that works, for which the workers share the images."""
+    with pytest.MonkeyPatch.context() as patch:
+        replace_detectors(patch, Path(run_dir).parent / 'cache')
+        features, calls = StandIn.features, []
+
+        def compute(self, images):
+            calls.append(1)
+            if self.name == 'vgg16' and len(calls) > 3 and distributed.rank() == 1:
+                raise RuntimeError('no more memory')
+            return features(self, images)
+
+        patch.setattr(StandIn, 'features', compute)
+        c = measured(data, run_dir, ['pr100_3_full', 'fid100_full'], batch_gpu=5)  # 25 images each
+        Path(run_dir).mkdir(exist_ok=True)
+        assert training_loop(c)
+
+
+def test_a_failure_in_one_worker_is_one_of_all(data, tmp_path):
+    launch(train_with_failures, [data, str(tmp_path / 'run')], 2, 'cpu')
+    log = results(tmp_path / 'run', 'fid100_full')
+    assert len(log) == 4 and {record['num_gpus'] for record in log} == {2}
+    assert not results(tmp_path / 'run', 'pr100_3_full') and (tmp_path / 'run' / 'network-snapshot-000001.pkl').exists()
