@@ -37,9 +37,14 @@ def _extensions() -> frozenset[str]:
 
 def image_names(names: Iterable[str]) -> list[str]:
     """Those names whose extension Pillow knows, in the given order. macOS's `._*` shadow files are no images."""
-    known = _extensions()
-    return [n for n in names if '.' + n.rpartition('.')[2].lower() in known
-            and '.' in n.rpartition('/')[2] and not n.rpartition('/')[2].startswith('._')]
+    known, answers, images = _extensions(), {}, []
+    for name in names:  # a million, maybe
+        stem, dot, extension = name.rpartition('.')
+        if extension not in answers:
+            answers[extension] = '.' + extension.lower() in known  # with a '/' in it, it is none
+        if dot and answers[extension] and not stem.rpartition('/')[2].startswith('._'):
+            images.append(name)
+    return images
 
 
 def read_header(f: BinaryIO, where: str) -> Header:
