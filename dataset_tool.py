@@ -14,15 +14,15 @@ import PIL.ImageColor
 import dnnlib.cli
 from dnnlib.archive import ArchiveWriter
 from dnnlib.util import format_time
+from training.data import checking
 from training.data.conversion import Summary, convert
-from training.data.in_parallel import available_cores
+from training.data.in_parallel import workers_for
 from training.data.label_tables import read_label_table
 from training.data.painting import coloured, dependent
 from training.data.sources import Source, open_source
 from training.data.transforms import FILTERS, TRANSFORMS, Crop, make_transform
 
 TWO_COLOUR = {'red': (255, 0, 0), 'green': (0, 255, 0)}  # PIL's 'green' is a darker one
-FEW = 256  # images for which it does not pay to start processes
 
 HELP = """Convert images into a dataset for training.
 
@@ -44,6 +44,9 @@ The images may come from (--source):
 
 All images of a dataset must be square, with a power of two of pixels, and
 either all RGB or all greyscale. --width, --height and --transform make them so.
+
+datasets/README.md has the commands for the datasets of the papers. Two processes
+or more share the work; their number changes nothing in the result.
 
 The dataset appears at --dest when it is complete; on any error nothing does.
 
@@ -129,8 +132,10 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 
 
 @click.command(cls=dnnlib.cli.Command, help=HELP)
-@click.option('--source', required=True, metavar='PATH', help='Where the images are; see above')
-@click.option('--dest', required=True, metavar='PATH', help='Dataset to write: a .zip file, or an empty or new folder')
+@click.option('--source', metavar='PATH', help='Where the images are; see above')
+@click.option('--dest', metavar='PATH', help='Dataset to write: a .zip file, or an empty or new folder')
+@click.option('--check', metavar='PATH', help='Instead, look at every image of a finished dataset, and say what it holds; its '
+              'mean image is written beside it, or to --dest')
 @click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source')
 @click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Take only N images of each domain')
 @click.option('--crop', metavar='SIZE', callback=parse_crop, help='First cut this out of each image: N or WxH pixels from its '
@@ -161,9 +166,17 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
               'skip them, named and counted.  [default: skip with LSUN, or stop]')
 @click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Processes; the result is the same with any number.  '
               '[default: one per core]')
-def main(source: str, dest: str, width: int | None, height: int | None, resolution: tuple[int, int] | None, transform: str | None,
-         resize_filter: str, crop: Crop | None, mode: str, on_error: str | None, workers: int | None, **which: Any) -> None:
+def main(source: str | None, dest: str | None, check: str | None, width: int | None, height: int | None,
+         resolution: tuple[int, int] | None, transform: str | None, resize_filter: str, crop: Crop | None, mode: str,
+         on_error: str | None, workers: int | None, **which: Any) -> None:
     start = time.monotonic()
+    if check is not None:
+        if source is not None:
+            raise click.UsageError('--check and --source are two different things; leave one of them out')
+        checking.check(check, dest, workers)
+        return
+    if source is None or dest is None:
+        raise click.UsageError(f"Missing option '--{'dest' if source else 'source'}'.")
     if resolution is not None:
         if {width, height} - {None}:
             raise click.UsageError('--resolution contradicts --width and --height; leave them out')
@@ -175,10 +188,9 @@ def main(source: str, dest: str, width: int | None, height: int | None, resoluti
     ArchiveWriter(dest)  # complains now about a destination that will not do
 
     images = open_images(source, **which)
-    if workers is None:
-        workers = available_cores() if images.size > FEW else 1
     skip_broken = images.leave_out_broken if on_error is None else on_error == 'skip'
-    report(convert(images, dest, transform_image, mode, workers, skip_broken), images, dest, time.monotonic() - start)
+    summary = convert(images, dest, transform_image, mode, workers or workers_for(images.size), skip_broken)
+    report(summary, images, dest, time.monotonic() - start)
 
 
 def open_images(source: str, max_images: int | None, max_images_per_domain: int | None, labels: str | None,

@@ -47,6 +47,7 @@ def test_mnist_files_are_padded_and_labelled(tmp_path, split):
     (dict(magic=0x0801), 'not this MNIST file'),
     (dict(label_count=7), 'are not the 7 items'),
     (dict(count=0), 'no image to write'),
+    (dict(count=90_000), 'unpacking to more than'),
 ])
 def test_damaged_mnist_files_are_named(tmp_path, damage, message):
     path, _ = write_idx(tmp_path / 'mnist', **damage)
@@ -229,6 +230,36 @@ def test_imagenet_batches_in_numerical_order(tmp_path):
     (tmp_path / 'train_data_batch_3.npz').write_bytes(b'hello')
     with pytest.raises(UserError, match=r'batch_3\.npz'):
         sources.open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize('batch,message', [
+    (dict(data=np.zeros([1, 3 * 64]), labels=[1]), 'not square RGB images'),
+    (dict(data=np.zeros([1, 3 * 65], np.uint8), labels=[1]), 'not square RGB images'),
+    (dict(data=np.zeros([2, 3 * 64], np.uint8), labels=[1]), 'not square RGB images'),
+    (dict(data=np.zeros([1, 3 * 64], np.uint8), labels=[0]), 'labels other than 1 to 1000'),
+    (dict(data=np.zeros([1, 3 * 64], np.uint8), labels=[1001]), 'labels other than 1 to 1000'),
+    (dict(data=np.zeros([1, 3 * 64], np.uint8)), 'not a complete ImageNet batch'),
+    (dict(data=np.array([{}]), labels=[1]), 'not a complete ImageNet batch'),
+])
+def test_damaged_imagenet_batches_are_named(tmp_path, batch, message):
+    (tmp_path / 'src').mkdir()
+    np.savez(tmp_path / 'src' / 'train_data_batch_1.npz', **batch)
+    refused(tmp_path, message, '--source', tmp_path / 'src')
+
+
+def test_an_imagenet_batch_that_is_a_bomb_is_refused(tmp_path, monkeypatch):
+    (tmp_path / 'src').mkdir()
+    np.savez_compressed(tmp_path / 'src' / 'train_data_batch_1.npz', data=np.zeros([9, 3 * 64], np.uint8), labels=[1] * 9)
+    monkeypatch.setattr(packed, 'LARGEST_NPZ', 1000)
+    refused(tmp_path, 'far more than such a file', '--source', tmp_path / 'src')
+
+
+def test_an_lmdb_that_is_none_is_named(tmp_path):
+    pytest.importorskip('lmdb')
+    (tmp_path / 'x_lmdb').mkdir()
+    for data in (b'', b'hello' * 2000):
+        (tmp_path / 'x_lmdb' / 'data.mdb').write_bytes(data)
+        refused(tmp_path, 'x_lmdb: not an LMDB database', '--source', tmp_path / 'x_lmdb')
 
 
 def test_lsun_needs_lmdb(tmp_path):

@@ -15,21 +15,25 @@ from typing import Any
 
 from dnnlib import UserError
 
+FEW = 256  # images for which it does not pay to start processes
 BATCH_ITEMS, BATCH_BYTES = 64, 4 << 20  # that go to a process at a time
 
 
-def available_cores() -> int:
-    """How many cores this process may use."""
+def workers_for(images: int) -> int:
+    """How many processes to use: one per core that this one may use, or for few images only itself."""
+    if images <= FEW:
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def map_in_order(function: Callable[..., Any], tasks: Iterable[tuple[Any, Any]], workers: int
-                 ) -> Generator[tuple[Any, Any], None, None]:
+def map_in_order(function: Callable[..., Any], tasks: Iterable[tuple[Any, Any]], workers: int,
+                 batch_items: int | None = None) -> Generator[tuple[Any, Any], None, None]:
     """Yield (key, function(*arguments)) for each task (key, arguments), in their order; a task whose second part is no plain
     tuple has that as its result. What the function raises, this raises.
 
     workers: number of processes; 1 does all of it in this one. They take a bounded number of tasks ahead, and end with this
     process, however it ends. The function and arguments are pickled, the keys stay here.
+    batch_items: how many tasks go to a process at a time, if not BATCH_ITEMS.
     """
     if workers <= 1:
         for key, task in tasks:
@@ -39,7 +43,7 @@ def map_in_order(function: Callable[..., Any], tasks: Iterable[tuple[Any, Any]],
     with _pool(workers) as pool:
         waiting: deque[tuple[list[Any], concurrent.futures.Future]] = deque()
         try:
-            for keys, batch in _batches(tasks):
+            for keys, batch in _batches(tasks, batch_items or BATCH_ITEMS):
                 waiting.append((keys, pool.submit(_run, function, batch)))
                 while len(waiting) > 2 * workers:
                     yield from _results(*waiting.popleft())
@@ -68,13 +72,13 @@ def _begin() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _batches(tasks: Iterable[tuple[Any, Any]]) -> Iterator[tuple[list[Any], list[Any]]]:
+def _batches(tasks: Iterable[tuple[Any, Any]], most: int) -> Iterator[tuple[list[Any], list[Any]]]:
     keys, batch, size = [], [], 0
     for key, task in tasks:
         keys.append(key)
         batch.append(task)
         size += sum(map(_size, task)) if type(task) is tuple else 0
-        if len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES:
+        if len(batch) >= most or size >= BATCH_BYTES:
             yield keys, batch
             keys, batch, size = [], [], 0
     if batch:

@@ -23,7 +23,7 @@ CIFAR = {
     'cifar-100-python.tar.gz': (['cifar-100-python/train'], 'fine_labels'),
 }
 
-
+LARGEST_NPZ = 4 << 30  # bytes of an array in a batch of ImageNet: the published ones have 1.6 billion
 LARGEST_CIFAR = 192 << 20  # bytes that one of these archives may unpack to: the published ones hold 186 million
 
 
@@ -99,11 +99,16 @@ def open_imagenet_npz(path: str) -> tuple[Iterator[tuple[np.ndarray, int, str]],
     def load(file: Path, key: str) -> np.ndarray:
         try:
             with np.load(file, allow_pickle=False) as batch:
+                if any(info.file_size > LARGEST_NPZ for info in batch.zip.infolist()):
+                    raise ValueError('it unpacks to far more than such a file')
                 return batch[key]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
+        except (OSError, MemoryError, AttributeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
             raise UserError(f'{file}: not a complete ImageNet batch ({err}); download it again') from err
 
-    labels = [load(file, 'labels').astype(np.int64) - 1 for file in files]
+    labels = [load(file, 'labels').astype(np.int64).reshape(-1) - 1 for file in files]
+    for file, file_labels in zip(files, labels, strict=True):
+        if len(file_labels) and not 0 <= file_labels.min() <= file_labels.max() <= 999:
+            raise UserError(f'{file}: has labels other than 1 to 1000; download it again')
 
     def images() -> Iterator[tuple[np.ndarray, int, str]]:
         for file, file_labels in zip(files, labels, strict=True):
