@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from dataset_making import content, make_folder, picture, refused, tool
+from packed_making import write_idx
 
 import dataset_tool
 from dnnlib import UserError
@@ -18,17 +19,6 @@ from training.data import mnist, packed, painting, sources
 from training.dataset import ImageFolderDataset
 
 # MNIST and colours.
-
-def write_idx(folder, split='train', count=6, magic=0x0803, label_count=None, cut=0):
-    images = picture(0, (count, 28, 28))
-    labels = (np.arange(count) % 10).astype(np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    data = gzip.compress(struct.pack('>4I', magic, count, 28, 28) + images.tobytes())
-    (folder / f'{split}-images-idx3-ubyte.gz').write_bytes(data[:len(data) - cut])
-    label_data = struct.pack('>2I', 0x0801, label_count or count) + labels.tobytes()
-    (folder / f'{split}-labels-idx1-ubyte.gz').write_bytes(gzip.compress(label_data))
-    return folder / f'{split}-images-idx3-ubyte.gz', images
-
 
 @pytest.mark.parametrize('split', ['train', 't10k'])
 def test_mnist_files_are_padded_and_labelled(tmp_path, split):
@@ -42,12 +32,17 @@ def test_mnist_files_are_padded_and_labelled(tmp_path, split):
         assert image.sum() == images[i].sum() and label.argmax() == i
 
 
+def test_an_idx_file_that_is_a_bomb_is_refused(tmp_path, monkeypatch):
+    path, _ = write_idx(tmp_path / 'mnist')
+    monkeypatch.setattr(mnist, 'LARGEST', 4000)
+    refused(tmp_path, 'unpacking to more than 4000 bytes', '--source', path)
+
+
 @pytest.mark.parametrize('damage,message', [
     (dict(cut=20), 'not a complete gzip file'),
     (dict(magic=0x0801), 'not this MNIST file'),
     (dict(label_count=7), 'are not the 7 items'),
     (dict(count=0), 'no image to write'),
-    (dict(count=90_000), 'unpacking to more than'),
 ])
 def test_damaged_mnist_files_are_named(tmp_path, damage, message):
     path, _ = write_idx(tmp_path / 'mnist', **damage)
