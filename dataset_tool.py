@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -69,6 +70,11 @@ Examples:
 """
 
 
+def at_home(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A path with `~`, which shells leave alone in `--dest=~/datasets`, though published commands have it."""
+    return None if value is None else os.path.expanduser(value)
+
+
 def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     """Turn --domains into None, 'none', 'folders', 'dependent', or a dict: name of a domain -> (red, green, blue)."""
     if value in (None, 'none', 'folders', 'dependent'):
@@ -132,10 +138,10 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 
 
 @click.command(cls=dnnlib.cli.Command, help=HELP)
-@click.option('--source', metavar='PATH', help='Where the images are; see above')
-@click.option('--dest', metavar='PATH', help='Dataset to write: a .zip file, or an empty or new folder')
-@click.option('--check', metavar='PATH', help='Instead, look at every image of a finished dataset, and say what it holds; its '
-              'mean image is written beside it, or to --dest')
+@click.option('--source', metavar='PATH', callback=at_home, help='Where the images are; see above')
+@click.option('--dest', metavar='PATH', callback=at_home, help='Dataset to write: a .zip file, or an empty or new folder')
+@click.option('--check', metavar='PATH', callback=at_home, help='Instead, look at every image of a finished dataset, and say '
+              'what it holds; its mean image is written beside it, or to --dest')
 @click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source')
 @click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Take only N images of each domain')
 @click.option('--crop', metavar='SIZE', callback=parse_crop, help='First cut this out of each image: N or WxH pixels from its '
@@ -152,8 +158,8 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--mode', type=click.Choice(['as-is', 'rgb', 'grey']), default='as-is', show_default=True,
               help='rgb, grey: make that of every image, also of transparent ones (on white), CMYK and 16 bits; as-is refuses '
               'these')
-@click.option('--labels', metavar='FILE', help='Labels of the images of a folder or ZIP file: a table (CSV, or with blanks, like '
-              'list_attr_celeba.txt) or JSON. Words and negative numbers become domains')
+@click.option('--labels', metavar='FILE', callback=at_home, help='Labels of the images of a folder or ZIP file: a table (CSV, '
+              'or with blanks, like list_attr_celeba.txt) or JSON. Words and negative numbers become domains')
 @click.option('--label-column', metavar='NAME,...', help='Which columns of the table. Several make a vector')
 @click.option('--domains', callback=parse_domains, metavar='SPEC',
               help='Colours: paint the images of a greyscale source to make a domain of each, such as red,#00ff00,blue; '

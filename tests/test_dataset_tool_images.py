@@ -73,6 +73,13 @@ def test_a_transform_with_a_crop_reads_well_and_travels():
     np.testing.assert_array_equal(transform(image), make_transform('center-crop', 4, 4)(image[1:9, 1:7]))
 
 
+def test_the_home_directory_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    make_folder(tmp_path / 'src', ['a.png'])
+    tool('--source=~/src', '--dest=~/datasets/o.zip')
+    assert '1 images' in tool('--check=~/datasets/o.zip') and (tmp_path / 'datasets' / 'o-mean.png').is_file()
+
+
 # Kinds of images.
 
 def encoded(image, kind, **options):
