@@ -33,7 +33,7 @@ def translation_diversity(context: Context, key: str, num_gen: int, detector: st
         found[f'{key}_{name}'] = context.workers.first(lambda: float(stats.features().mean(dtype=np.float64)))  # noqa: B023
     values = {key: float(np.mean(list(found.values()))), **found}
     arrays = translations.examples(pairs)
-    return Result(values, arrays, lambda: translations.draw(arrays, values, key))
+    return Result(values, arrays, lambda: translations.draw(arrays, values, key), translations.encoder_note(key, pairs))
 
 
 def check(context: Context) -> None:

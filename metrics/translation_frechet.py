@@ -28,7 +28,7 @@ def translation_frechet(context: Context, key: str, num_gen: int, detector: str 
     pairs = translations.all_pairs(context, num_gen, num_styles)
     dataset, targets = domain_images.real_images(context, full=True, least=2)
     net = context.detector(detector, resize)
-    found, notes = {}, ()
+    found, notes = {}, translations.encoder_note(key, pairs)
     for name, some in pairs:
         real = features.of_dataset(context, net, dataset, items=targets[some.target], mean_cov=True,
                                    text=f'{name}, real')

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,22 @@ def all_pairs(context: Context, num_images: int, num_styles: int) -> list[tuple[
         num_styles = 1
     return [(f'{names[a]}2{names[b]}', Translations(context, dataset, items[a], a, b, num_styles))
             for a, b in itertools.permutations(range(len(names)), 2)]
+
+
+def encoder_note(key: str, pairs: list[tuple[str, Translations]], count: int = 16) -> tuple[str, ...]:
+    """A note if the reconstructions G(E(x), own domain) of the first images of each domain are no closer to them, in mean square,
+    than their mean image is: a discriminator that was not trained to encode can have the right width by chance."""
+    errors, spreads = [], []
+    for some in {some.source: some for _, some in pairs}.values():
+        numbers = range(min(count, len(some.items)))
+        x = some.reals(numbers)
+        rebuilt = replace(some, target=some.source, num_styles=1).images(numbers)
+        errors.append(float((rebuilt - x).square().mean()))
+        spreads.append(float((x - x.mean(dim=0)).square().mean()))
+    if np.mean(errors) < np.mean(spreads):
+        return ()
+    return (f'{key}: the encoder does not find images again (mean square error {np.mean(errors):.3g}, their variance '
+            f'{np.mean(spreads):.3g}), so that the translations are none; was it trained with --method=clr-gan, long enough?',)
 
 
 def examples(pairs: list[tuple[str, Translations]], count: int = 4, num_styles: int = 5) -> dict[str, np.ndarray]:

@@ -102,6 +102,15 @@ def test_what_is_missing_is_told_before_anything_is_computed(dataset):
     assert net.seen == 0
 
 
+def test_an_encoder_that_finds_nothing_is_noted(tmp_path):
+    x = drawings(40)
+    data = write_dataset(tmp_path / 'a.zip', x, [0, 1] * 20)
+    for name in ('tfid20', 'tlpips20'):
+        notes = [calc_metric(name, context(Painter(), data, D))[0].notes for D in (Finder(), Finder(sign=-1.0))]
+        assert not any('encoder' in note for note in notes[0])
+        assert notes[1][0].startswith(f'{name}: the encoder does not find images again (mean square error ')
+
+
 def test_without_the_weights_of_lpips_it_says_what_to_get_and_what_does_without(dataset, tmp_path, monkeypatch):
     monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path))
     monkeypatch.setattr('metrics.detectors.sources._answers', lambda url: False)
