@@ -42,7 +42,7 @@ demo: $(VENV)/.complete datasets/mnist.zip
 
 test: $(VENV)/.complete
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q --durations=5
+	$(BIN)/python -m pytest -q -n logical --dist loadfile --durations=5
 
 test-slow: $(VENV)/.complete
 	$(BIN)/python -m pytest -q -m slow

@@ -13,8 +13,8 @@ from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import Context
 from metrics.detectors import DETECTORS, check_detector
 from metrics.detectors.registry import RESIZES, detector_spec
-from metrics.feature_cache import FeatureCache
-from metrics.names import parse_name
+from metrics.features.cache import FeatureCache
+from metrics.quality.names import parse_name
 from metrics.registry import METRICS, calc_metric, check_metric, find_metric, parse_metrics
 from metrics.report import Records, write_report
 from metrics.subjects import Subject, find_subjects

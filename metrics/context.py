@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
 
-    from metrics.feature_cache import FeatureCache
+    from metrics.features.cache import FeatureCache
 
 
 class Interrupted(Exception):

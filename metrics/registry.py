@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dnnlib.util import OptionError, format_time
-from metrics import domain_names, names
 from metrics.context import Context, Result
+from metrics.multi_domain import names as domain_names
+from metrics.quality import names
 
 
 class Metric(NamedTuple):
@@ -36,10 +37,11 @@ class Metric(NamedTuple):
 
 
 def _of_quality(name: names.Name) -> Metric:
-    """The metric of a name of metrics.names."""
-    function = {'fid': 'metrics.frechet:fid', 'fd': 'metrics.frechet:fid', 'kid': 'metrics.kid:kid', 'kd': 'metrics.kid:kid',
-                'pr': 'metrics.precision_recall:precision_recall', 'is': 'metrics.inception_score:inception_score',
-                'ppl': 'metrics.ppl:ppl'}[name.family]
+    """The metric of a name of metrics.quality.names."""
+    module, function = {
+        'fid': ('frechet', 'fid'), 'fd': ('frechet', 'fid'), 'kid': ('kid', 'kid'), 'kd': ('kid', 'kid'), 'ppl': ('ppl', 'ppl'),
+        'pr': ('precision_recall', 'precision_recall'), 'is': ('inception_score', 'inception_score')}[name.family]
+    function = f'metrics.quality.{module}:{function}'
     kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
     if name.family == 'ppl':
         kwargs |= dict(space=name.variant.split('_')[1][0], sampling=name.variant.split('_')[1][1:],
@@ -49,15 +51,15 @@ def _of_quality(name: names.Name) -> Metric:
     if name.family not in ('is', 'ppl'):
         kwargs |= dict(detector=name.detector, full=name.full)
     if name.by_domain:
-        function = 'metrics.domain_distances:distances'
+        function = 'metrics.multi_domain.distances:distances'
         kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
                   detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower',
-                  check='metrics.domain_distances:check' if name.by_domain else '')
+                  check='metrics.multi_domain.distances:check' if name.by_domain else '')
 
 
 def _of_domains(name: domain_names.DomainName) -> Metric:
-    """The metric of a name of metrics.domain_names."""
+    """The metric of a name of metrics.multi_domain.names."""
     published = domain_names.PUBLISHED.get(name.family, name.family)
     module, function, better = {
         'jfid': ('joint_frechet', 'joint_frechet', 'lower'), 'dipd': ('dipd', 'dipd', None),
@@ -68,9 +70,10 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
         kwargs |= dict(detector=name.detector)
     if domain_names.FAMILIES[name.family].resizes:
         kwargs |= dict(resize=name.resize)
-    return Metric(f'metrics.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
-                  needs_D=published in ('tfid', 'tlpips', 'mcc'), needs_labels=True, detector=name.detector,
-                  check='metrics.domain_images:check' if published == 'dipd' else f'metrics.{module}:check', better=better)
+    package = 'metrics.multi_domain'
+    return Metric(f'{package}.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
+                  needs_D=published in ('tfid', 'tlpips', 'mcc'), needs_labels=True, detector=name.detector, better=better,
+                  check=f'{package}.domain_images:check' if published == 'dipd' else f'{package}.{module}:check')
 
 
 OFFLINE = 'fd50k_efficientnet_full'  # needs no download
@@ -91,8 +94,9 @@ METRICS = {
         'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'fid50k_full_domains', 'jfid', 'dipd', 'lpips_div', 'tfid', 'tlpips',
         'mcc')},
     'jacobian': Metric('metrics.jacobian:jacobian', needs_data=False),
-    'domains': Metric('metrics.domains:domains', needs_data=True, check='metrics.domains:check'),
-    'translation': Metric('metrics.translation:translation', needs_data=True, needs_D=True, check='metrics.domains:check'),
+    'domains': Metric('metrics.multi_domain.domains:domains', needs_data=True, check='metrics.multi_domain.domains:check'),
+    'translation': Metric('metrics.multi_domain.translation:translation', needs_data=True, needs_D=True,
+                          check='metrics.multi_domain.domains:check'),
 }
 
 
@@ -158,7 +162,7 @@ def check_metric(name: str, context: Context) -> None:
     if metric.check:
         _imported(metric.check)(context)
     elif quality is not None:
-        from metrics.features import check_images
+        from metrics.features.extraction import check_images
         check_images(context, name, quality)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from dnnlib.util import EasyDict, UserError, construct_class_by_name, format_time
 from metrics.context import Context, Interrupted, Result
-from metrics.feature_cache import FeatureCache
+from metrics.features.cache import FeatureCache
 from metrics.registry import OFFLINE, calc_metric, check_metric, find_metric
 from metrics.report import save_figure
 from metrics.workers import Workers

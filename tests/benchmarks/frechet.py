@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from metrics.frechet import trace_of_root
+from metrics.quality.frechet import trace_of_root
 
 
 def covariance(size: int, samples: int, seed: int) -> np.ndarray:

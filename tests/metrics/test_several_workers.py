@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from dnnlib.errors import OptionError, UserError
-from metrics import features, workers
+from metrics import workers
 from metrics.context import Context, Interrupted
-from metrics.feature_stats import FeatureStats
+from metrics.features import extraction
+from metrics.features.statistics import FeatureStats
 from metrics.workers import Workers
 from torch_utils.launching import launch
 
@@ -45,7 +46,7 @@ def features_where(group, rank, error):
     context = Context(None, None, torch.device('cpu'), batch=4, workers=group,
                       stop=lambda: isinstance(error, Interrupted) and group.rank == rank and len(count) == 2)
     stats = FeatureStats(capture_all=True, max_items=40)
-    features.of_batches(context, 40, lambda parts: (torch.ones(p.stop - p.start, 2) for p in parts), compute, stats, 'x')
+    extraction.of_batches(context, 40, lambda parts: (torch.ones(p.stop - p.start, 2) for p in parts), compute, stats, 'x')
     return f'{len(stats.features())} rows'
 
 

@@ -1,0 +1,1 @@
+"""Features of images: computed, summed up, kept."""

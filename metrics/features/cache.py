@@ -1,0 +1,137 @@
+"""Features of real images, kept for the next program that needs them.
+
+One file for each set of statistics, `<dataset>-<detector>-<digest>.npz`, in `gan-metrics` below dnnlib's cache directory. The
+digest is of all that the statistics depend on: the images (names, sizes, checksums or times; see `identity` of the dataset),
+which of them, the detector with its weights and resizing, and what was captured. Entries are complete or not there; what was
+damaged since is found out by its checksums, and computed again. When all of them together take more than the limit, those go
+that were not used for longest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnnlib.download import cache_dir
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_open
+from metrics.features.statistics import FeatureStats
+
+VERSION = 1                        # of what features are: raised when the same detector would give others
+LIMIT = 'DNNLIB_METRICS_CACHE_GIB'  # environment variable
+DEFAULT_GIB = 8.0
+ABANDONED = 24 * 3600              # seconds after which a temporary file is that of a killed process
+BLOCK = 1 << 22
+
+
+class FeatureCache:
+    """directory: where; by default that of the user. limit: bytes that all entries may take; by default 8 GiB, or what the
+    environment variable DNNLIB_METRICS_CACHE_GIB says. 0 keeps nothing."""
+
+    def __init__(self, directory: str | os.PathLike | None = None, limit: int | None = None):
+        self.directory = Path(directory) if directory is not None else cache_dir('gan-metrics')
+        self.limit = _default_limit() if limit is None else limit
+
+    def load(self, key: dict[str, Any]) -> FeatureStats | None:
+        """The statistics that were saved under this key; None if there are none, or damaged ones, which are removed. Captured
+        features stay in the file, and are read where they are looked at."""
+        path = next(iter(self.directory.glob(f'*-{_digest(key)}.npz')), None)
+        if path is None:
+            return None
+        try:
+            stats = FeatureStats.from_arrays(_read(path))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return stats
+
+    def save(self, key: dict[str, Any], stats: FeatureStats, name: str) -> None:
+        """Keep statistics. name: beginning of the file's name, for people. Where that is not possible, for lack of room or
+        permission, nothing is kept: it only saves time."""
+        arrays = stats.arrays()
+        if sum(array.nbytes for array in arrays.values()) > self.limit:
+            return
+        name = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)[:100]
+        with contextlib.suppress(OSError):
+            with atomic_open(self.directory / f'{name}-{_digest(key)}.npz') as f:
+                np.savez(f, key=np.array(_text(key)), **arrays)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Remove what was not used for longest until the limit holds, and what killed processes left."""
+        entries = []
+        for path in self.directory.iterdir():
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                if path.suffix == '.npz':
+                    entries.append((status.st_mtime, status.st_size, path))
+                elif path.suffix == '.tmp' and time.time() - status.st_mtime > ABANDONED:
+                    path.unlink()
+        excess = sum(size for _, size, _ in entries) - self.limit
+        for _, size, path in sorted(entries):
+            if excess <= 0:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+            excess -= size
+
+
+def _default_limit() -> int:
+    text = os.environ.get(LIMIT, '')
+    try:
+        gib = float(text) if text else DEFAULT_GIB
+    except ValueError:
+        gib = -1.0
+    if not 0 <= gib < float('inf'):
+        raise UserError(f'{LIMIT}={text}: set it to a number of GiB, 0 to keep no features')
+    return int(gib * 2 ** 30)
+
+
+def _text(key: dict[str, Any]) -> str:
+    return json.dumps({**key, 'version': VERSION}, sort_keys=True)
+
+
+def _digest(key: dict[str, Any]) -> str:
+    return hashlib.sha256(_text(key).encode()).hexdigest()[:32]
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file of np.savez, checked against their checksums. Large ones are mapped, not read."""
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            with archive.open(info) as f:
+                while f.read(BLOCK):  # to the end, where the checksum is compared
+                    pass
+            with archive.open(info) as f:
+                if info.file_size <= BLOCK:
+                    arrays[info.filename.removesuffix('.npy')] = np.lib.format.read_array(f, allow_pickle=False)
+                    continue
+                version = np.lib.format.read_magic(f)
+                if version != (1, 0) or info.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError('not as np.savez writes it')
+                shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(f)
+                offset = _start_of_data(path, info) + f.tell()
+            order = 'F' if fortran_order else 'C'
+            arrays[info.filename.removesuffix('.npy')] = np.memmap(path, dtype, 'r', offset, shape, order)
+    return arrays
+
+
+def _start_of_data(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where in the file the bytes of a stored member begin: after its local header, of 30 bytes and two texts."""
+    with open(path, 'rb') as f:
+        f.seek(info.header_offset + 26)
+        name, extra = (int.from_bytes(f.read(2), 'little') for _ in range(2))
+    return info.header_offset + 30 + name + extra

@@ -1,0 +1,211 @@
+"""Features of images, and statistics of them: of a dataset, of a generator, or of any images.
+
+One batch of `context.batch` images follows the other; with several processes they take turns. The batches are the same for
+any number of processes, and rank 0 puts their features together in order, so that the results are the same, too. On other
+ranks the statistics stay empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from dnnlib.errors import UserError
+from metrics.context import Context, batches
+from metrics.features.generation import random_images
+from metrics.features.statistics import FeatureStats
+from metrics.quality.names import FEWEST, Name
+
+THREADS = 4  # that read images: decoding releases Python's lock for the most part
+AHEAD = 3    # batches that are read ahead of the detector
+
+
+def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], Iterable[torch.Tensor]],
+               compute: Callable[[torch.Tensor], torch.Tensor], stats: FeatureStats, text: str) -> FeatureStats:
+    """Append the features of num_items images to stats, and return them.
+
+    read: given slices of image numbers, yields for each the images, on the device. It is called once, with the batches that
+    this process is to do. compute: images -> features [N, F]. text: what progress calls it.
+    """
+    plan, workers = batches(num_items, context.batch), context.workers
+    mine, parts = None, []
+
+    def append_parts() -> None:
+        while parts:
+            stats.append(parts.pop(0))
+
+    with context.count(text, num_items) as progress, torch.no_grad():
+        for first in range(0, len(plan), workers.num):
+            counts = [part.stop - part.start for part in plan[first:first + workers.num]]
+            rows = error = None
+            try:
+                context.check_stop()
+                append_parts()
+                mine = mine or iter(read(plan[workers.rank::workers.num]))
+                rows = compute(next(mine)).to(torch.float32) if workers.rank < len(counts) else None
+            except Exception as err:  # the others must hear of it: they wait
+                error = err
+            workers.agree(error)
+            if first == 0:
+                width = workers.first(lambda: rows.shape[1])  # noqa: B023 (called at once)
+            if rows is None:  # nothing left for this process
+                rows = torch.zeros(0, width, device=context.device)
+            parts += workers.gather(rows, counts)
+            progress.advance(sum(counts))
+        workers.first(append_parts)
+    return stats
+
+
+def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: bool = False, every: bool = False,
+                 draw: Callable[[Sequence[int]], torch.Tensor] | None = None,
+                 compute: Callable[[torch.Tensor], torch.Tensor] | None = None, text: str = 'generator features') -> FeatureStats:
+    """Statistics of generated images 0..num_items - 1.
+
+    mean_cov, every: what to capture. draw: numbers of images -> uint8 [N, C, H, W] on the device; by default random_images
+    with labels of all images of the dataset. compute: images -> [N, F], in place of the detector's features.
+    With `context.images`, the first of these.
+    """
+    if draw is None and context.images is not None:
+        text = 'image features'
+    elif draw is None:
+        labels = context.dataset.all_images() if context.G.c_dim else None
+
+        def draw(items: Sequence[int]) -> torch.Tensor:
+            return random_images(context, items, labels)
+
+    def read(parts: list[slice]) -> Iterator[torch.Tensor]:
+        if draw is None:
+            return read_images(context, context.images, [range(part.start, part.stop) for part in parts], detector)
+        return (draw(range(part.start, part.stop)) for part in parts)
+
+    stats = FeatureStats(every, mean_cov, max_items=num_items)
+    return of_batches(context, num_items, read, compute or detector.features, stats, text)
+
+
+def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool = False, every: bool = False,
+               items: Sequence[int] | None = None, text: str = 'dataset features') -> FeatureStats:
+    """Statistics of images of a dataset: made once for all contexts that share a cache, and kept in the feature cache.
+
+    dataset: item i is (uint8 [C, H, W], anything); `name`, and `identity()`, a str that tells its images and their order from
+    all others, without which nothing is kept. mean_cov, every: what to capture. items: numbers of the images; None for all.
+    """
+    items = range(len(dataset)) if items is None else items
+    identity = dataset.identity() if hasattr(dataset, 'identity') else None
+    numbers = hashlib.sha256(np.asarray(items, np.int64).tobytes()).hexdigest()
+    key = dict(images=identity, items=numbers, detector=detector.key, mean_cov=mean_cov, every=every)
+
+    def make() -> FeatureStats:
+        cache = context.feature_cache if identity is not None else None
+        found = cache.load(key) if cache is not None and context.workers.rank == 0 else None
+        stats = found or FeatureStats(every, mean_cov, max_items=len(items))
+        if context.workers.first(lambda: found is not None):
+            return stats
+        of_batches(context, len(items), lambda parts: read_images(context, dataset, [items[part] for part in parts], detector),
+                   detector.features, stats, text)
+        if cache is not None and context.workers.rank == 0:
+            cache.save(key, stats, name=f'{dataset.name}-{detector.name}')
+        return stats
+
+    return make() if identity is None else context.once(f'features {sorted(key.items())}', make)
+
+
+def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]], detector: Any = None) -> Iterator[torch.Tensor]:
+    """For each part, the images of these numbers: uint8 [N, C, H, W] on the device. Read ahead by threads.
+
+    Where `image_shape` of the dataset is None they may be of any size: each is resized by itself, as the detector resizes, to
+    float32 [N, 3, S, S] in [0, 255].
+    """
+    def read(i: int) -> np.ndarray:
+        pixels = dataset[int(i)][0]
+        return resized(detector, pixels) if getattr(dataset, 'image_shape', ()) is None else pixels
+
+    if parts:
+        dataset[int(parts[0][0])]  # opens files and reads labels, once, before several threads do
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting: deque = deque()
+        upcoming = iter(parts)
+
+        def start_next() -> None:
+            for part in upcoming:
+                waiting.append([pool.submit(read, i) for i in part])
+                return
+
+        try:
+            for _ in range(AHEAD):
+                start_next()
+            while waiting:
+                images = [future.result() for future in waiting.popleft()]
+                start_next()
+                yield torch.from_numpy(np.stack(images)).to(context.device)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def resized(detector: Any, pixels: np.ndarray) -> np.ndarray:
+    """An image, uint8 [1 or 3, H, W], at the size of the detector: float32 [3, S, S] in [0, 255]."""
+    image = torch.from_numpy(pixels).to(torch.float32)[None].expand(-1, 3, -1, -1)
+    return detector.resized(image)[0].numpy()
+
+
+class Reals(NamedTuple):
+    """Real images that a metric compares with: numbers of items of a dataset."""
+
+    dataset: Any
+    items: Sequence[int]
+
+
+def real_images(context: Context, full: bool, least: int, most: int | None = None) -> Reals:
+    """All images of the dataset, whatever part of them was trained on.
+
+    full: without mirrored ones. most: the first ones up to so many. Raises UserError if there are fewer than `least`.
+    """
+    dataset = context.dataset.all_images(False if full else None)
+    count = len(dataset) if most is None else min(most, len(dataset))
+    if count < least:
+        raise UserError(f'{dataset.path}: has {count} image{"s" * (count != 1)}, and the metric needs '
+                        f'at least {least}; pass more of them')
+    return Reals(dataset, range(count))
+
+
+def check(context: Context) -> None:
+    """Raise UserError unless the dataset has the labels and the shape of images that the network takes and makes."""
+    G, data = context.G, context.dataset
+    if data is None:
+        raise UserError('a dataset is needed to compare with; pass --data')
+    if G is None:
+        return
+    check_labels(context)
+    if list(data.image_shape) != [G.img_channels, G.img_resolution, G.img_resolution]:
+        raise UserError(f'{data.path}: its images are {list(data.image_shape)}, but the network makes '
+                        f'{[G.img_channels, G.img_resolution, G.img_resolution]}; pass the dataset that it was trained on')
+
+
+def check_labels(context: Context) -> None:
+    """Raise UserError unless the dataset has the labels that the network takes. An unconditional one needs no dataset."""
+    G, data = context.G, context.dataset
+    if G is None:
+        return
+    if G.c_dim and data is None:
+        raise UserError('a dataset is needed for its labels; pass --data')
+    if G.c_dim and data.label_dim != G.c_dim:
+        labels = f'labels of {data.label_dim} numbers' if data.label_dim else 'no labels'
+        raise UserError(f'{data.path}: has {labels}, but the network takes {G.c_dim}; pass the dataset that it was trained on')
+
+
+def check_images(context: Context, text: str, name: Name) -> None:
+    """Raise UserError unless there are the images, and the labels, that a metric needs. text, name: of the metric."""
+    if name.family in ('is', 'ppl'):
+        check_labels(context)
+    else:
+        check(context)
+        real_images(context, name.full, least=FEWEST[name.family])
+    if context.images is not None and len(context.images) < name.num:
+        fewer = name._replace(num=len(context.images))
+        advice = f'ask for --metrics={fewer}, or --num={fewer.num}' if fewer.num >= FEWEST[name.family] else 'pass more of them'
+        raise UserError(f'{context.images.path}: has {len(context.images)} images, but {text} takes {name.num}; {advice}')

@@ -1,0 +1,1 @@
+"""Metrics of image quality, one file for each."""

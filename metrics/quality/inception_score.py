@@ -1,0 +1,35 @@
+"""The inception score (Salimans et al. 2016, arXiv 1606.03498): are images clearly of a class, and of many classes?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from metrics.context import Context, Result
+from metrics.features import extraction
+
+
+def score(probabilities: np.ndarray, num_splits: int = 10) -> tuple[float, float]:
+    """exp(mean_x KL(p(y|x) ‖ p̄(y))) of consecutive parts of the rows [N, classes], p̄ the mean of the part.
+
+    Returns mean over the parts, and population standard deviation. N >= num_splits. In float64.
+    """
+    scores = []
+    for i in range(num_splits):
+        part = probabilities[i * len(probabilities) // num_splits:(i + 1) * len(probabilities) // num_splits]
+        p = torch.from_numpy(np.asarray(part, np.float64))
+        divergence = torch.special.xlogy(p, p) - torch.special.xlogy(p, p.mean(dim=0))  # 0 log 0 = 0
+        scores.append(float(divergence.sum(dim=1).mean().exp()))
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def inception_score(context: Context, key: str, num_gen: int, resize: str = 'published') -> Result:
+    """Inception score of num_gen generated images, in 10 parts. Values <key>_mean, <key>_std.
+
+    The class probabilities are those of the published network without the bias of its last layer.
+    """
+    extraction.check_labels(context)
+    net = context.detector('inception', resize)
+    stats = extraction.of_generator(context, net, num_gen, every=True, compute=net.probabilities)
+    mean, std = context.workers.first(lambda: score(stats.features()))
+    return Result({f'{key}_mean': mean, f'{key}_std': std})
