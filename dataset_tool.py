@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import os
+import re
 import signal
 import sys
 import time
-from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
-import numpy as np
 import PIL.ImageColor
-from tqdm import tqdm
 
 import dnnlib.cli
-from dnnlib import UserError
 from dnnlib.archive import ArchiveWriter
 from dnnlib.util import format_time
-from training.data.images import encode_png
-from training.data.labels import FILE_NAME
-from training.data.sources import Source, coloured, open_source
-from training.data.transforms import FILTERS, TRANSFORMS, Transform, make_transform
+from training.data import checking
+from training.data.conversion import Summary, convert
+from training.data.in_parallel import workers_for
+from training.data.label_tables import read_label_table
+from training.data.painting import coloured, dependent
+from training.data.sources import Source, open_source
+from training.data.transforms import FILTERS, TRANSFORMS, Crop, make_transform
 
 TWO_COLOUR = {'red': (255, 0, 0), 'green': (0, 255, 0)}  # PIL's 'green' is a darker one
 
@@ -46,6 +46,9 @@ The images may come from (--source):
 All images of a dataset must be square, with a power of two of pixels, and
 either all RGB or all greyscale. --width, --height and --transform make them so.
 
+datasets/README.md has the commands for the datasets of the papers. Two processes
+or more share the work; their number changes nothing in the result.
+
 The dataset appears at --dest when it is complete; on any error nothing does.
 
 Examples:
@@ -67,73 +70,14 @@ Examples:
 """
 
 
-class Checker:
-    """The rules for the images of one dataset; the first image sets size and kind for the others."""
-
-    def __init__(self):
-        self.attributes: dict[str, int] | None = None  # of the first image: width, height, channels
-
-    def check(self, pixels: np.ndarray, name: str) -> None:
-        """Check one image, uint8 [H, W] or [H, W, C]. Raises UserError that names it."""
-        height, width = pixels.shape[:2]
-        channels = pixels.shape[2] if pixels.ndim == 3 else 1
-        attributes = {'width': width, 'height': height, 'channels': channels}
-        if self.attributes is None:
-            if width != height:
-                raise UserError(f'{name}: Image dimensions after scale and crop are required to be square.  '
-                                f'Got {width}x{height}; use --transform=center-crop with --width and --height')
-            if channels not in (1, 3):
-                raise UserError(f'{name}: Input images must be stored as RGB or grayscale, not with {channels} channels')
-            if width & (width - 1):
-                raise UserError(f'{name}: Image width/height after scale and crop are required to be power-of-two, '
-                                f'not {width}; use --width and --height')
-            self.attributes = attributes
-        elif attributes != self.attributes:
-            details = ', '.join(f'dataset {k}/cur image {k}: {self.attributes[k]}/{attributes[k]}' for k in attributes)
-            raise UserError(f'Image {name} attributes must be equal across all images of the dataset.  Got: {details}')
-
-
-class Summary(NamedTuple):
-    """What was written: number of images, attributes of each, and how often each label occurs (None: without one)."""
-
-    images: int
-    attributes: dict[str, int]
-    labels: Counter
-
-
-def convert(source: Source, dest: str, transform: Transform) -> Summary:
-    """Write a dataset to `dest`, a .zip file or an empty folder; it appears there when it is complete.
-
-    Raises UserError for the first image that does not fit, or if none is left.
-    """
-    labels: list[list[Any]] = []
-    contents: list[list[Any]] = []
-    checker = Checker()
-    with ArchiveWriter(dest) as out:
-        for index, image in enumerate(tqdm(source, total=source.size, unit='img', disable=None)):
-            pixels = transform(image.pixels)
-            if pixels is None:
-                continue  # its number stays unused
-            checker.check(pixels, image.name)
-            name = f'{index // 1000:05d}/img{index:08d}.png'
-            out.write(name, encode_png(pixels))
-            labels.append([name, image.label])
-            contents.append([name, image.content])
-        if not labels:
-            raise UserError(f'{dest}: no image to write; all of the source are smaller than --width and --height, or it has none')
-        complete = all(label is not None for _, label in labels)
-        fields: dict[str, Any] = {'labels': labels if complete else None}
-        if complete and source.domains:
-            fields['domains'] = source.domains
-        if all(content is not None for _, content in contents):
-            fields['content'] = contents
-        out.write(FILE_NAME, json.dumps(fields).encode())
-    return Summary(len(labels), checker.attributes, Counter(tuple(v) if isinstance(v, list) else v for _, v in labels))
+def at_home(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A path with `~`, which shells leave alone in `--dest=~/datasets`, though published commands have it."""
+    return None if value is None else os.path.expanduser(value)
 
 
 def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Turn --domains into None, 'none', 'folders', or a dict: name of a domain -> (red, green, blue)."""
-    if value in (None, 'none', 'folders'):
+    """Turn --domains into None, 'none', 'folders', 'dependent', or a dict: name of a domain -> (red, green, blue)."""
+    if value in (None, 'none', 'folders', 'dependent'):
         return value
     if value in ('two-color', 'two-colour'):
         return TWO_COLOUR
@@ -141,10 +85,31 @@ def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None)
     try:
         colours = {name: PIL.ImageColor.getrgb(name)[:3] for name in names}
     except ValueError as err:
-        raise click.BadParameter(f'{err}; give two-color, none, folders, or colours such as red,#00ff00,blue') from err
+        raise click.BadParameter(f'{err}; give two-color, dependent, none, folders, or colours such as red,#00ff00,blue') from err
     if len(colours) < len(names):
         raise click.BadParameter('a colour is given twice')
     return colours
+
+
+def parse_resolution(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Turn --resolution, `WxH` or one number for both, into width and height."""
+    if value is None:
+        return None
+    match = re.fullmatch(r'([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?', value)
+    if match is None:
+        raise click.BadParameter(f'{value!r} is not a size in pixels such as 256x256')
+    return int(match[1]), int(match[2] or match[1])
+
+
+def parse_crop(ctx: click.Context, param: click.Parameter, value: str | None) -> Crop | None:
+    """Turn --crop, `N`, `WxH` or `WxH+X+Y`, into a Crop."""
+    if value is None:
+        return None
+    match = re.fullmatch(r'([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?(?:\+(\d{1,6})\+(\d{1,6}))?', value)
+    if match is None:
+        raise click.BadParameter(f'{value!r} is not a rectangle such as 140, 140x178 or 128x128+25+57')
+    left, top = (None, None) if match[3] is None else (int(match[3]), int(match[4]))
+    return Crop(int(match[1]), int(match[2] or match[1]), left, top)
 
 
 def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
@@ -165,47 +130,96 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
         kind = f'{len(labels)} different labels'
     width, height, channels = summary.attributes.values()
     colour = 'RGB' if channels == 3 else 'greyscale'
+    if summary.small:
+        print(f'{summary.small} images were left out, being smaller than --width and --height')
+    if summary.broken:
+        print(f'Warning: {summary.broken} images were left out, being broken')
     print(f'{dest}: {summary.images} images, {width}x{height} {colour}; {kind}; {format_time(seconds)}')
 
 
 @click.command(cls=dnnlib.cli.Command, help=HELP)
-@click.option('--source', required=True, metavar='PATH', help='Where the images are; see above')
-@click.option('--dest', required=True, metavar='PATH', help='Dataset to write: a .zip file, or an empty or new folder')
+@click.option('--source', metavar='PATH', callback=at_home, help='Where the images are; see above')
+@click.option('--dest', metavar='PATH', callback=at_home, help='Dataset to write: a .zip file, or an empty or new folder')
+@click.option('--check', metavar='PATH', callback=at_home, help='Instead, look at every image of a finished dataset, and say '
+              'what it holds; its mean image is written beside it, or to --dest')
 @click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source')
 @click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Take only N images of each domain')
+@click.option('--crop', metavar='SIZE', callback=parse_crop, help='First cut this out of each image: N or WxH pixels from its '
+              'middle, or WxH+X+Y, X from the left and Y from the top. CelebA: 178, 140, or 128x128+25+57')
 @click.option('--transform', type=click.Choice(TRANSFORMS), help='center-crop: the largest square in the middle. '
               'center-crop-wide: wide images between black bars, exactly as the published LSUN Car data. '
-              'center-crop-wide-aspect: the same without stretching. All need --width and --height')
+              'center-crop-wide-aspect: the same without stretching. pad: the whole image, with black around it. All need '
+              '--width and --height')
 @click.option('--width', type=click.IntRange(min=1), metavar='W', help='Resize to this width in pixels')
 @click.option('--height', type=click.IntRange(min=1), metavar='H', help='Resize to this height in pixels')
+@click.option('--resolution', metavar='WxH', callback=parse_resolution, help='The same as --width=W --height=H')
 @click.option('--resize-filter', type=click.Choice(list(FILTERS)), default='lanczos', show_default=True,
               help='lanczos is sharper; box reproduces the published FFHQ numbers at 256x256')
+@click.option('--mode', type=click.Choice(['as-is', 'rgb', 'grey']), default='as-is', show_default=True,
+              help='rgb, grey: make that of every image, also of transparent ones (on white), CMYK and 16 bits; as-is refuses '
+              'these')
+@click.option('--labels', metavar='FILE', callback=at_home, help='Labels of the images of a folder or ZIP file: a table (CSV, '
+              'or with blanks, like list_attr_celeba.txt) or JSON. Words and negative numbers become domains')
+@click.option('--label-column', metavar='NAME,...', help='Which columns of the table. Several make a vector')
 @click.option('--domains', callback=parse_domains, metavar='SPEC',
               help='Colours: paint the images of a greyscale source to make a domain of each, such as red,#00ff00,blue; '
-              'two-color is red and pure green. none: sub-folders are no domains. folders: they are, even in a ZIP file '
-              'or beside a dataset.json')
+              'two-color is red and pure green. dependent: MNIST as coloured digits and as digits on a colour, which depend on '
+              'the digit. none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json')
 @click.option('--paired', is_flag=True, help='With colours: every image in every domain, not in one drawn at random')
 @click.option('--seed', type=click.IntRange(0, 2 ** 32 - 1), default=0, show_default=True,
-              help='With colours: which image goes to which domain')
-def main(source: str, dest: str, max_images: int | None, max_images_per_domain: int | None, transform: str | None,
-         width: int | None, height: int | None, resize_filter: str, domains: Any, paired: bool, seed: int) -> None:
+              help='With colours: which image goes to which domain; with dependent: the colours')
+@click.option('--on-error', type=click.Choice(['stop', 'skip']), help='What to do about images that cannot be read: stop, or '
+              'skip them, named and counted.  [default: skip with LSUN, or stop]')
+@click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Processes; the result is the same with any number.  '
+              '[default: one per core]')
+def main(source: str | None, dest: str | None, check: str | None, width: int | None, height: int | None,
+         resolution: tuple[int, int] | None, transform: str | None, resize_filter: str, crop: Crop | None, mode: str,
+         on_error: str | None, workers: int | None, **which: Any) -> None:
     start = time.monotonic()
+    if check is not None:
+        if source is not None:
+            raise click.UsageError('--check and --source are two different things; leave one of them out')
+        checking.check(check, dest, workers)
+        return
+    if source is None or dest is None:
+        raise click.UsageError(f"Missing option '--{'dest' if source else 'source'}'.")
+    if resolution is not None:
+        if {width, height} - {None}:
+            raise click.UsageError('--resolution contradicts --width and --height; leave them out')
+        width, height = resolution
+    try:
+        transform_image = make_transform(transform, width, height, resize_filter, crop)
+    except ValueError as err:
+        raise click.UsageError(str(err)) from err
+    ArchiveWriter(dest)  # complains now about a destination that will not do
+
+    images = open_images(source, **which)
+    skip_broken = images.leave_out_broken if on_error is None else on_error == 'skip'
+    summary = convert(images, dest, transform_image, mode, workers or workers_for(images.size), skip_broken)
+    report(summary, images, dest, time.monotonic() - start)
+
+
+def open_images(source: str, max_images: int | None, max_images_per_domain: int | None, labels: str | None,
+                label_column: str | None, domains: Any, paired: bool, seed: int) -> Source:
+    """The source with its labels, as far as it is to be converted, by the options of these names. Raises UsageError for options
+    that contradict each other."""
     painted = isinstance(domains, dict)
     if paired and not painted:
         raise click.UsageError('--paired needs --domains with colours')
     if max_images_per_domain and domains == 'none':
         raise click.UsageError('--max-images-per-domain contradicts --domains=none')
-    try:
-        transform_image = make_transform(transform, width, height, resize_filter)
-    except ValueError as err:
-        raise click.UsageError(str(err)) from err
-    ArchiveWriter(dest)  # complains now about a destination that will not do
-
-    images = open_source(source, {'none': False, 'folders': True}.get('none' if painted else domains),
-                         None if painted else max_images_per_domain).first(max_images)
+    if labels and domains == 'folders':
+        raise click.UsageError('--labels contradicts --domains=folders')
+    if label_column and not labels:
+        raise click.UsageError('--label-column needs --labels')
+    new_domains = painted or domains == 'dependent'
+    columns = [name.strip() for name in label_column.split(',')] if label_column else None
+    images = open_source(source, {'none': False, 'folders': True}.get('none' if new_domains else domains),
+                         None if new_domains else max_images_per_domain, pad_mnist=domains != 'dependent',
+                         table=read_label_table(labels, columns) if labels else None).first(max_images)
     if painted:
-        images = coloured(images, domains, seed, paired, max_images_per_domain)
-    report(convert(images, dest, transform_image), images, dest, time.monotonic() - start)
+        return coloured(images, domains, seed, paired, max_images_per_domain)
+    return dependent(images, seed, max_images_per_domain) if domains == 'dependent' else images
 
 
 if __name__ == '__main__':

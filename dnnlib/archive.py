@@ -12,16 +12,16 @@ import os
 import secrets
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_open
+from dnnlib.folder_listing import list_files
+from dnnlib.zip_archive import ZipArchive
 
-# Everything that zipfile raises for a damaged, encrypted or exotic archive.
-_ZIP_TROUBLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
+__all__ = ['ArchiveWriter', 'FolderArchive', 'ZipArchive', 'open_archive']
 
 
 def open_archive(path: str | os.PathLike) -> FolderArchive | ZipArchive:
@@ -45,19 +45,7 @@ class FolderArchive:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self.names = sorted(self._walk())
-
-    def _walk(self):
-        seen = set()
-        for folder, subfolders, files in os.walk(self.path, followlinks=True, onerror=self._unreadable):
-            real = os.path.realpath(folder)
-            if real in seen:
-                subfolders.clear()
-                continue
-            seen.add(real)
-            subfolders.sort()
-            prefix = Path(folder).relative_to(self.path).as_posix()
-            yield from (name if prefix == '.' else f'{prefix}/{name}' for name in files)
+        self.names = list_files(self.path)
 
     def where(self, name: str) -> str:
         """How to name a member in a message."""
@@ -94,85 +82,6 @@ class FolderArchive:
 
     def __exit__(self, *exc: Any) -> None:
         self.close()
-
-    @staticmethod
-    def _unreadable(err: OSError) -> None:
-        raise UserError(f'{err.filename}: {(err.strerror or str(err)).lower()}') from err
-
-
-class ZipArchive:
-    """The members of a ZIP file; folders are left out.
-
-    Each process reads through a handle of its own: one that crosses a fork would share its file position.
-
-    path: the ZIP file.
-    names: sorted list of member names.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        self._zip: zipfile.ZipFile | None = None
-        self._pid = -1
-        self.names = sorted({name for name in self._handle().namelist() if not name.endswith('/')})
-
-    def _handle(self) -> zipfile.ZipFile:
-        if self._zip is None or self._pid != os.getpid():
-            try:
-                self._zip = zipfile.ZipFile(self.path)
-            except OSError as err:
-                raise UserError(f'{self.path}: {(err.strerror or str(err)).lower()}') from err
-            except _ZIP_TROUBLE as err:
-                raise UserError(f'{self.path}: not a ZIP file, or an incomplete one; copy or create it again') from err
-            self._pid = os.getpid()
-        return self._zip
-
-    def where(self, name: str) -> str:
-        """How to name a member in a message."""
-        return f'{name} in {self.path}'
-
-    def open(self, name: str) -> BinaryIO:
-        """Open one member for reading (seekable). Raises UserError if it is absent or damaged."""
-        try:
-            return self._handle().open(name)
-        except KeyError as err:
-            raise UserError(f'{self.where(name)}: no such file') from err
-        except _ZIP_TROUBLE as err:
-            raise self._damaged(name, err) from err
-
-    def read(self, name: str) -> bytes:
-        """All bytes of one member, its checksum verified. Raises UserError if it is absent or damaged."""
-        with self.open(name) as f:
-            try:
-                return f.read()
-            except _ZIP_TROUBLE as err:
-                raise self._damaged(name, err) from err
-
-    def fingerprint(self, names: Iterable[str]) -> str:
-        """Hex digest of names, sizes and checksums of these members: the same wherever the ZIP file lies."""
-        digest, handle = hashlib.sha256(), self._handle()
-        for name in names:
-            info = handle.getinfo(name)
-            digest.update(f'{name}\0{info.file_size}\0{info.CRC}\0'.encode(errors='surrogateescape'))
-        return digest.hexdigest()
-
-    def _damaged(self, name: str, err: Exception) -> UserError:
-        reason = str(err) or type(err).__name__
-        return UserError(f'{self.where(name)}: cannot be read ({reason}); copy or create the ZIP file again')
-
-    def close(self) -> None:
-        """Close the handle; the next access opens it again."""
-        if self._zip is not None and self._pid == os.getpid():
-            self._zip.close()
-        self._zip = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self.close()
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, '_zip': None}
 
 
 class ArchiveWriter:

@@ -5,29 +5,20 @@ import io
 import pickle
 import struct
 import tarfile
+import zipfile
 
 import numpy as np
 import PIL.Image
 import pytest
 from dataset_making import content, make_folder, picture, refused, tool
+from packed_making import write_idx
 
 import dataset_tool
 from dnnlib import UserError
-from training.data import mnist, packed, sources
+from training.data import mnist, packed, painting, sources
 from training.dataset import ImageFolderDataset
 
 # MNIST and colours.
-
-def write_idx(folder, split='train', count=6, magic=0x0803, label_count=None, cut=0):
-    images = picture(0, (count, 28, 28))
-    labels = (np.arange(count) % 10).astype(np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    data = gzip.compress(struct.pack('>4I', magic, count, 28, 28) + images.tobytes())
-    (folder / f'{split}-images-idx3-ubyte.gz').write_bytes(data[:len(data) - cut])
-    label_data = struct.pack('>2I', 0x0801, label_count or count) + labels.tobytes()
-    (folder / f'{split}-labels-idx1-ubyte.gz').write_bytes(gzip.compress(label_data))
-    return folder / f'{split}-images-idx3-ubyte.gz', images
-
 
 @pytest.mark.parametrize('split', ['train', 't10k'])
 def test_mnist_files_are_padded_and_labelled(tmp_path, split):
@@ -39,6 +30,12 @@ def test_mnist_files_are_padded_and_labelled(tmp_path, split):
         image, label = data[i]
         np.testing.assert_array_equal(image[0, 2:30, 2:30], images[i])
         assert image.sum() == images[i].sum() and label.argmax() == i
+
+
+def test_an_idx_file_that_is_a_bomb_is_refused(tmp_path, monkeypatch):
+    path, _ = write_idx(tmp_path / 'mnist')
+    monkeypatch.setattr(mnist, 'LARGEST', 4000)
+    refused(tmp_path, 'unpacking to more than 4000 bytes', '--source', path)
 
 
 @pytest.mark.parametrize('damage,message', [
@@ -158,7 +155,7 @@ def test_painted_digits_stay_known(tmp_path, args):
 @pytest.mark.parametrize('labels', [[0, 1, None], [[0.5], [1.5], [2.5]], [1.0, 2.0, 3.0]])
 def test_content_is_classes_of_all_images_or_nothing(labels):
     grey = [sources.SourceImage(np.full([4, 4], 200, np.uint8), label, '') for label in labels]
-    images = list(sources.coloured(sources.Source(grey, 3), {'a': (255, 0, 0)}))
+    images = list(painting.coloured(sources.Source(grey, 3), {'a': (255, 0, 0)}))
     assert [image.content for image in images] == [label if type(label) is int else None for label in labels]
 
 
@@ -177,7 +174,7 @@ def test_content_of_some_images_only_is_left_out(tmp_path):
 def test_limits_of_unpaired_colours_count_per_domain():
     def grey():
         return sources.Source((sources.SourceImage(np.full([4, 4], 200, np.uint8), None, '') for _ in range(9)), 9)
-    items = list(sources.coloured(grey(), {'a': (255, 0, 0), 'b': (0, 128, 0)}, max_per_domain=3))
+    items = list(painting.coloured(grey(), {'a': (255, 0, 0), 'b': (0, 128, 0)}, max_per_domain=3))
     assert sorted(item.label for item in items) == [0, 0, 0, 1, 1, 1]
     assert {tuple(item.pixels[0, 0]) for item in items} == {(200, 0, 0), (0, 100, 0)}
 
@@ -230,12 +227,42 @@ def test_imagenet_batches_in_numerical_order(tmp_path):
         sources.open_source(str(tmp_path))
 
 
+@pytest.mark.parametrize('batch,message', [
+    (dict(data=np.zeros([1, 3 * 64]), labels=[1]), 'not square RGB images'),
+    (dict(data=np.zeros([1, 3 * 65], np.uint8), labels=[1]), 'not square RGB images'),
+    (dict(data=np.zeros([2, 3 * 64], np.uint8), labels=[1]), 'not square RGB images'),
+    (dict(data=np.zeros([1, 3 * 64], np.uint8), labels=[0]), 'labels other than 1 to 1000'),
+    (dict(data=np.zeros([1, 3 * 64], np.uint8), labels=[1001]), 'labels other than 1 to 1000'),
+    (dict(data=np.zeros([1, 3 * 64], np.uint8)), 'not a complete ImageNet batch'),
+    (dict(data=np.array([{}]), labels=[1]), 'not a complete ImageNet batch'),
+])
+def test_damaged_imagenet_batches_are_named(tmp_path, batch, message):
+    (tmp_path / 'src').mkdir()
+    np.savez(tmp_path / 'src' / 'train_data_batch_1.npz', **batch)
+    refused(tmp_path, message, '--source', tmp_path / 'src')
+
+
+def test_an_imagenet_batch_that_is_a_bomb_is_refused(tmp_path, monkeypatch):
+    (tmp_path / 'src').mkdir()
+    np.savez_compressed(tmp_path / 'src' / 'train_data_batch_1.npz', data=np.zeros([9, 3 * 64], np.uint8), labels=[1] * 9)
+    monkeypatch.setattr(packed, 'LARGEST_NPZ', 1000)
+    refused(tmp_path, 'far more than such a file', '--source', tmp_path / 'src')
+
+
+def test_an_lmdb_that_is_none_is_named(tmp_path):
+    pytest.importorskip('lmdb')
+    (tmp_path / 'x_lmdb').mkdir()
+    for data in (b'', b'hello' * 2000):
+        (tmp_path / 'x_lmdb' / 'data.mdb').write_bytes(data)
+        refused(tmp_path, 'x_lmdb: not an LMDB database', '--source', tmp_path / 'x_lmdb')
+
+
 def test_lsun_needs_lmdb(tmp_path):
     (tmp_path / 'church_lmdb').mkdir()
     refused(tmp_path, 'lmdb', '--source', f'{tmp_path}/church_lmdb/')
 
 
-def test_lsun(tmp_path, capsys):
+def test_lsun(tmp_path):
     lmdb = pytest.importorskip('lmdb')
     with lmdb.open(str(tmp_path / 'x_lmdb'), map_size=1 << 20) as database, database.begin(write=True) as transaction:
         for key in (b'b', b'a'):
@@ -243,6 +270,11 @@ def test_lsun(tmp_path, capsys):
             PIL.Image.fromarray(picture(ord(key))).save(buffer, 'png')
             transaction.put(key, buffer.getvalue())
         transaction.put(b'ab', b'hello')
-    items = list(sources.open_source(str(tmp_path / 'x_lmdb')))
-    assert 'Left out: ab in' in capsys.readouterr().out
-    np.testing.assert_array_equal([item.pixels for item in items], [picture(ord('a')), picture(ord('b'))])
+    text = tool('--source', tmp_path / 'x_lmdb', '--dest', tmp_path / 'out.zip')
+    assert 'Left out: ab in' in text and 'Warning: 1 images were left out' in text
+    assert zipfile.ZipFile(tmp_path / 'out.zip').namelist()[:2] == ['00000/img00000000.png', '00000/img00000002.png']
+    data = ImageFolderDataset(tmp_path / 'out.zip')
+    np.testing.assert_array_equal([data[i][0].transpose(1, 2, 0) for i in (0, 1)], [picture(ord('a')), picture(ord('b'))])
+    with pytest.raises(UserError, match='ab in'):
+        tool('--source', tmp_path / 'x_lmdb', '--dest', tmp_path / 'strict.zip', '--on-error=stop')
+    assert not (tmp_path / 'strict.zip').exists()

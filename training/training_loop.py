@@ -17,6 +17,7 @@ from training.ada import AdaController
 from training.batches import real_batches, split_rounds
 from training.checkpoint import Checkpoints
 from training.clock import Clock
+from training.data.image_cache import in_memory
 from training.ema import update_ema
 from training.evaluation import Evaluation
 from training.losses import make_phases, make_terms
@@ -48,6 +49,10 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     devices.seed_everything(c.random_seed, START)
 
     training_set = construct_class_by_name(**c.training_set_kwargs)
+    if c.get('image_cache') is not None:
+        cache = training_set.cache_images(c.image_cache)
+        if in_memory(c.image_cache):
+            at_the_end.callback(cache.remove)
     print(f'\nNum images:   {len(training_set)}')
     print(f'Image shape:  {training_set.image_shape}')
     print(f'Label shape:  {training_set.label_shape}')

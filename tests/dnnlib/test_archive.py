@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from dnnlib import UserError
+from dnnlib import UserError, zip_archive
 from dnnlib.archive import ArchiveWriter, open_archive
 
 FILES = {'b.txt': b'one', 'a/x.bin': b'two' * 100, 'a/b/c.txt': b''}
@@ -121,6 +121,59 @@ def test_a_damaged_member_is_named(tmp_path):
     path.write_bytes(path.read_bytes().replace(b'A' * 50, b'A' * 49 + b'B'))
     with pytest.raises(UserError, match=r'a\.bin in .*x\.zip: cannot be read'):
         open_archive(path).read('a.bin')
+
+
+@pytest.mark.parametrize('name', ['../x.png', 'a/../../x.png', '/etc/x.png', '..\\x.png', 'C:\\x.png', 'a/..'])
+def test_names_that_lead_out_are_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / 'x.zip', 'w') as z:
+        z.writestr('fine..png', b'')
+        z.writestr(name, b'')
+    with pytest.raises(UserError, match=r'x\.zip: has a member .* which leads out of it'):
+        open_archive(tmp_path / 'x.zip')
+
+
+@pytest.mark.filterwarnings('ignore:Duplicate name')
+@pytest.mark.parametrize('method', [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_members_are_read(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / 'x.zip', 'w', method) as z:
+        z.comment = b'a comment'
+        for name, data in FILES.items():
+            z.writestr(name, data)
+        z.writestr('b.txt', b'twice') if method == zipfile.ZIP_LZMA else None
+    archive = open_archive(tmp_path / 'x.zip')
+    expected = {**FILES, **({'b.txt': b'twice'} if method == zipfile.ZIP_LZMA else {})}
+    assert archive.names == sorted(FILES) and {name: archive.read(name) for name in archive.names} == expected
+    with archive.open('a/x.bin') as f:
+        assert (f.read(4), f.seek(-2, 2), f.read()) == (b'twot', 298, b'wo')
+
+
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / 'x.zip', 'w', zipfile.ZIP_DEFLATED) as z:
+        z.writestr('a.png', bytes(5000))
+    monkeypatch.setattr(zip_archive, 'LARGEST_MEMBER', 4999)
+    with pytest.raises(UserError, match=r'a\.png in .*x\.zip: unpacks to 5,000 bytes'):
+        open_archive(tmp_path / 'x.zip').read('a.png')
+
+
+def test_a_member_that_is_larger_than_it_says_is_not_unpacked(tmp_path):
+    path = tmp_path / 'x.zip'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as z:
+        z.writestr('a.png', bytes(5000))
+    path.write_bytes(path.read_bytes().replace((5000).to_bytes(4, 'little'), (50).to_bytes(4, 'little')))
+    with pytest.raises(UserError, match='cannot be read'):
+        open_archive(path).read('a.png')
+
+
+def test_stored_members_are_files(path):
+    with open_archive(path) as archive, archive.open('a/x.bin') as f:
+        assert (f.seek(-3, 2), f.read(9), f.read(9), f.tell(), f.seek(1), f.read(2)) == (297, b'two', b'', 300, 1, b'wo')
+
+
+def test_a_zip_of_another_place_reads_at_the_right_offsets(path, tmp_path):
+    if path.is_file():
+        (tmp_path / 'sfx.zip').write_bytes(b'a program that unpacks itself' + path.read_bytes())
+        archive = open_archive(tmp_path / 'sfx.zip')
+        assert {name: archive.read(name) for name in archive.names} == FILES
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path):

@@ -37,9 +37,14 @@ def _extensions() -> frozenset[str]:
 
 def image_names(names: Iterable[str]) -> list[str]:
     """Those names whose extension Pillow knows, in the given order. macOS's `._*` shadow files are no images."""
-    known = _extensions()
-    return [n for n in names if '.' + n.rpartition('.')[2].lower() in known
-            and '.' in n.rpartition('/')[2] and not n.rpartition('/')[2].startswith('._')]
+    known, answers, images = _extensions(), {}, []
+    for name in names:  # a million, maybe
+        stem, dot, extension = name.rpartition('.')
+        if extension not in answers:
+            answers[extension] = '.' + extension.lower() in known  # with a '/' in it, it is none
+        if dot and answers[extension] and not stem.rpartition('/')[2].startswith('._'):
+            images.append(name)
+    return images
 
 
 def read_header(f: BinaryIO, where: str) -> Header:
@@ -69,18 +74,32 @@ def read_pixels(data: bytes, where: str) -> tuple[np.ndarray, str]:
         raise UserError(f'{where}: damaged image ({" ".join(str(err).split())}); replace or delete it') from err
 
 
-def decode(data: bytes, where: str) -> np.ndarray:
+def decode(data: bytes, where: str, mode: str = 'as-is') -> np.ndarray:
     """The pixels of a source image: uint8 [H, W], or uint8 [H, W, C] with C as stored (3 for RGB).
 
-    Palettes are resolved and 1-bit images become greyscale. Raises UserError if damaged or of more than 8 bits.
+    mode: 'as-is' only resolves palettes, and makes greyscale of 1-bit images. 'rgb' and 'grey' make that of every image:
+    transparent ones come before white, CMYK and other colour spaces are converted, and of 16 bits the upper 8 are left, as they
+    always are of 16-bit RGB. Raises UserError if damaged, or of more than 8 bits as it is.
     """
-    pixels, mode = read_pixels(data, where)
-    if mode in ('1', 'P', 'PA'):
-        with _open(io.BytesIO(data), where) as image:
-            transparent = mode == 'PA' or 'transparency' in image.info
-            pixels = np.array(image.convert('L' if mode == '1' else 'RGBA' if transparent else 'RGB'))
+    pixels, stored = read_pixels(data, where)
+    target = {'rgb': 'RGB', 'grey': 'L'}.get(mode)
+    if stored == target or (target is None and stored in ('L', 'RGB')):
+        return pixels
+    with _open(io.BytesIO(data), where) as image:
+        transparent = stored in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info
+        if target is None:
+            if stored in ('1', 'P', 'PA'):
+                pixels = np.array(image.convert('L' if stored == '1' else 'RGBA' if transparent else 'RGB'))
+        elif pixels.dtype == np.uint16 or (stored == 'I' and pixels.min() >= 0 and pixels.max() < 2 ** 16):
+            pixels = np.array(PIL.Image.fromarray((pixels >> 8).astype(np.uint8)).convert(target))
+        elif pixels.dtype in (np.uint8, bool):
+            if transparent:
+                image = PIL.Image.alpha_composite(PIL.Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
+            pixels = np.array(image.convert('RGB').convert(target))
     if pixels.dtype != np.uint8:
-        raise UserError(f'{where}: Input images must be stored as RGB or grayscale of 8 bits per channel, not as mode {mode}')
+        remedy = 'use --mode=rgb or --mode=grey' if stored.startswith('I;16') and target is None else 'convert it'
+        raise UserError(f'{where}: Input images must be stored as RGB or grayscale of 8 bits per channel, not as mode {stored}; '
+                        f'{remedy}')
     return pixels
 
 
@@ -96,5 +115,7 @@ def _open(f: BinaryIO, where: str) -> PIL.Image.Image:
         return PIL.Image.open(f)
     except MemoryError:
         raise
+    except PIL.Image.DecompressionBombError as err:
+        raise UserError(f'{where}: too large for an image ({" ".join(str(err).split())}); replace or delete it') from err
     except Exception as err:
         raise UserError(f'{where}: not an image, or a damaged one; replace or delete it') from err

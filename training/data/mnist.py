@@ -18,6 +18,7 @@ from dnnlib import UserError
 from dnnlib.download import cache_dir, open_url
 
 IMAGES_SUFFIX, LABELS_SUFFIX = '-images-idx3-ubyte.gz', '-labels-idx1-ubyte.gz'
+LARGEST = 64 << 20  # bytes of a file unpacked: the largest has 47 million
 MIRRORS = ('https://ossci-datasets.s3.amazonaws.com/mnist/', 'https://storage.googleapis.com/cvdf-datasets/mnist/')
 
 
@@ -47,9 +48,11 @@ def _read_idx(f: BinaryIO, expected: tuple[int, ...]) -> np.ndarray:
     expected: the magic number and the size of an item.
     """
     try:
-        data = gzip.GzipFile(fileobj=f).read()
+        data = gzip.GzipFile(fileobj=f).read(LARGEST + 1)  # and not all of a bomb
     except (OSError, EOFError, zlib.error) as err:
         raise UserError(f'{f.name}: not a complete gzip file ({err}); download it again') from err
+    if len(data) > LARGEST:
+        raise UserError(f'{f.name}: not an MNIST file, unpacking to more than {LARGEST} bytes; download it again')
     length = 4 * (len(expected) + 1)
     if len(data) < length:
         raise UserError(f'{f.name}: not an MNIST file, being {len(data)} bytes long; download it again')

@@ -16,7 +16,6 @@ import numpy as np
 from dnnlib import UserError
 from torch_utils import safe_pickle
 from torch_utils.pickled_arrays import numpy_names
-from training.data.images import decode
 
 # File name -> its members with training images, and the key of their labels.
 CIFAR = {
@@ -24,7 +23,7 @@ CIFAR = {
     'cifar-100-python.tar.gz': (['cifar-100-python/train'], 'fine_labels'),
 }
 
-
+LARGEST_NPZ = 4 << 30  # bytes of an array in a batch of ImageNet: the published ones have 1.6 billion
 LARGEST_CIFAR = 192 << 20  # bytes that one of these archives may unpack to: the published ones hold 186 million
 
 
@@ -64,8 +63,8 @@ def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(images).transpose(0, 2, 3, 1), np.concatenate(labels)  # [N, C, H, W] -> [N, H, W, C]
 
 
-def open_lmdb(path: str) -> tuple[Iterator[tuple[np.ndarray, None, str]], int]:
-    """Open an LSUN database: (image, None, name) in the order of keys, and how many. Undecodable items are left out.
+def open_lmdb(path: str) -> tuple[Iterator[tuple[bytes, None, str]], int]:
+    """Open an LSUN database: (image file, None, name) in the order of keys, and how many.
 
     Raises UserError if the package lmdb is missing, or the folder is no database.
     """
@@ -79,14 +78,13 @@ def open_lmdb(path: str) -> tuple[Iterator[tuple[np.ndarray, None, str]], int]:
     except lmdb.Error as err:
         raise UserError(f'{path}: not an LMDB database ({err}); export it again') from err
 
-    def images() -> Iterator[tuple[np.ndarray, None, str]]:
-        with database, database.begin(buffers=False) as transaction:
-            for key, value in transaction.cursor():
-                name = f'{key.decode("ascii", "replace")} in {path}'
-                try:
-                    yield decode(value, name), None, name
-                except UserError as err:
-                    print(f'Left out: {err}')
+    def images() -> Iterator[tuple[bytes, None, str]]:
+        try:
+            with database, database.begin(buffers=False) as transaction:
+                for key, value in transaction.cursor():
+                    yield value, None, f'{key.decode("ascii", "replace")} in {path}'
+        except lmdb.Error as err:
+            raise UserError(f'{path}: damaged LMDB database ({err}); export it again') from err
 
     return images(), size
 
@@ -101,11 +99,16 @@ def open_imagenet_npz(path: str) -> tuple[Iterator[tuple[np.ndarray, int, str]],
     def load(file: Path, key: str) -> np.ndarray:
         try:
             with np.load(file, allow_pickle=False) as batch:
+                if any(info.file_size > LARGEST_NPZ for info in batch.zip.infolist()):
+                    raise ValueError('it unpacks to far more than such a file')
                 return batch[key]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
+        except (OSError, MemoryError, AttributeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
             raise UserError(f'{file}: not a complete ImageNet batch ({err}); download it again') from err
 
-    labels = [load(file, 'labels').astype(np.int64) - 1 for file in files]
+    labels = [load(file, 'labels').astype(np.int64).reshape(-1) - 1 for file in files]
+    for file, file_labels in zip(files, labels, strict=True):
+        if len(file_labels) and not 0 <= file_labels.min() <= file_labels.max() <= 999:
+            raise UserError(f'{file}: has labels other than 1 to 1000; download it again')
 
     def images() -> Iterator[tuple[np.ndarray, int, str]]:
         for file, file_labels in zip(files, labels, strict=True):

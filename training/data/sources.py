@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +16,32 @@ from dnnlib import UserError
 from dnnlib.archive import FolderArchive, ZipArchive, open_archive
 from training.data import mnist, packed
 from training.data.images import decode, image_names
+from training.data.label_tables import LabelTable
 from training.data.labels import read_label_file
 
 
 class SourceImage(NamedTuple):
-    """One image on its way into a dataset: uint8 [H, W] or [H, W, C]; a label or None; its name for messages; the
-    class of what it shows in whatever domain, if known."""
+    """One image on its way into a dataset.
 
-    pixels: np.ndarray
+    data: pixels, uint8 [H, W] or [H, W, C], or the bytes of an image file, or a function that gives one of these.
+    label: a number, a list of numbers, or None. name: what messages call it.
+    content: the class of what it shows in whatever domain, if known.
+    """
+
+    data: np.ndarray | bytes | Callable[[], np.ndarray | bytes]
     label: Any
     name: str
     content: int | None = None
+
+    def load(self) -> np.ndarray | bytes:
+        """Pixels, or the bytes of an image file. Raises UserError if it cannot be read."""
+        return self.data() if callable(self.data) else self.data
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Uint8 [H, W] or [H, W, C]. Raises UserError if it cannot be read or is damaged."""
+        data = self.load()
+        return data if isinstance(data, np.ndarray) else decode(data, self.name)
 
 
 class Source:
@@ -32,12 +49,15 @@ class Source:
 
     size: how many images come, if none is left out.
     domains: names of the labels 0, 1, ... or None.
+    leave_out_broken: whether it is known for broken images, which are better left out than complained about.
     """
 
-    def __init__(self, images: Iterable[SourceImage], size: int, domains: Sequence[str] | None = None):
+    def __init__(self, images: Iterable[SourceImage], size: int, domains: Sequence[str] | None = None,
+                 leave_out_broken: bool = False):
         self._images = images
         self.size = size
         self.domains = list(domains) if domains is not None else None
+        self.leave_out_broken = leave_out_broken
 
     def __iter__(self) -> Iterator[SourceImage]:
         return iter(self._images)
@@ -46,10 +66,11 @@ class Source:
         """The first `count` images of this source; all if None."""
         if count is None:
             return self
-        return Source(itertools.islice(self._images, count), min(self.size, count), self.domains)
+        return Source(itertools.islice(self._images, count), min(self.size, count), self.domains, self.leave_out_broken)
 
 
-def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_domain: int | None = None) -> Source:
+def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_domain: int | None = None,
+                pad_mnist: bool = True, table: LabelTable | None = None) -> Source:
     """Open what `--source` names.
 
     path: a folder or ZIP file of images; a folder `*_lmdb` (LSUN) or with `train_data_batch_*.npz` (ImageNet 64x64);
@@ -58,6 +79,8 @@ def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_d
     subfolders_are_domains: whether the folders at the root are domains, numbered by name; None: if it is a folder
     without `dataset.json`, and they have images.
     max_per_domain: how many images to take of each such domain.
+    pad_mnist: digits as 32x32, with black around them; or 28x28 as they come.
+    table: labels of the images of a folder or ZIP file, in place of any that it has.
 
     Raises UserError if it is missing or nothing of the above, now or while iterating.
     """
@@ -66,28 +89,30 @@ def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_d
     if path in ('mnist', 'mnist-test'):
         images, labels, origin = mnist.find_mnist('train' if path == 'mnist' else 't10k')
         print(f'Using {origin}.')
-        source = _from_arrays(_pad_mnist(images), labels, path)
+        source = _from_arrays(_pad(images) if pad_mnist else images, labels, path)
     elif not Path(path).exists():
         raise UserError(f'Missing input file or directory: {path}')
     elif Path(path).is_dir() and str(path).rstrip('/\\').endswith('_lmdb'):
-        source = Source(*_named(packed.open_lmdb(path)))
+        source = Source(*_named(packed.open_lmdb(path)), leave_out_broken=True)
     elif Path(path).is_dir() and any(Path(path).glob('train_data_batch_*.npz')):
         source = Source(*_named(packed.open_imagenet_npz(path)))
     elif name in packed.CIFAR:
         source = _from_arrays(*packed.read_cifar(path), path)
     elif name.endswith(mnist.IMAGES_SUFFIX):
         images, labels = mnist.read_mnist(path)
-        source = _from_arrays(_pad_mnist(images), labels, path)
+        source = _from_arrays(_pad(images) if pad_mnist else images, labels, path)
     elif Path(path).is_dir() or name.lower().endswith('.zip'):
-        return _from_archive(open_archive(path), subfolders_are_domains, max_per_domain)
+        return _from_archive(open_archive(path), subfolders_are_domains, max_per_domain, table)
     else:
         raise UserError(f'{path}: unknown archive type; give a folder, a .zip file, or one of the files that --help lists')
+    if table is not None:
+        raise UserError(f'{path}: --labels is for folders and ZIP files; leave it out')
     if max_per_domain is not None or subfolders_are_domains:
         raise UserError(f'{path}: has no sub-folders to be domains; use --max-images, or --domains with colours')
     return source
 
 
-def _pad_mnist(images: np.ndarray) -> np.ndarray:
+def _pad(images: np.ndarray) -> np.ndarray:
     return np.pad(images, [(0, 0), (2, 2), (2, 2)])  # [N, 28, 28] -> [N, 32, 32], a power of two
 
 
@@ -103,12 +128,12 @@ def _named(opened: tuple[Iterator[tuple], int]) -> tuple[Iterator[SourceImage], 
 
 
 def _from_archive(archive: FolderArchive | ZipArchive, subfolders_are_domains: bool | None,
-                  max_per_domain: int | None) -> Source:
-    """Images of a folder or ZIP file. Labels: `dataset.json` first, then the folders at the root."""
+                  max_per_domain: int | None, table: LabelTable | None) -> Source:
+    """Images of a folder or ZIP file. Labels: those given, then `dataset.json`, then the folders at the root."""
     names = image_names(archive.names)
     if not names:
         raise UserError(f'{archive.path}: No image files found in the specified path; give a folder or ZIP file of images')
-    labels, domains, content = read_label_file(archive)
+    labels, domains, content = read_label_file(archive) if table is None else (table.of(names, archive.path), table.domains, None)
     if subfolders_are_domains is None:
         subfolders_are_domains = isinstance(archive, FolderArchive) and labels is None and not _is_canonical(archive.names)
     groups: dict[str, list[str]] = {}
@@ -123,42 +148,28 @@ def _from_archive(archive: FolderArchive | ZipArchive, subfolders_are_domains: b
         labels = {name: label for label, group in enumerate(chosen) for name in group}
         names = list(itertools.chain.from_iterable(chosen))
     elif max_per_domain is not None:
-        raise UserError(f'{archive.path}: --max-images-per-domain needs a folder whose sub-folders are domains; use --max-images')
+        names = _first_of_each(names, labels, max_per_domain, archive.path)
 
     labels, content = labels or {}, content or {}
     where = archive.where
-    items = (SourceImage(decode(archive.read(name), where(name)), labels.get(name), where(name), content.get(name))
-             for name in names)
+    items = (SourceImage(partial(archive.read, name), labels.get(name), where(name), content.get(name)) for name in names)
     return Source(items, len(names), domains)
+
+
+def _first_of_each(names: list[str], labels: dict[str, Any] | None, count: int, path: str | Path) -> list[str]:
+    """The first `count` of the images of each class, in the order of all."""
+    if labels is None or any(isinstance(label, list) for label in labels.values()):
+        raise UserError(f'{path}: --max-images-per-domain needs a folder whose sub-folders are domains, or class labels; '
+                        'use --max-images')
+    seen: Counter = Counter()
+    chosen = []
+    for name in names:
+        seen[labels.get(name)] += 1
+        if seen[labels.get(name)] <= count:
+            chosen.append(name)
+    return chosen
 
 
 def _is_canonical(names: list[str]) -> bool:
     """Whether this is the layout of a converted dataset, `00000/...`, `00001/...`: its folders have no meaning."""
     return 'dataset.json' in names or all(re.match(r'\d{5}/', name) for name in image_names(names))
-
-
-def coloured(source: Source, colours: dict[str, tuple[int, int, int]], seed: int = 0, paired: bool = False,
-             max_per_domain: int | None = None) -> Source:
-    """Make a multi-domain source out of a greyscale one: domain k has the images in colour k, on black.
-
-    Every image goes to one domain, drawn at random so that the domains are equally large (to within one image); or
-    to all of them if `paired`. Labels are the domains; class numbers of the source become the content.
-
-    colours: name of a domain -> red, green and blue, each 0..255.
-    """
-    count = len(colours)
-    if max_per_domain is not None:
-        source = source.first(max_per_domain if paired else max_per_domain * count)
-    domain_of = np.empty(source.size, dtype=np.int64)
-    domain_of[np.random.RandomState(seed).permutation(source.size)] = np.arange(source.size) % count
-    palette = np.array(list(colours.values()), dtype=np.uint32)  # [domains, 3]
-
-    def images() -> Iterator[SourceImage]:
-        for position, (pixels, label, name, _) in enumerate(source):
-            if pixels.ndim != 2:
-                raise UserError(f'{name}: is not greyscale; --domains with colours needs greyscale images, such as MNIST')
-            for domain in range(count) if paired else [int(domain_of[position])]:
-                tinted = (pixels[:, :, np.newaxis] * palette[domain] + 127) // 255  # [H, W, 3], rounded
-                yield SourceImage(tinted.astype(np.uint8), domain, name, label if type(label) is int else None)
-
-    return Source(images(), source.size * (count if paired else 1), list(colours))

@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 
 Transform = Callable[[np.ndarray], 'np.ndarray | None']
 
-TRANSFORMS = ('center-crop', 'center-crop-wide', 'center-crop-wide-aspect')
-FILTERS = {'box': PIL.Image.Resampling.BOX, 'lanczos': PIL.Image.Resampling.LANCZOS}  # both average over the covered area
+TRANSFORMS = ('center-crop', 'center-crop-wide', 'center-crop-wide-aspect', 'pad')
+FILTERS = {name.lower(): PIL.Image.Resampling[name]  # all but nearest average over the covered area
+           for name in ('BOX', 'LANCZOS', 'BILINEAR', 'BICUBIC', 'HAMMING', 'NEAREST')}
 
 
-def make_transform(name: str | None, width: int | None, height: int | None, resize_filter: str = 'lanczos') -> Transform:
+class DoesNotFit(ValueError):
+    """An image that a crop is not in."""
+
+
+class Crop(NamedTuple):
+    """A rectangle of the source: its size in pixels, and its left upper corner; in the middle if that is None."""
+
+    width: int
+    height: int
+    left: int | None = None
+    top: int | None = None
+
+    def __str__(self) -> str:
+        return f'{self.width}x{self.height}' + (f'+{self.left}+{self.top}' if self.left is not None else '')
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Cut it out of uint8 [H, W] or [H, W, C]. Raises DoesNotFit if the image does not have it."""
+        h, w = image.shape[:2]
+        left = (w - self.width) // 2 if self.left is None else self.left
+        top = (h - self.height) // 2 if self.top is None else self.top
+        if left < 0 or top < 0 or left + self.width > w or top + self.height > h:
+            raise DoesNotFit(f'its {w}x{h} pixels do not have --crop={self}')
+        return image[top:top + self.height, left:left + self.width]
+
+
+def make_transform(name: str | None, width: int | None, height: int | None, resize_filter: str = 'lanczos',
+                   crop: Crop | None = None) -> Transform:
     """A function from uint8 [H, W] or [H, W, C] to the same with the size of the dataset, or to None: leave it out.
 
     name: None resizes each side on its own to `width` and `height`, where given. 'center-crop' takes the largest
     square in the middle. 'center-crop-wide' puts a wide strip between black bars to give width x width, as the
     published LSUN Car data had it; it stretches images that are larger than the target. 'center-crop-wide-aspect'
-    does the same without stretching.
-    resize_filter: 'box' or 'lanczos'.
+    does the same without stretching. 'pad' scales the whole image, as large as it fits, and puts black around it.
+    resize_filter: one of FILTERS. crop: what is cut out before.
 
-    Raises ValueError if the combination makes no sense.
+    Raises ValueError if the combination makes no sense; the function raises DoesNotFit for an image that does not have the crop.
     """
     if name is not None and name not in TRANSFORMS:
         raise ValueError(f'unknown transform {name!r}')
@@ -31,11 +60,16 @@ def make_transform(name: str | None, width: int | None, height: int | None, resi
     if name in ('center-crop-wide', 'center-crop-wide-aspect') and height > width:
         raise ValueError(f'{name} needs a --height of at most --width')
     resample = FILTERS[resize_filter]
-    if name is None:
-        return lambda image: _stretch(image, width, height, resample)
-    if name == 'center-crop':
-        return lambda image: _center_crop(image, width, height, resample)
-    return lambda image: _center_crop_wide(image, width, height, resample, keep_aspect=name.endswith('aspect'))
+    function = {None: _stretch, 'center-crop': _center_crop, 'pad': _pad}.get(name, _center_crop_wide)
+    options = dict(width=width, height=height, resample=resample)
+    if function is _center_crop_wide:
+        options['keep_aspect'] = name.endswith('aspect')
+    # Not a lambda: it is sent to other processes.
+    return partial(function, **options) if crop is None else partial(_cropped, crop, partial(function, **options))
+
+
+def _cropped(crop: Crop, transform: Transform, image: np.ndarray) -> np.ndarray | None:
+    return transform(crop(image))
 
 
 def _resize(image: np.ndarray, width: int, height: int, resample: PIL.Image.Resampling) -> np.ndarray:
@@ -54,6 +88,16 @@ def _center_crop(image: np.ndarray, width: int, height: int, resample: PIL.Image
     side = min(h, w)
     top, left = (h - side) // 2, (w - side) // 2
     return _resize(image[top:top + side, left:left + side], width, height, resample)
+
+
+def _pad(image: np.ndarray, width: int, height: int, resample: PIL.Image.Resampling) -> np.ndarray:
+    h, w = image.shape[:2]
+    scale = min(width / w, height / h)
+    inner_w, inner_h = max(round(w * scale), 1), max(round(h * scale), 1)
+    canvas = np.zeros([height, width, *image.shape[2:]], dtype=np.uint8)
+    top, left = (height - inner_h) // 2, (width - inner_w) // 2
+    canvas[top:top + inner_h, left:left + inner_w] = _stretch(image, inner_w, inner_h, resample)
+    return canvas
 
 
 def _center_crop_wide(image: np.ndarray, width: int, height: int, resample: PIL.Image.Resampling,

@@ -1,0 +1,154 @@
+"""Labels of images in a file of their own: a table (CSV, tabs, blanks) or JSON, such as the attributes of CelebA."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dnnlib import UserError
+
+FILE_COLUMNS = ('file', 'filename', 'file_name', 'image', 'image_id', 'image_name', 'name', 'path')  # in any case
+
+
+class LabelTable(NamedTuple):
+    """labels: file name with `/` -> class number or list of numbers. domains: names of the classes, or None."""
+
+    path: str
+    labels: dict[str, Any]
+    domains: list[str] | None
+
+    def of(self, names: Sequence[str], archive: str | Path) -> dict[str, Any]:
+        """The labels of the images `names`, found by their paths, or by their last parts where these are unambiguous.
+
+        Raises UserError if one has none.
+        """
+        last = [name.rpartition('/')[2] for name in names]
+        by_last = len(set(last)) == len(last)
+        found = {name: self.labels.get(name, self.labels.get(end) if by_last else None)
+                 for name, end in zip(names, last, strict=True)}
+        missing = [name for name, label in found.items() if label is None]
+        if missing:
+            others = f' and {len(missing) - 1} other images' if len(missing) > 1 else ''
+            raise UserError(f'{self.path}: no label for {missing[0]}{others} of {archive}; add them, or remove the images')
+        return found
+
+
+def read_label_table(path: str, columns: Sequence[str] | None = None) -> LabelTable:
+    """Read `.json`: `{"labels": [[file, label], ...]}` as in dataset.json, or `{file: label}`. Or any other file: a table with
+    commas, semicolons, tabs or blanks between its columns, the names of which are in its first line if that is not a file's; a
+    line before it with the number of images is fine, and a missing name for the column of files too (CelebA has both).
+
+    columns: which ones hold the label; needed if there are several. One column of numbers from 0 is classes; one of anything else
+    has its different values numbered in order, which become the names of domains. Several columns make a vector of numbers.
+    Raises UserError if the file is not like that.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as err:
+        raise UserError(f'--labels={path}: cannot be read ({err})') from err
+    if path.lower().endswith('.json'):
+        if columns:
+            raise UserError(f'--labels={path}: --label-column is for tables, not for JSON')
+        rows, prefix = _json_rows(path, text), ''
+    else:
+        rows, prefix = _table_rows(path, text, columns)
+    labels: dict[str, Any] = {}
+    for name, label in rows:
+        name = name.replace('\\', '/').removeprefix('./')
+        if labels.setdefault(name, label) != label:
+            raise UserError(f'--labels={path}: {name} has two different labels')
+    if not labels:
+        raise UserError(f'--labels={path}: holds no labels')
+    values = list(labels.values())
+    if all(isinstance(value, list) for value in values):
+        if len({len(value) for value in values}) > 1:
+            raise UserError(f'--labels={path}: labels differ in length')
+        return LabelTable(path, labels, None)
+    if any(isinstance(value, list) for value in values):
+        raise UserError(f'--labels={path}: labels differ in kind; either all are lists of numbers or none')
+    if all(type(value) is int and 0 <= value < 2 ** 31 for value in values):
+        return LabelTable(path, labels, None)
+    different = sorted(set(values), key=lambda value: (isinstance(value, str), value))  # numbers first
+    number = {value: i for i, value in enumerate(different)}
+    return LabelTable(path, {name: number[value] for name, value in labels.items()},
+                      [f'{prefix}{value}' for value in different])
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _table_rows(path: str, text: str, columns: Sequence[str] | None) -> tuple[list[tuple[str, Any]], str]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].strip().isdecimal():
+        del lines[0]  # how many there are
+    first = lines[0] if lines else ''
+    separator = next((mark for mark in ',;\t' if mark in first), None)
+    rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True)) if separator else [line.split() for line in lines]
+    rows = [[cell.strip() for cell in row] for row in rows]
+    if not rows:
+        return [], ''
+    header: list[str] | None = None
+    if '.' not in rows[0][0] or rows[0][0].lower() in FILE_COLUMNS:
+        header = rows.pop(0)
+        if rows and len(header) == len(rows[0]) - 1:
+            header = ['file', *header]
+    width = len(header or rows[0])
+    for row in rows:
+        if len(row) != width:
+            raise UserError(f'--labels={path}: the line of {row[0]} has {len(row)} columns, not {width}')
+    names = header or [str(i) for i in range(width)]
+    file_column = next((i for i, name in enumerate(names) if header and name.lower() in FILE_COLUMNS), 0)
+    others = [i for i in range(width) if i != file_column]
+    if columns:
+        unknown = [name for name in columns if name not in names]
+        if unknown:
+            others = ', '.join(names[i] for i in others)[:400]
+            raise UserError(f'--label-column={unknown[0]}: {path} has no such column, but {others}')
+        others = [names.index(name) for name in columns]
+    elif len(others) != 1:
+        raise UserError(f'--labels={path}: has {len(others)} columns beside the files; choose with --label-column, such as '
+                        f'{names[others[0]] if others else "class"}')
+    if len(others) == 1:
+        prefix = f'{names[others[0]]}=' if header and all(_is_number(row[others[0]]) for row in rows) else ''
+        return [(row[file_column], _number(row[others[0]])) for row in rows], prefix
+    vectors = []
+    for row in rows:
+        if not all(_is_number(row[i]) for i in others):
+            raise UserError(f'--labels={path}: {row[file_column]} has labels that are no numbers; several columns need numbers')
+        vectors.append((row[file_column], [float(row[i]) for i in others]))
+    return vectors, ''
+
+
+def _is_number(text: str) -> bool:
+    value = _number(text)
+    return not isinstance(value, str) and abs(value) < 2 ** 31  # which NaN is not either
+
+
+def _json_rows(path: str, text: str) -> list[tuple[str, Any]]:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise UserError(f'--labels={path}: not valid JSON ({err})') from err
+    if isinstance(fields, dict) and isinstance(fields.get('labels'), list):
+        fields = fields['labels']
+    pairs = list(fields.items()) if isinstance(fields, dict) else fields
+    for pair in pairs if isinstance(pairs, list) else [pairs]:
+        good = isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
+        if not good or not _is_label(pair[1]):
+            raise UserError(f'--labels={path}: must hold pairs of a file and a label, not {json.dumps(pair)[:80]}')
+    return [(name, label) for name, label in pairs]
+
+
+def _is_label(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(type(v) in (int, float) and abs(v) < 2 ** 31 for v in value)
+    return isinstance(value, str) or (type(value) in (int, float) and abs(value) < 2 ** 31)
