@@ -289,7 +289,7 @@ def assert_refused(done, status, words):
 @pytest.mark.parametrize('args, words', [
     (['--batch=0'], ['--batch']), (['--kimg=-1'], ['--kimg']), (['--gamma=-0.1'], ['--gamma']), (['--seed=-2'], ['--seed']),
     (['--snap=x'], ['--snap']), (['--cfg=best'], ['--cfg']), (['--workers=0'], ['--workers']), (['--no-such=1'], ['--no-such']),
-    (['--subset=25'], ['--subset', '24']), (['--cond=maybe'], ['--cond']), (['--gpus=8'], ['--gpus']),
+    (['--subset=25'], ['--subset', '24']), (['--cond=maybe'], ['--cond']), (['--gpus=5', '--batch=32'], ['--gpus']),
     (['--batch=6', '--batch-gpu=4'], ['--batch', '--batch-gpu']),
 ])
 def test_wrong_options_are_one_line_with_status_2(args, words, data, tmp_path):
