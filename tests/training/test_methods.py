@@ -17,8 +17,8 @@ JACOBIAN = dict(weight=0.1, jacobian='fd', penalty='l1', perturb_norm=0.1, batch
 
 def options(line=''):
     """The options of a command line, as train.py takes them."""
-    args = ['--outdir=runs', '--data=afhq.zip', *line.split()]
-    return complete_options(EasyDict(train.main.make_context('train', args).params, gpus=1))
+    args = ['--outdir=runs', '--data=afhq.zip', '--gpus=1', *line.split()]
+    return complete_options(EasyDict(train.main.make_context('train', args).params))
 
 
 def build(line='', data=DATA):
