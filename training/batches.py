@@ -6,6 +6,7 @@ import atexit
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.
               'batch_size': c.batch_size // distributed.num_workers()}
     loader = torch.utils.data.DataLoader(
         training_set, sampler=sampler, pin_memory=devices.pins_memory(device), worker_init_fn=set_worker_signals,
-        generator=torch.Generator(), **config)
+        generator=torch.Generator(), multiprocessing_context=start_method() if config['num_workers'] > 0 else None, **config)
     atexit.register(end_workers)
     try:
         for images, labels in loader:
@@ -33,6 +34,12 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.
             yield images, labels.to(device, non_blocking=True)
     except UserError as err:  # from a worker process it comes with the worker's traceback: the last line is the message
         raise UserError(str(err).strip().splitlines()[-1].partition('UserError: ')[2] or str(err)) from None
+
+
+def start_method() -> str | None:
+    """How the data loader's workers start; None for the default. Forked ones notice when their parent is killed; those of a
+    fork server, the default within a process that came from one, would stay for ever."""
+    return 'fork' if sys.platform == 'linux' else None
 
 
 def set_worker_signals(worker_id: int) -> None:
