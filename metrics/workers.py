@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -115,7 +116,8 @@ def _error_of(future: Future) -> Exception | None:
 def _portable(error: Exception | None) -> Exception | None:
     """The same error, or one that says the same if it can't be sent to another process."""
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.dumps(error)
+        copy.deepcopy(error)  # makes it again from its parts, as the other process will
     except Exception:  # exceptions are pickled by all sorts of code
         return RuntimeError(f'{type(error).__name__}: {error}')
     return error

@@ -67,7 +67,8 @@ def test_processes_end_with_the_program(tmp_path, sign):
     program = tmp_path / 'program.py'
     program.write_text(PROGRAM)
     process = subprocess.Popen([sys.executable, str(program)], cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)},
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # in the background it is ignored
     lines = []
     while not lines or lines[-1] != 'ready':
         lines.append(process.stdout.readline().strip())
