@@ -32,10 +32,8 @@ class Workers:
     @classmethod
     def joined(cls) -> Workers:
         """Those of torch.distributed, if this process has joined a group there; else this one alone."""
-        from torch import distributed
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return cls()
-        return cls(distributed.get_rank(), distributed.get_world_size())
+        from torch_utils import distributed
+        return cls(distributed.rank(), distributed.num_workers())
 
     def agree(self, error: Exception | None = None, busy: bool = False) -> bool:
         """Raise `error`, or that of another process. Otherwise, whether one of them is busy, and asks for another round.

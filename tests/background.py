@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -14,6 +16,7 @@ import PIL.Image
 
 TINY = ['--device=cpu', '--cbase=32', '--cmax=4', '--map-depth=1', '--z-dim=8', '--batch=50', '--workers=1', '--cond=1',
         '--tick=0.2', '--snap=2', '--kimg=2']
+LAST = 'network-snapshot-000002.pkl'  # of a run with these options
 _context = None
 
 
@@ -71,6 +74,16 @@ def write_images(path: Path, count: int = 12, size: int = 8) -> Path:
     labels = ', '.join(f'["class{i % 2}/{i:02d}.png", {i % 2}]' for i in range(count))
     (path / 'dataset.json').write_text(f'{{"labels": [{labels}]}}')
     return path
+
+
+def digest(run_dir: Path, name: str = LAST) -> str:
+    """What tells a file of a run from others."""
+    return hashlib.sha256((run_dir / name).read_bytes()).hexdigest()
+
+
+def kimgs(run_dir: Path) -> list[float]:
+    """When the ticks of a run were."""
+    return [json.loads(line)['Progress/kimg']['mean'] for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
 
 
 def _main(log: str, args: list[str]) -> None:

@@ -1,8 +1,6 @@
 """train.py under kill -9, SIGTERM, full disks and directories that can't be written: it goes on, and ends with the same bytes."""
 
 import contextlib
-import hashlib
-import json
 import os
 import random
 import resource
@@ -12,13 +10,12 @@ import subprocess
 import time
 
 import pytest
-from background import TINY, Training, train, write_images
+from background import LAST, TINY, Training, digest, kimgs, train, write_images
 
 if os.name != 'posix' or not hasattr(resource, 'prlimit'):
     pytest.skip('needs Linux', allow_module_level=True)
 
 NAME = '00000-images-cond-auto1-kimg2-batch50'
-LAST = 'network-snapshot-000002.pkl'
 METHODS = {'ada': ['--aug=ada', '--target=0.1'],
            'flow': ['--method=cg-gan', '--i-dim=3'],
            'clr': ['--method=clr-gan', '--z-dim=4']}
@@ -40,14 +37,6 @@ def whole(data, tmp_path_factory):
 @pytest.fixture
 def options(data, tmp_path):
     return [f'--outdir={tmp_path / "runs"}', f'--data={data}', *TINY]
-
-
-def digest(run_dir, name=LAST):
-    return hashlib.sha256((run_dir / name).read_bytes()).hexdigest()
-
-
-def kimgs(run_dir):
-    return [json.loads(line)['Progress/kimg']['mean'] for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
 
 
 # --- kill -9 ---

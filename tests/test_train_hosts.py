@@ -1,14 +1,13 @@
 """Training on two hosts: torchrun --nnodes=2 in two network namespaces, whose workers are killed and whose cable is cut."""
 
-import hashlib
 
 import pytest
-from background import TINY, train, write_images
+from background import TINY, digest, train, write_images
 from hosts import Hosts
 
 pytestmark = pytest.mark.slow
 NAME = '00000-images-cond-auto2-kimg6-batch50'
-LONGER = [*TINY, '--kimg=6', '--snap=3']
+LONGER, LAST = [*TINY, '--kimg=6', '--snap=3'], 'network-snapshot-000006.pkl'
 
 
 @pytest.fixture(scope='module')
@@ -22,11 +21,7 @@ def expected(data, tmp_path_factory):
     outdir = tmp_path_factory.mktemp('whole')
     status, output = train(outdir / 'log', f'--outdir={outdir}', f'--data={data}', *LONGER, '--gpus=2')
     assert status == 0, output
-    return digest(outdir / NAME)
-
-
-def digest(run_dir):
-    return hashlib.sha256((run_dir / 'network-snapshot-000006.pkl').read_bytes()).hexdigest()
+    return digest(outdir / NAME, LAST)
 
 
 def test_workers_killed_on_either_host_are_started_again_and_go_on(data, expected, tmp_path):
@@ -43,7 +38,7 @@ def test_workers_killed_on_either_host_are_started_again_and_go_on(data, expecte
         printed = first.output() + second.output()
         assert printed.count('Results are in ') == 1 and 'could not reach another one any more' in printed
     assert [path.name for path in (tmp_path / 'runs').iterdir()] == [NAME], 'it went on in its own directory'
-    assert digest(tmp_path / 'runs' / NAME) == expected
+    assert digest(tmp_path / 'runs' / NAME, LAST) == expected
 
 
 def test_an_error_on_one_host_is_told_on_both_and_ends_both(data, tmp_path):
@@ -74,4 +69,4 @@ def test_a_cut_cable_ends_both_and_once_mended_the_run_goes_on(data, expected, t
         with hosts.torchrun(1, tmp_path / 'log2', *script, **environment) as second:
             assert (first.wait(), second.wait()) == (0, 0), first.output() + second.output()
         assert 'Going on in ' in first.output() + second.output()
-    assert digest(tmp_path / 'runs' / NAME) == expected
+    assert digest(tmp_path / 'runs' / NAME, LAST) == expected

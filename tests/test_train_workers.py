@@ -1,6 +1,5 @@
 """train.py --gpus=2: one log, one writer, and an end in good order whatever happens."""
 
-import hashlib
 import json
 import os
 import re
@@ -11,14 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from background import TINY, Training, train, write_images
+from background import TINY, Training, digest, kimgs, train, write_images
 
 if os.name != 'posix':
     pytest.skip('needs signals', allow_module_level=True)
 
 ROOT = Path(__file__).parents[1]
 NAME = '00000-images-cond-auto2-kimg2-batch50'
-LAST = 'network-snapshot-000002.pkl'
 
 
 @pytest.fixture(scope='module')
@@ -38,14 +36,6 @@ def whole(data, tmp_path_factory):
 @pytest.fixture
 def options(data, tmp_path):
     return [f'--outdir={tmp_path / "runs"}', f'--data={data}', *TINY, '--gpus=2']
-
-
-def digest(run_dir):
-    return hashlib.sha256((run_dir / LAST).read_bytes()).hexdigest()
-
-
-def kimgs(run_dir):
-    return [json.loads(line)['Progress/kimg']['mean'] for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
 
 
 def test_one_worker_writes_and_all_is_in_the_log(whole):

@@ -100,11 +100,5 @@ def memory_format(device: torch.device) -> torch.memory_format:
 @contextlib.contextmanager
 def exact() -> Iterator[None]:
     """Compute in full float32 while active, whatever a training run allows itself: a metric should not depend on --allow-tf32."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.allow_tf32 = matmul.allow_tf32 = False
-    try:
-        with torch.autocast('cuda', enabled=False), torch.autocast('cpu', enabled=False):
-            yield
-    finally:
-        cudnn.allow_tf32, matmul.allow_tf32 = before
+    with devices.full_precision(), torch.autocast('cuda', enabled=False), torch.autocast('cpu', enabled=False):
+        yield
