@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dnnlib.download import cache_dir, cached_path, is_url, open_url, sha256_of
 from dnnlib.errors import UserError
 
-OFFLINE = '--detector=efficientnet'  # needs neither a network nor a file
+OFFLINE = '--metrics=fd50k_full --detector=efficientnet'  # needs neither a network nor a file
 
 
 class Source(NamedTuple):

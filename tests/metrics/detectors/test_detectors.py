@@ -130,7 +130,7 @@ def test_without_a_network_one_is_told_what_to_get(server):
     server.status = 503
     where = cache_dir('detectors', 'small-weights.safetensors')
     text = refused('weights of small', '1 MB', 'CC0', server.url, f'put it at {where}', '--detector-path',
-                   'without a network, use --detector=efficientnet')
+                   'without a network, use --metrics=fd50k_full --detector=efficientnet')
     with pytest.raises(UserError) as caught:
         check_detector('small')
     assert str(caught.value) == text and len(server.asked) == 2  # no attempts to download
