@@ -44,7 +44,7 @@ def main(precision: str, ops: str, augment_p: str, augpipe: str, device: str, re
     machine's convolutions can do that is."""
     where = devices.resolve_device(device)
     devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
-    runs = {(p, strength): make_run(where, p, make_augment(where, augpipe, float(strength)), **size)
+    runs = {(p, strength): make_run(where, p, augment=make_augment(where, augpipe, float(strength)), **size)
             for p in precision.split(',') for strength in augment_p.split(',')}
     limits = {p: convolution_limit(where, p, **size) for p in precision.split(',')}
     flops = {run: [count_flops(phase, inputs) for phase in phases] for run, (phases, inputs) in runs.items()}
@@ -82,8 +82,8 @@ def make_augment(where: torch.device, augpipe: str, strength: float) -> AugmentP
     return pipe
 
 
-def make_run(where: torch.device, precision: str, augment: AugmentPipe | None, resolution: int, cbase: int, cmax: int,
-             batch: int, c_dim: int) -> tuple[list, dict]:
+def make_run(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int, c_dim: int,
+             augment: AugmentPipe | None = None) -> tuple[list, dict]:
     """The phases of a StyleGAN2 run, and a batch for them."""
     torch.manual_seed(0)
     width = dict(channel_base=cbase, channel_max=cmax)
