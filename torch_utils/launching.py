@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from multiprocessing import util
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -95,6 +96,7 @@ def _work(rank: int, environment: dict[str, str], device_type: str, function: Ca
         status = 0
     sys.stdout.flush()
     sys.stderr.flush()
+    util._run_finalizers(0)  # gives semaphores back, or else there is a warning at the end
     os._exit(status)  # multiprocessing would wait for what is left of the data loader's workers
 
 
