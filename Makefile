@@ -26,6 +26,10 @@ $(VENV)/.complete: requirements.txt
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true
 	touch $@
 
+$(VENV)/.extras: $(VENV)/.complete requirements-extras.txt
+	$(PIP) -r requirements-extras.txt
+	touch $@
+
 datasets/mnist.zip: | $(VENV)/.complete
 	$(BIN)/python dataset_tool.py --source=mnist --domains=two-color --dest=$@
 
@@ -40,11 +44,11 @@ demo: $(VENV)/.complete datasets/mnist.zip
 	    --data=datasets/mnist.zip
 	@echo "Look at the pictures in $$(dirname $(AFTER)): fakes*.png, domains.png, and what was measured, *-network-snapshot-*.png"
 
-test: $(VENV)/.complete
+test: $(VENV)/.extras
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q -n logical --dist loadfile --durations=5
 
-test-slow: $(VENV)/.complete
+test-slow: $(VENV)/.extras
 	$(BIN)/python -m pytest -q -m slow
 
 bench: $(VENV)/.complete

@@ -18,13 +18,15 @@ def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
     """Open a file for writing under a temporary name beside `path`; flush it to disk and rename it on success.
 
     Whatever happens in between (an exception, a full disk, kill -9), `path` keeps its previous content or stays
-    absent. Missing parent directories are created. `mode` is 'wb', 'w+b' or 'w' (UTF-8).
+    absent. Missing parent directories are created. `mode` is 'wb', 'w+b' or 'w' (UTF-8). The file's `name` is the temporary one,
+    for other programs that write it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
+    os.close(fd)
     try:
-        with os.fdopen(fd, mode, encoding=None if 'b' in mode else 'utf-8') as f:
+        with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as f:
             yield f
             f.flush()
             os.fsync(f.fileno())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metrics.progress import Progress
+from dnnlib.progress import Progress
 from metrics.workers import Workers
 
 if TYPE_CHECKING:

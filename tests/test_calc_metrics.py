@@ -14,8 +14,9 @@ from programs import run_program
 from shapes import write_dataset
 
 import calc_metrics
+from dnnlib import progress
 from dnnlib.util import format_time
-from metrics import progress, registry
+from metrics import registry
 from metrics.context import Result
 from metrics.multi_domain import domains
 from training.networks import Discriminator, Generator

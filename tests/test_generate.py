@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from training.networks import Discriminator, Generator
-from training.sampling.common import save_png, to_pixels
+from training.sampling.common import save_image, to_pixels
 from training.snapshot import load_network_snapshot, save_network_snapshot
 
 ROOT = Path(__file__).parents[1]
@@ -122,10 +122,10 @@ def test_greyscale_images_follow_the_published_rule(grey, images):
 
 def test_pixels_are_truncated_and_clipped(tmp_path):
     values = [-2, -1.01, -1, -0.5, -0.0001, 0, 0.0001, 0.5, 0.99, 1, 1.5]
-    save_png(to_pixels(torch.tensor(values)[None, None, None])[0], tmp_path / 'x.png')
+    save_image(to_pixels(torch.tensor(values)[None, None, None])[0], tmp_path / 'x.png')
     with PIL.Image.open(tmp_path / 'x.png') as image:
         assert image.mode == 'L' and np.array(image).tolist() == [[0, 0, 0, 64, 127, 128, 128, 191, 254, 255, 255]]
-    save_png(to_pixels(torch.tensor([[[[0.]], [[1.]], [[-1.]]]]))[0], tmp_path / 'y.png')
+    save_image(to_pixels(torch.tensor([[[[0.]], [[1.]], [[-1.]]]]))[0], tmp_path / 'y.png')
     with PIL.Image.open(tmp_path / 'y.png') as image:
         assert image.mode == 'RGB' and image.getpixel((0, 0)) == (128, 255, 0)
 

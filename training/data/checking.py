@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
-from tqdm import tqdm
 
 from dnnlib import UserError
 from dnnlib.files import atomic_open
+from dnnlib.progress import Progress
 from training.data.in_parallel import map_in_order, workers_for
 from training.dataset import ImageFolderDataset
 
@@ -93,9 +93,9 @@ def check_dataset(path: str, workers: int | None = None) -> Report:
     sums: dict[int | None, np.ndarray] = {}
     counts: Counter = Counter()
     squares, digests, troubles, repeated = np.zeros(data.num_channels), set(), [], 0
-    with tqdm(total=len(data), unit='img', disable=None) as progress:
+    with Progress('images', len(data)) as progress:
         for (start, stop), part in map_in_order(_statistics, tasks, workers or workers_for(len(data)), batch_items=1):
-            progress.update(stop - start)
+            progress.advance(stop - start)
             for label, value in part.sums.items():
                 sums[label] = sums.get(label, 0) + value
             counts += part.counts

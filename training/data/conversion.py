@@ -9,10 +9,10 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from dnnlib import UserError
 from dnnlib.archive import ArchiveWriter
+from dnnlib.progress import Progress
 from training.data.images import decode, encode_png
 from training.data.in_parallel import map_in_order
 from training.data.labels import FILE_NAME
@@ -109,16 +109,16 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
     labels: list[list[Any]] = []
     contents: list[list[Any]] = []
     checker, broken, small = Checker(), 0, 0
-    with ArchiveWriter(dest) as out, tqdm(total=source.size, unit='img', disable=None) as progress, \
+    with ArchiveWriter(dest) as out, Progress('images', source.size) as progress, \
             contextlib.closing(_prepared(source, transform, mode, workers)) as images:
         for index, (image, prepared) in enumerate(images):
-            progress.update()
+            progress.advance()
             if prepared.trouble is not None:
                 if not skip_broken:
                     raise UserError(prepared.trouble + '; or leave such images out with --on-error=skip')
                 broken += 1
                 if broken <= MOST_NAMED:
-                    progress.write(f'Left out: {prepared.trouble}')
+                    progress.tell(f'Left out: {prepared.trouble}')
                 continue
             if prepared.attributes is None:
                 small += 1

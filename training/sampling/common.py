@@ -16,8 +16,11 @@ from torch_utils.devices import seed_everything
 from training.networks import Generator
 from training.snapshot import load_network_snapshot
 
-BATCH = 16  # images that are rendered at once
+BATCH = 16  # images of which it is said that they are made, and that are kept in memory
 MEAN_LATENTS, MEAN_BATCH = 10_000, 1000
+PIXELS_AT_ONCE = dict(cpu=2 ** 17)  # of images that are rendered at once, by the type of device
+OTHER_PIXELS_AT_ONCE, MOST_AT_ONCE = 2 ** 23, 16
+FORMATS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95), '.webp': dict(format='WEBP', lossless=True)}
 
 
 def open_generator(network: str, device: torch.device) -> Generator:
@@ -77,18 +80,36 @@ def image_name(seed: int) -> str:
 
 
 @torch.no_grad()
+def map_latents(G: Generator, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """ws [N, num_ws, w_dim] of latents z [N, z_dim] and labels c [N, c_dim], none of which depends on the others."""
+    return torch.cat([G.mapping(z[i:i + 1], c[i:i + 1]) for i in range(len(z))])
+
+
+@torch.no_grad()
 def render(G: Generator, ws: torch.Tensor, noise_mode: str, names: Sequence[str]) -> np.ndarray:
-    """Images uint8 [N, H, W, C], C = 1 or 3, of ws [N, num_ws, w_dim]. To be called with a batch that fits into memory.
+    """Images uint8 [N, H, W, C], C = 1 or 3, of ws [N, num_ws, w_dim], none of which depends on the others, not by a bit.
 
     names: one for each image; with noise_mode 'random' it alone decides what noise the image has.
     """
-    if noise_mode != 'random':
-        return to_pixels(G.synthesis(ws, noise_mode=noise_mode))
+    if noise_mode == 'random':
+        images = []
+        for i, name in enumerate(names):
+            seed_everything(zlib.crc32(name.encode()))
+            images.append(to_pixels(G.synthesis(ws[i:i + 1], noise_mode=noise_mode)))
+        return np.concatenate(images)
+
+    size = batch_size(G, ws.device)
     images = []
-    for i, name in enumerate(names):
-        seed_everything(zlib.crc32(name.encode()))
-        images.append(to_pixels(G.synthesis(ws[i:i + 1], noise_mode=noise_mode)))
+    for batch in ws.split(size):
+        filled = torch.cat([batch, batch[-1:].expand(size - len(batch), -1, -1)])
+        images.append(to_pixels(G.synthesis(filled, noise_mode=noise_mode))[:len(batch)])
     return np.concatenate(images)
+
+
+def batch_size(G: Generator, device: torch.device) -> int:
+    """How many images are rendered at once, always: in batches of another size, sums are rounded in another order."""
+    pixels = PIXELS_AT_ONCE.get(device.type, OTHER_PIXELS_AT_ONCE)
+    return min(max(pixels // G.img_resolution ** 2, 1), MOST_AT_ONCE)
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:
@@ -104,7 +125,9 @@ def make_outdir(outdir: str) -> None:
         raise UserError(f'--outdir: cannot create {outdir} ({err.strerror}); choose another directory') from err
 
 
-def save_png(pixels: np.ndarray, path: str | Path) -> None:
-    """Write pixels uint8 [H, W, C], C = 1 or 3, as PNG, atomically."""
+def save_image(pixels: np.ndarray, path: str | Path) -> None:
+    """Write pixels uint8 [H, W, C], C = 1 or 3, atomically, in the format that the suffix names: PNG, JPEG or WebP."""
+    path = Path(path)
     with atomic_open(path) as f:
-        PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(f, format='PNG')
+        image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        image.save(f, **FORMATS[path.suffix])

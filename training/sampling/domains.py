@@ -76,7 +76,8 @@ def command(network: str, seeds: list[int], domains: list[int] | None, trunc: fl
         seed_texts, domain_texts = [str(seed) for seed in seeds], [names[domain] for domain in domains]
         row_texts, column_texts = (domain_texts, seed_texts) if by_row else (seed_texts, domain_texts)
         captions = grid.Captions(column_texts, [(text,) for text in row_texts], ('domain' if by_row else 'seed',))
-    common.save_png(grid.assemble(images.reshape(len(rows), len(columns), *images.shape[1:]), captions), Path(outdir, FILE_NAME))
+    picture = grid.assemble(images.reshape(len(rows), len(columns), *images.shape[1:]), captions)
+    common.save_image(picture, Path(outdir, FILE_NAME))
 
 
 def render_cells(G: Generator, cells: list[tuple[int, int]], psi: float, noise_mode: str, device: torch.device) -> np.ndarray:
@@ -95,7 +96,7 @@ def render_cells(G: Generator, cells: list[tuple[int, int]], psi: float, noise_m
         c = torch.cat([labels[domain] for _, domain in batch])
         w_mean = torch.stack([means[domain] for _, domain in batch])[:, None] if means else None
         with torch.no_grad():
-            ws = common.truncate(G.mapping(z, c), w_mean, psi)
+            ws = common.truncate(common.map_latents(G, z, c), w_mean, psi)
         images.append(common.render(G, ws, noise_mode, [common.image_name(seed) for seed, _ in batch]))
     return np.concatenate(images)
 

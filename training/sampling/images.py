@@ -62,7 +62,7 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: int 
         names_and_ws = projected(G, projected_w, where)
     common.make_outdir(outdir)
     for name, ws in names_and_ws:
-        common.save_png(common.render(G, ws, noise_mode, [name])[0], Path(outdir, name))
+        common.save_image(common.render(G, ws, noise_mode, [name])[0], Path(outdir, name))
 
 
 def seeded(G: Generator, seeds: list[int], label: torch.Tensor, trunc: float,

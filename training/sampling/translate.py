@@ -79,14 +79,14 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
         for target in targets:
             drawn = draw(G, code, common.one_hot(G, target, where).expand(len(x), -1), noise_mode, first)
             for i, pixels in enumerate(drawn):
-                common.save_png(pixels, Path(outdir, f'img{first + i:05d}-class{target}.png'))
+                common.save_image(pixels, Path(outdir, f'img{first + i:05d}-class{target}.png'))
             columns.append(drawn)
         if first < GRID_ROWS:
             rows.append(np.stack(columns, axis=1))
     overview = np.concatenate(rows)[:GRID_ROWS]
     captions = grid.Captions(['image', 'rebuilt', *(f'to {k}' for k in targets)],
                              [(str(i), str(classes[i])) for i in range(len(overview))], ('', 'domain'))
-    common.save_png(grid.assemble(overview, captions), Path(outdir, 'translations.png'))
+    common.save_image(grid.assemble(overview, captions), Path(outdir, 'translations.png'))
 
 
 def read_images(path: str, G: Generator, source_class: int | None, count: int) -> tuple[np.ndarray, list[int]]:

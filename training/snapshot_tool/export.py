@@ -10,11 +10,11 @@ import click
 import numpy as np
 import PIL.Image
 import torch
-from tqdm import tqdm
 
 from dnnlib import cli
 from dnnlib.archive import ArchiveWriter
 from dnnlib.files import atomic_open
+from dnnlib.progress import Progress
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils.devices import resolve_device
 from training.formats import hub, stylegan2_ada
@@ -114,11 +114,13 @@ def samples(G: Generator, device: torch.device) -> bytes:
     columns = min(COLUMNS, max(LARGEST // G.img_resolution, 2))
     rows = min(G.c_dim or ROWS, max(LARGEST // G.img_resolution, 2))
     cells = []
-    for row, column in tqdm(list(np.ndindex(rows, columns)), desc='Samples', unit='img', disable=None, leave=False):
-        label = common.class_label(G, row if G.c_dim else None, device)
-        seed = column if G.c_dim else row * columns + column
-        ws = G.mapping(common.seed_latent(G, seed, device), label)
-        cells.append(common.render(G, ws, 'const', [common.image_name(seed)])[0])
+    with Progress('samples', rows * columns) as progress:
+        for row, column in np.ndindex(rows, columns):
+            label = common.class_label(G, row if G.c_dim else None, device)
+            seed = column if G.c_dim else row * columns + column
+            ws = G.mapping(common.seed_latent(G, seed, device), label)
+            cells.append(common.render(G, ws, 'const', [common.image_name(seed)])[0])
+            progress.advance()
     pixels = grid.assemble(np.stack(cells).reshape(rows, columns, *cells[0].shape))
     file = io.BytesIO()
     PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, format='PNG')

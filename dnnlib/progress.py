@@ -45,6 +45,10 @@ class Progress:
                 print(self._line(), file=sys.stderr, flush=True)
                 self._last, self._told = time.monotonic(), self._done
 
+    def tell(self, line: str) -> None:
+        """Print a line to standard output, above the bar if there is one."""
+        tqdm.write(line)
+
     def _line(self) -> str:
         spent = time.monotonic() - self._start
         line = (f'{self._text:<19} items {self._done:<7} time {format_time(spent):<12} '

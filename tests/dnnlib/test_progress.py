@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from metrics import progress
-from metrics.progress import Progress
+from dnnlib import progress
+from dnnlib.progress import Progress
 
 
 @pytest.fixture

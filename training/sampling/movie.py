@@ -1,0 +1,80 @@
+"""Moving pictures: MP4 by imageio-ffmpeg where it is installed, GIF and WebP without it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from dnnlib.files import atomic_open
+from dnnlib.progress import Progress
+from dnnlib.util import OptionError, UserError
+
+SUFFIXES = ('.mp4', '.gif', '.webp')
+MOST_GIF_FPS = 25  # a GIF counts in hundredths of a second, and browsers slow down what is faster than 50 fps
+
+
+def movie_path(path: str | Path) -> Path:
+    """The path itself if a movie can be written to it; with .gif instead of .mp4, after saying so, where imageio-ffmpeg is not
+    installed. Raises OptionError for other suffixes."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise OptionError(f'{path}: a movie is one of {", ".join("*" + suffix for suffix in SUFFIXES)}')
+    if path.suffix == '.mp4' and importlib.util.find_spec('imageio_ffmpeg') is None:
+        print(f'warn: MP4 needs imageio-ffmpeg (pip install imageio-ffmpeg); writing {path.with_suffix(".gif")} instead')
+        return path.with_suffix('.gif')
+    return path
+
+
+def write_movie(path: Path, frames: Iterable[np.ndarray], count: int, fps: int, megabits: int) -> None:
+    """Write `count` frames, uint8 [H, W, C] with C = 1 or 3, all of one size; with a bar of progress. path: of movie_path.
+
+    An MP4 has `megabits` per second (libx264). A GIF has 25 frames per second at most: it leaves some out. It appears when it
+    is complete, or not at all. Raises UserError where it can't be written.
+    """
+    frames = _counted((np.broadcast_to(frame, (*frame.shape[:2], 3)) for frame in frames), count)
+    if path.suffix == '.mp4':
+        _write_mp4(path, frames, fps, megabits)
+        return
+    step, tick = (-(-fps // MOST_GIF_FPS), 10) if path.suffix == '.gif' else (1, 1)  # tick: what times are rounded to, ms
+    pictures = (PIL.Image.fromarray(np.ascontiguousarray(frame)) for i, frame in enumerate(frames) if i % step == 0)
+    # Rounded are times, not lengths, which would add up to another length of the whole.
+    times = np.round(np.minimum(np.arange(-(-count // step) + 1) * step, count) * 1000 / fps / tick) * tick
+    with atomic_open(path) as f:
+        next(pictures).save(f, format=path.suffix[1:], save_all=True, append_images=pictures, loop=0, quality=90,
+                            duration=np.diff(times).astype(int).tolist())
+
+
+def _counted(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    with Progress('frames', count) as progress:
+        for frame in frames:
+            yield frame
+            progress.advance()
+
+
+def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: int, megabits: int) -> None:
+    import imageio_ffmpeg
+    frames = (np.pad(frame, [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)], mode='edge') for frame in frames)
+    first = next(frames)
+    height, width = first.shape[:2]
+    with atomic_open(path) as f, tempfile.TemporaryFile() as messages:
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24',
+                   '-s', f'{width}x{height}', '-r', str(fps), '-i', '-', '-c:v', 'libx264', '-b:v', f'{megabits}M',
+                   '-pix_fmt', 'yuv420p', '-movflags', '+faststart', '-f', 'mp4', f.name]
+        # Ctrl-C on a terminal goes to all of its programs; this one is to end when its input does.
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True) as ffmpeg, \
+                contextlib.suppress(BrokenPipeError):  # where it ended early it says why
+            for frame in itertools.chain([first], frames):
+                ffmpeg.stdin.write(frame.tobytes())
+            ffmpeg.stdin.close()
+        if ffmpeg.returncode != 0:
+            messages.seek(0)
+            said = messages.read().decode(errors='replace').strip().splitlines() or ['nothing']
+            raise UserError(f'{path}: ffmpeg ended with status {ffmpeg.returncode} ({said[-1]}); see to that, or write a *.gif')
