@@ -12,6 +12,7 @@ COMMANDS = dict(
     domains='The same latents in every domain, in one picture.',
     translate='Real images in other domains (CLR-GAN).',
     traverse='What each coordinate of the latent changes, ordered by importance.',
+    explore='A page in the browser, with sliders.',
 )
 
 EXAMPLES = """\b
@@ -28,6 +29,9 @@ Examples:
 \b
   # Real images in every domain, by a network that was trained with --method=clr-gan
   python generate.py translate --outdir=out --images=datasets/mnist.zip --network=network-snapshot-000200.pkl
+\b
+  # Sliders for all of that in the browser
+  python generate.py explore --network=network-snapshot-000280.pkl
 \b
   # All options of a command, with examples
   python generate.py images --help

@@ -105,13 +105,20 @@ def important_coordinates(G: Generator, network: str) -> list[int]:
         trained = 'without --cond=1' if G.c_dim == 0 else 'with --cond_mode=concat'
         raise UserError(f'{network}: has no style coordinates (trained {trained}); choose coordinates of the latent with '
                         f'--coordinates, such as --coordinates=0-{min(G.z_dim, ROWS) - 1}')
-    living = G.mapping.style_mask().tolist()
-    order = G.mapping.importance[0].abs().argsort(descending=True, stable=True).tolist()
-    coordinates = [j for j in order if living[j]]
+    coordinates = living_coordinates(G)
     if not coordinates:
         raise UserError(f'{network}: no style coordinate lives (no importance is above {LIVING}); choose some with '
                         f'--coordinates, such as --coordinates=0-{min(G.mapping.i_dim, ROWS) - 1}')
     return coordinates
+
+
+def living_coordinates(G: Generator) -> list[int]:
+    """The living style coordinates, the most important first; [] where there are none."""
+    if G.mapping.i_dim == 0:
+        return []
+    living = G.mapping.style_mask().tolist()
+    order = G.mapping.importance[0].abs().argsort(descending=True, stable=True).tolist()
+    return [j for j in order if living[j]]
 
 
 def render_moved(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u: torch.Tensor, coordinates: list[int],

@@ -1,0 +1,194 @@
+"""What `generate.py explore` shows: from the state of its controls to pixels, and to the command that draws the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import shlex
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+import torch
+
+from training.networks import Generator
+from training.networks.mapping import LIVING
+from training.sampling import common, traverse
+
+MOST_COORDINATES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """One setting of all controls.
+
+    seed: of the latent z, 0 to 2^32 - 1. domain: counted from 0; 0 for unconditional networks. psi: truncation towards
+    the mean of the domain, 1 for none. noise_mode: 'const' or 'none'. offsets: by how much coordinates of the latent u
+    are moved, which enters the mapping network's MLP. mix_layers: which of the num_ws layers take the w of mix_seed.
+    """
+
+    seed: int = 0
+    domain: int = 0
+    psi: float = 1
+    noise_mode: str = 'const'
+    offsets: dict[int, float] = dataclasses.field(default_factory=dict)
+    mix_seed: int = 1
+    mix_layers: frozenset[int] = frozenset()
+
+    def moved(self) -> dict[int, float]:
+        """The offsets that are not 0."""
+        return {j: offset for j, offset in self.offsets.items() if offset != 0}
+
+
+class LayerGroup(NamedTuple):
+    """Layers of the synthesis network that follow each other: indices into ws, and the resolutions they work at."""
+
+    name: str
+    layers: range
+    resolutions: list[int]
+
+    def caption(self) -> str:
+        """'layers 0-2: 4×4, 8×8'."""
+        first, last = self.layers[0], self.layers[-1]
+        layers = f'layers {first}–{last}' if first != last else f'layer {first}'
+        return f'{layers}: ' + ', '.join(f'{r}×{r}' for r in self.resolutions)
+
+
+class Explorer:
+    """Draws the states of any number of pages, one at a time.
+
+    G: eval mode. network: how --network named it. names: of the domains, [] for unconditional networks. extra: options
+    to repeat in commands, such as ['--device=cpu'].
+    """
+
+    def __init__(self, G: Generator, network: str, names: Sequence[str] = (), extra: Sequence[str] = ()):
+        self.G, self.network, self.names, self.extra = G, network, list(names), list(extra)
+        self.device = next(G.parameters()).device
+        self.importance = G.mapping.importance[0].tolist() if G.mapping.i_dim > 0 else []
+        self.style = traverse.living_coordinates(G)
+        self.coordinates = (self.style or list(range(G.z_dim)))[:MOST_COORDINATES]
+        self.groups = layer_groups(G)
+        self.has_noise = any(name.endswith('noise_const') for name, _ in G.synthesis.named_buffers())
+        self._means: dict[int, torch.Tensor] = {}
+        self._lock = threading.Lock()
+
+    def draw(self, state: State) -> np.ndarray:
+        """The image uint8 [H, W, C], C = 1 or 3, of a state: to the bit what `generate.py images` makes of its seed.
+
+        Except for truncation in conditional networks, which is towards the mean of the domain, as with `domains`.
+        """
+        with self._lock:
+            return common.render(self.G, self._ws(state), state.noise_mode, [''])[0]
+
+    @torch.no_grad()
+    def _ws(self, state: State) -> torch.Tensor:
+        G = self.G
+        label = common.one_hot(G, state.domain, self.device) if G.c_dim > 0 else torch.zeros([1, 0], device=self.device)
+        u = G.mapping.latent(common.seed_latent(G, state.seed, self.device), label)
+        for j, offset in state.moved().items():
+            u[0, j] += offset
+        ws = G.mapping.map_latent(u)
+        if state.mix_layers:
+            layers = sorted(state.mix_layers)
+            ws[:, layers] = G.mapping(common.seed_latent(G, state.mix_seed, self.device), label)[:, layers]
+        return common.truncate(ws, self._mean(state.domain, label) if state.psi != 1 else None, state.psi)
+
+    def _mean(self, domain: int, label: torch.Tensor) -> torch.Tensor:
+        """The mean w [w_dim] that is truncated to: of one domain, or of all latents of an unconditional network."""
+        if domain not in self._means:
+            tracked = self.G.c_dim == 0 and hasattr(self.G.mapping, 'w_avg')  # which `generate.py images` takes
+            self._means[domain] = self.G.mapping.w_avg if tracked else common.domain_w_mean(self.G, label)
+        return self._means[domain]
+
+    def summary(self) -> str:
+        """What the network is, for a reader."""
+        G = self.G
+        parts = [f'{G.img_resolution}×{G.img_resolution} {"grey" if G.img_channels == 1 else "RGB"}',
+                 f'{G.c_dim} domains' if G.c_dim > 0 else 'unconditional', f'latents of {G.z_dim} numbers']
+        if self.importance:
+            parts.append(f'{len(self.style)} of {len(self.importance)} style coordinates alive')
+        return ', '.join(parts)
+
+    def coordinates_note(self) -> str:
+        """What the coordinates are that the page offers, for a reader."""
+        shown = len(self.coordinates)
+        if self.style:
+            which = f'All {shown}' if shown == len(self.style) else f'The {shown} most important of {len(self.style)}'
+            return f'{which} living style coordinates, the most important first.'
+        if not shown:
+            return 'This network has no latent to move.'
+        reason = (f'No style coordinate of this network lives (no importance is above {LIVING})' if self.importance else
+                  'This network has no style coordinates')
+        return f'{reason}; these are the first {shown} of the {self.G.z_dim} coordinates of its latent.'
+
+    def caption(self, j: int) -> str:
+        """What is known of a coordinate: its importance, if it is a style coordinate."""
+        return f'importance {self.importance[j]:.2f}' if j < len(self.importance) else ''
+
+    def hint(self, j: int) -> str:
+        """What a coordinate is."""
+        if j not in self.style:
+            return f'Number {j} of the latent.'
+        return f'Number {j} of the latent. Its importance is learned: how far a domain moves it. Above {LIVING}, it lives.'
+
+    def domain_name(self, domain: int) -> str:
+        """'domain 1', with its name if it has another: 'domain 1 (red)'."""
+        name = self.names[domain]
+        return f'domain {domain}' if name == str(domain) else f'domain {domain} ({name})'
+
+    def command(self, state: State) -> tuple[str | None, str]:
+        """(the command that draws the picture of a state, and a remark on it); (None, why) where there is none."""
+        moved, conditional = state.moved(), self.G.c_dim > 0
+        if state.mix_layers:
+            return None, 'No command draws this picture: layers take the w of another seed.'
+        if len(moved) > 1:
+            return None, f'No command draws this picture: {len(moved)} coordinates are moved.'
+        options = [f'--network={self.network}', '--outdir=out', f'--seeds={state.seed}']
+        truncated, noise = state.psi != 1, state.noise_mode != 'const'
+        if moved:
+            if noise or (truncated and not conditional):
+                return None, 'No command draws this picture: traverse has its own noise and truncation.'
+            (j, offset), = moved.items()
+            name, remark = 'traverse', f'The {"third" if offset > 0 else "first"} image of the row in traverse-seed{state.seed:04d}.png.'
+            options += [f'--coordinates={j}', f'--span={abs(offset)}', '--steps=3', '--labels=0']
+            options += [f'--class={state.domain}'] if conditional else []
+        elif truncated and conditional:
+            name, remark = 'domains', 'Truncated towards the mean of the domain; `images` would truncate towards that of all domains.'
+            options += [f'--domains={state.domain}']
+        else:
+            name, remark = 'images', ''
+            options += [f'--class={state.domain}'] if conditional else []
+        options += [f'--trunc={state.psi}'] if truncated else []
+        options += [f'--noise-mode={state.noise_mode}'] if noise else []
+        return shlex.join(['python', 'generate.py', name, *options, *self.extra]), remark
+
+    def file_name(self, state: State) -> str:
+        """Of the PNG that is downloaded: seed and domain, and '-edited' if that does not say all."""
+        edited = bool(state.moved() or state.mix_layers) or state.psi != 1 or state.noise_mode != 'const'
+        domain = f'-domain{state.domain}' if self.G.c_dim > 0 else ''
+        return f'seed{state.seed:04d}{domain}{"-edited" if edited else ""}.png'
+
+
+def layer_groups(G: Generator) -> list[LayerGroup]:
+    """The layers of ws in up to three groups of about as many resolutions: coarse, middle and fine."""
+    # Layer 0 is the only convolution at 4x4; then come two for each resolution; the last makes the image's colours.
+    resolutions = [4, *(r for r in G.synthesis.block_resolutions[1:] for _ in range(2)), G.img_resolution]
+    groups, first = [], 0
+    for name, part in zip(('Coarse', 'Middle', 'Fine'), np.array_split(G.synthesis.block_resolutions, 3), strict=True):
+        count = sum(r in part for r in resolutions)
+        if count > 0:
+            groups.append(LayerGroup(name, range(first, first + count), part.tolist()))
+        first += count
+    return groups
+
+
+def encode_png(pixels: np.ndarray, at_most: int | None = None, fast: bool = False) -> bytes:
+    """Pixels uint8 [H, W, C], C = 1 or 3, as a PNG. at_most: make it smaller than that. fast: large rather than late."""
+    image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    if at_most is not None and image.width > at_most:
+        image = image.resize((at_most, at_most), PIL.Image.Resampling.BOX)
+    with io.BytesIO() as f:
+        image.save(f, format='PNG', **(dict(compress_level=1) if fast else {}))
+        return f.getvalue()
