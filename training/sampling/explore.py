@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import threading
+import warnings
 import webbrowser
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -42,8 +43,8 @@ Examples:
 @click.option('--data', help='A dataset, whose dataset.json names the domains.', metavar='PATH')
 @click.option('--host', help='Address to serve at; this machine alone can reach the default.', default='127.0.0.1',
               show_default=True, metavar='ADDRESS')
-@click.option('--port', help=f'Port to serve at.  [default: {FIRST_PORT}, or the next that is free]', type=click.IntRange(1, 65535),
-              metavar='INT')
+@click.option('--port', help=f'Port to serve at.  [default: {FIRST_PORT}, or the next that is free]',
+              type=click.IntRange(1, 65535), metavar='INT')
 @cli.bool_option('--open', 'open_browser', default=None, help='Open the page in the browser.  [default: 1 on a terminal with a '
                  'display]')
 @options.device
@@ -127,7 +128,9 @@ def serve(app: FastAPI, sock: socket.socket, address: str, open_browser: bool) -
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
+            with warnings.catch_warnings():  # nicegui looks at all objects there are, some of torch's are deprecated
+                warnings.simplefilter('ignore', FutureWarning)
+                await super().startup(sockets)
             print(f'Explore the network at {address} (Ctrl-C ends)', flush=True)
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()

@@ -151,11 +151,12 @@ class Explorer:
             if noise or (truncated and not conditional):
                 return None, 'No command draws this picture: traverse has its own noise and truncation.'
             (j, offset), = moved.items()
-            name, remark = 'traverse', f'The {"third" if offset > 0 else "first"} image of the row in traverse-seed{state.seed:04d}.png.'
+            name, place = 'traverse', 'third' if offset > 0 else 'first'
+            remark = f'The {place} image of the row in traverse-{common.image_name(state.seed)}.'
             options += [f'--coordinates={j}', f'--span={abs(offset)}', '--steps=3', '--labels=0']
             options += [f'--class={state.domain}'] if conditional else []
         elif truncated and conditional:
-            name, remark = 'domains', 'Truncated towards the mean of the domain; `images` would truncate towards that of all domains.'
+            name, remark = 'domains', 'Truncated towards the mean of the domain; `images` takes that of all domains.'
             options += [f'--domains={state.domain}']
         else:
             name, remark = 'images', ''

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-import random
+import functools
+import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,13 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from nicegui import background_tasks, run, ui
 
+from training.sampling import explorer_controls as controls
 from training.sampling.explorer import Explorer, State, encode_png
 
-MOST_SEED = 2 ** 32 - 1
 MOST_DOMAINS = 12  # in the strip
 MOST_BUTTONS = 5   # more domains than that are chosen from a list
 THUMBNAIL = 128    # pixels
-SPAN = 3           # of the sliders of coordinates
+MOST_PSI, SPAN = 1.5, 3  # of the sliders of truncation and of coordinates
 PIXELATED = 256    # images that are smaller show their pixels when they are enlarged
 SLOW = 0.3         # seconds after which the page says that it is drawing
 PATIENCE = 1.0     # seconds to wait for the browser to show an image before the next is drawn
@@ -39,7 +41,7 @@ def make_app(explorer: Explorer) -> FastAPI:
     def index() -> None:
         client = ui.context.client
         pages[client.id] = Page(explorer, client.id)
-        client.on_delete(lambda: pages.pop(client.id, None))
+        client.on_delete(lambda: pages.pop(client.id).close())
 
     ui.run_with(app, title=f'Explore {Path(explorer.network).name}', dark=None, tailwind=False, show_welcome_message=False,
                 reconnect_timeout=30)
@@ -56,7 +58,8 @@ class Page:
         self.explorer, self.key = explorer, key
         self.state, self.shown = State(), None
         self.pictures: dict[str, bytes] = {}
-        self._drawing, self._version = False, 0
+        self._pixels, self._rendered = None, None
+        self._drawing, self._closed, self._version = False, False, 0
         self._arrived = asyncio.Event()
         self._resets: list[Callable[[], None]] = []
         domains = range(min(explorer.G.c_dim, MOST_DOMAINS))
@@ -71,26 +74,35 @@ class Page:
         self.state = dataclasses.replace(self.state, **fields)
         self._describe()
         if not self._drawing:
+            self._drawing = True
             background_tasks.create(self._draw())
 
     async def _draw(self) -> None:
-        self._drawing = True
         try:
             while self.shown is not self.state:
                 state = self.state
                 if not await self._show(state, 'image', self.image, None):
                     return
                 self.shown = state
-                for domain, (_, thumbnail) in self.strip.items():
+                for domain in sorted(self.strip, key=lambda domain: domain != state.domain):
                     if self.state is not state:
                         break
-                    await self._show(dataclasses.replace(state, domain=domain), f'domain{domain}', thumbnail, THUMBNAIL)
+                    elsewhere = dataclasses.replace(state, domain=domain)
+                    await self._show(elsewhere, f'domain{domain}', self.strip[domain][1], THUMBNAIL)
+        except Exception:
+            with self.frame:
+                ui.notify('Drawing failed; the terminal says why.', type='negative')
+            raise
         finally:
             self._drawing = False
 
+    def close(self) -> None:
+        """The tab is gone: draw no more."""
+        self._closed = True
+
     async def _show(self, state: State, name: str, element: ui.element, at_most: int | None) -> bool:
-        """Draw in a thread, and have the browser fetch it. False if the server ends."""
-        drawing = asyncio.ensure_future(run.io_bound(lambda: encode_png(self.explorer.draw(state), at_most, fast=True)))
+        """Draw in a thread, and have the browser fetch it. False if the tab or the server is gone."""
+        drawing = asyncio.ensure_future(run.io_bound(self._render, state, at_most))
         slow = not (await asyncio.wait([drawing], timeout=SLOW))[0]
         if slow:
             self.frame.classes(add='busy')
@@ -99,18 +111,21 @@ class Page:
         finally:
             if slow:
                 self.frame.classes(remove='busy')
-        if png is None:
+        if png is None or self._closed:
             return False
         self._version += 1
         self.pictures[name] = png
         self._arrived.clear()
         element.props['src'] = f'/picture/{self.key}/{name}?{self._version}'
         if element is self.image:  # a slow connection gets fewer images, not late ones
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), PATIENCE)
-            except asyncio.TimeoutError:
-                pass
         return True
+
+    def _render(self, state: State, at_most: int | None) -> bytes:
+        if state != self._rendered:  # the image is in the strip, too
+            self._pixels, self._rendered = self.explorer.draw(state), state
+        return encode_png(self._pixels, at_most, fast=True)
 
     async def _download(self) -> None:
         state = self.state
@@ -118,15 +133,20 @@ class Page:
         if png is not None:
             ui.download(png, self.explorer.file_name(state))
 
+    def _copy(self) -> None:
+        ui.clipboard.write(self.explorer.command(self.state)[0])
+        ui.notify('Copied', position='bottom-left', timeout=1000)
+
     def _describe(self) -> None:
         """What the page says about the state."""
         state, explorer = self.state, self.explorer
         parts = [f'Seed {state.seed}', explorer.domain_name(state.domain) if explorer.names else '',
                  f'psi {state.psi}' if state.psi != 1 else '',
-                 f'{len(state.moved())} moved' if state.moved() else '', f'mixed with seed {state.mix_seed}' if state.mix_layers else '']
+                 f'{len(state.moved())} moved' if state.moved() else '',
+                 f'mixed with seed {state.mix_seed}' if state.mix_layers else '']
         self.caption.set_text(' · '.join(part for part in parts if part))
         command, remark = explorer.command(state)
-        self.command.set_text(command or '')
+        self.command.set_content(' '.join(f'<span>{html.escape(word)}</span>' for word in (command or '').split(' ')))
         self.command.set_visibility(command is not None)
         self.copy.set_visibility(command is not None)
         self.remark.set_text(remark)
@@ -158,7 +178,7 @@ class Page:
             self.image = ui.element('img').props('alt="The image that the controls describe"')
             self.image.on('load', self._arrived.set, [])
             self.image.on('error', self._arrived.set, [])
-        with ui.element('div').classes('between'):
+        with ui.element('div').classes('shown'):
             self.caption = ui.label().classes('muted')
             ui.button('Download PNG', icon='download', on_click=self._download).props('flat dense no-caps').tooltip(
                 f'The image with all of its {G.img_resolution}×{G.img_resolution} pixels, as generate.py writes it.')
@@ -166,7 +186,7 @@ class Page:
             with ui.element('div').classes('stack').style('gap: 6px'):
                 shown = len(self.strip)
                 title = 'In every domain' if shown == G.c_dim else f'In the first {shown} of {G.c_dim} domains'
-                heading(title).tooltip('The same latent and the same offsets: what differs is what the domain decides. '
+                controls.heading(title).tooltip('The same latent and the same offsets: what differs is what the domain decides. '
                                         'Click on one to choose it.')
                 with ui.element('div').classes('strip'):
                     for domain in self.strip:
@@ -179,57 +199,60 @@ class Page:
                         self.strip[domain] = button, thumbnail
         with ui.element('div').classes('stack').style('gap: 4px'):
             with ui.element('div').classes('between'):
-                heading('The same picture from the command line')
-                self.copy = ui.button(icon='content_copy', on_click=lambda: ui.clipboard.write(self.command.text))
+                controls.heading('The same picture from the command line')
+                self.copy = ui.button(icon='content_copy', on_click=self._copy)
                 self.copy.props('flat dense round size=sm aria-label="Copy the command"').tooltip('Copy')
-            self.command = ui.label().classes('command')
+            self.command = ui.html(sanitize=False).classes('command')
             self.remark = ui.label().classes('muted small')
 
     def _build_latent(self) -> None:
         explorer = self.explorer
         with ui.element('section').classes('panel stack'):
             with ui.element('div').classes('between'):
-                seed_control('Seed', self.state.seed, lambda seed: self._change(seed=seed),
+                controls.seed_control('Seed', self.state.seed, lambda seed: self._change(seed=seed),
                              'Fixes the random latent z, as --seeds does: another seed, another image.')
-                with ui.element('div').classes('between'):
-                    ui.label('Noise').classes('muted')
-                    noise = ui.toggle({'const': 'Fixed', 'none': 'Off'}, value='const',
-                                      on_change=lambda e: self._change(noise_mode=e.value)).props('dense no-caps unelevated size=sm padding="4px 10px"')
-                    noise.set_enabled(explorer.has_noise)
-                    noise.tooltip('Fine detail that the latent leaves open. Fixed: the network’s own, the same in all images.'
-                                  if explorer.has_noise else 'This network has no noise inputs.')
+                if explorer.has_noise:
+                    self._build_noise()
             if explorer.names:
                 self._build_domains()
             mean = 'the mean of the domain' if explorer.names else 'the mean image'
-            slider('Truncation psi', f'Pulls w towards {mean}: 1 leaves it alone, 0 shows the mean itself; below 1 images vary '
-                   'less and look more typical, above 1 the reverse.', 0, 1.5, 1, lambda psi: self._change(psi=psi), '{:.2f}')
+            controls.slider('Truncation psi', f'Pulls w towards {mean}: 1 leaves it alone, 0 shows the mean itself. Below 1, images '
+                            'vary less and look more typical; above 1, the reverse.',
+                            (0, MOST_PSI), 1, lambda psi: self._change(psi=psi), '{:.2f}')
+
+    def _build_noise(self) -> None:
+        with ui.element('div').classes('between'):
+            ui.label('Noise').tooltip('Fine detail that the latent leaves open. Fixed: that of the network, the same in all '
+                                      'images.')
+            noise = ui.toggle({'const': 'Fixed', 'none': 'Off'}, value=self.state.noise_mode,
+                              on_change=lambda e: self._change(noise_mode=e.value))
+            noise.props('dense no-caps unelevated size=sm padding="4px 10px" aria-label=Noise')
 
     def _build_domains(self) -> None:
         with ui.element('div').classes('between'):
             ui.label('Domain').tooltip('The label that the network is conditioned on. The latent stays the same.')
-            names = {domain: name for domain, name in enumerate(self.explorer.names)}
-
-            def choose(e: Any) -> None:
-                self._change(domain=e.value)
-            if len(names) <= MOST_BUTTONS:
-                self.domain = ui.toggle(names, value=0, on_change=choose).props('dense no-caps unelevated padding="4px 14px"')
-            else:
-                self.domain = ui.select(names, value=0, on_change=choose, with_input=True).props('dense outlined')
+            buttons = len(self.explorer.names) <= MOST_BUTTONS
+            make = ui.toggle if buttons else functools.partial(ui.select, with_input=True)
+            self.domain = make(dict(enumerate(self.explorer.names)), value=self.state.domain,
+                               on_change=lambda e: self._change(domain=e.value))
+            self.domain.props('no-caps unelevated padding="4px 14px"' if buttons else 'outlined').props('dense aria-label=Domain')
 
     def _build_coordinates(self) -> None:
         explorer = self.explorer
         with ui.element('section').classes('panel'):
             with ui.element('div').classes('head'):
-                heading('Style coordinates' if explorer.style else 'Latent coordinates')
+                controls.heading('Style coordinates' if explorer.style else 'Latent coordinates')
                 ui.button('Reset', icon='restart_alt', on_click=lambda: [reset() for reset in self._resets]).props(
                     'flat dense no-caps').tooltip('All coordinates back to 0.')
-            ui.label(explorer.coordinates_note() + ' Each slider adds to one number of the latent u, after flow and '
-                     'normalisation, where a step of 1 is about one standard deviation.').classes('muted small').style('margin-bottom: 12px')
+            ui.label(f'{explorer.coordinates_note()} Each slider adds to one number of the latent u, after flow and '
+                     'normalisation, where a step of 1 is about one standard deviation.').classes('muted small note')
             with ui.element('div').classes('sliders'):
                 for j in explorer.coordinates:
-                    self._resets.append(slider(
-                        f'Coordinate {j}', explorer.hint(j), -SPAN, SPAN, 0,
-                        lambda offset, j=j: self._change(offsets=self.state.offsets | {j: offset}), '{:+.2f}', explorer.caption(j)))
+                    self._resets.append(controls.slider(f'Coordinate {j}', explorer.hint(j), (-SPAN, SPAN), 0,
+                                                        functools.partial(self._move, j), '{:+.2f}', explorer.caption(j)))
+
+    def _move(self, j: int, offset: float) -> None:
+        self._change(offsets=self.state.offsets | {j: offset})
 
     def _build_mixing(self) -> None:
         def mix(layers: range, on: bool) -> None:
@@ -237,60 +260,13 @@ class Page:
 
         with ui.element('section').classes('panel'):
             with ui.element('div').classes('head'):
-                heading('Style mixing').tooltip(
+                controls.heading('Style mixing').tooltip(
                     'Layers of the synthesis network may take the w of a second seed: coarse ones decide shape and pose, fine '
                     'ones colours and texture. The sliders above move the first seed only.')
-                seed_control('Second seed', self.state.mix_seed, lambda seed: self._change(mix_seed=seed),
+                controls.seed_control('Second seed', self.state.mix_seed, lambda seed: self._change(mix_seed=seed),
                              'Whose w the ticked layers take.')
             with ui.element('div').classes('mixing'):
                 for group in self.explorer.groups:
                     with ui.element('div'):
                         ui.checkbox(group.name, on_change=lambda e, layers=group.layers: mix(layers, e.value)).props('dense')
                         ui.label(group.caption()).classes('muted small')
-
-
-def heading(text: str) -> ui.label:
-    """The title of a part of the page."""
-    return ui.label(text).classes('heading').props('role=heading aria-level=2')
-
-
-def seed_control(label: str, value: int, on_change: Callable[[int], None], hint: str) -> None:
-    """A number with buttons for the one before, the next one, and any."""
-    def change(e: Any) -> None:
-        if e.value is not None:
-            on_change(int(min(max(e.value, 0), MOST_SEED)))
-
-    def step_by(step: int) -> None:
-        number.set_value(min(max(int(number.value or 0) + step, 0), MOST_SEED))
-
-    with ui.element('div').classes('seed'):
-        number = ui.number(label, value=value, min=0, max=MOST_SEED, precision=0, on_change=change).props('dense outlined')
-        number.tooltip(hint)
-        name = label.lower()
-        for icon, text, action in (('chevron_left', f'Previous {name}', lambda: step_by(-1)),
-                                   ('chevron_right', f'Next {name}', lambda: step_by(1)),
-                                   ('casino', f'Random {name}', lambda: number.set_value(random.randrange(10_000)))):
-            ui.button(icon=icon, on_click=action).props(f'flat round dense aria-label="{text}"').tooltip(text)
-
-
-def slider(label: str, hint: str, least: float, most: float, neutral: float, on_change: Callable[[float], None],
-           style: str, caption: str = '') -> Callable[[], None]:
-    """A slider with its value, which is a button that sets it back to neutral; returns what does so."""
-    def change(e: Any) -> None:
-        value = round(e.value, 2)
-        shown.set_text(style.format(value))
-        shown.classes(add='changed') if value != neutral else shown.classes(remove='changed')
-        on_change(value)
-
-    def reset() -> None:
-        control.set_value(neutral)
-
-    with ui.element('div').classes('slider' + (' signed' if least < 0 else '')):
-        with ui.element('div').classes('between'):
-            with ui.element('div').classes('name'):
-                ui.label(label).style('display: inline').tooltip(hint)
-                ui.label(caption).classes('muted small').style('display: inline; margin-left: 6px')
-            shown = ui.button(style.format(neutral), on_click=reset).props(f'flat dense no-caps aria-label="Reset {label}"')
-            shown.classes('value').tooltip(f'Back to {neutral}')
-        control = ui.slider(min=least, max=most, step=0.05, value=neutral, on_change=change).props(f'aria-label="{label}"')
-    return reset
