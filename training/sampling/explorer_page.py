@@ -140,9 +140,10 @@ class Page:
     def _describe(self) -> None:
         """What the page says about the state."""
         state, explorer = self.state, self.explorer
+        moved = len(state.moved())
         parts = [f'Seed {state.seed}', explorer.domain_name(state.domain) if explorer.names else '',
                  f'psi {state.psi}' if state.psi != 1 else '',
-                 f'{len(state.moved())} moved' if state.moved() else '',
+                 f'{moved} coordinate{"s" if moved > 1 else ""} moved' if moved else '',
                  f'mixed with seed {state.mix_seed}' if state.mix_layers else '']
         self.caption.set_text(' · '.join(part for part in parts if part))
         command, remark = explorer.command(state)
@@ -187,7 +188,7 @@ class Page:
                 shown = len(self.strip)
                 title = 'In every domain' if shown == G.c_dim else f'In the first {shown} of {G.c_dim} domains'
                 controls.heading(title).tooltip('The same latent and the same offsets: what differs is what the domain decides. '
-                                        'Click on one to choose it.')
+                                                'Click on one to choose it.')
                 with ui.element('div').classes('strip'):
                     for domain in self.strip:
                         name = self.explorer.names[domain]
@@ -210,14 +211,14 @@ class Page:
         with ui.element('section').classes('panel stack'):
             with ui.element('div').classes('between'):
                 controls.seed_control('Seed', self.state.seed, lambda seed: self._change(seed=seed),
-                             'Fixes the random latent z, as --seeds does: another seed, another image.')
+                                      'Fixes the random latent z, as --seeds does: another seed, another image.')
                 if explorer.has_noise:
                     self._build_noise()
             if explorer.names:
                 self._build_domains()
             mean = 'the mean of the domain' if explorer.names else 'the mean image'
-            controls.slider('Truncation psi', f'Pulls w towards {mean}: 1 leaves it alone, 0 shows the mean itself. Below 1, images '
-                            'vary less and look more typical; above 1, the reverse.',
+            controls.slider('Truncation psi', f'Pulls w towards {mean}: 1 leaves it alone, 0 shows the mean itself. Below 1, '
+                            'images vary less and look more typical; above 1, the reverse.',
                             (0, MOST_PSI), 1, lambda psi: self._change(psi=psi), '{:.2f}')
 
     def _build_noise(self) -> None:
@@ -264,7 +265,7 @@ class Page:
                     'Layers of the synthesis network may take the w of a second seed: coarse ones decide shape and pose, fine '
                     'ones colours and texture. The sliders above move the first seed only.')
                 controls.seed_control('Second seed', self.state.mix_seed, lambda seed: self._change(mix_seed=seed),
-                             'Whose w the ticked layers take.')
+                                      'Whose w the ticked layers take.')
             with ui.element('div').classes('mixing'):
                 for group in self.explorer.groups:
                     with ui.element('div'):
