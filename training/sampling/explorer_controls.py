@@ -13,6 +13,12 @@ MOST_RANDOM_SEED = 9999  # seeds that can be remembered
 STEP = 0.05              # of sliders
 
 
+class Slider(ui.slider):
+    """A slider that does not wait for the server's consent: over a slow connection, steps would be lost."""
+
+    LOOPBACK = False
+
+
 def heading(text: str) -> ui.label:
     """The title of a part of the page."""
     return ui.label(text).classes('heading').props('role=heading aria-level=2')
@@ -60,6 +66,6 @@ def slider(label: str, hint: str, bounds: tuple[float, float], neutral: float, o
                 ui.label(caption).classes('muted small').style('display: inline; margin-left: 6px')
             shown = ui.button(text_of(neutral), on_click=reset).props(f'flat dense no-caps aria-label="Reset {label}"')
             shown.classes('value').tooltip(f'Back to {neutral}')
-        control = ui.slider(min=bounds[0], max=bounds[1], step=STEP, value=neutral, on_change=change)
+        control = Slider(min=bounds[0], max=bounds[1], step=STEP, value=neutral, on_change=change)
         control.props(f'aria-label="{label}"')
     return reset

@@ -145,7 +145,7 @@ class Page:
                  f'psi {state.psi}' if state.psi != 1 else '',
                  f'{moved} coordinate{"s" if moved > 1 else ""} moved' if moved else '',
                  f'mixed with seed {state.mix_seed}' if state.mix_layers else '']
-        self.caption.set_text(' · '.join(part for part in parts if part))
+        self.caption.set_text(' · '.join(part.replace(' ', '\N{NO-BREAK SPACE}') for part in parts if part))
         command, remark = explorer.command(state)
         self.command.set_content(' '.join(f'<span>{html.escape(word)}</span>' for word in (command or '').split(' ')))
         self.command.set_visibility(command is not None)
@@ -245,8 +245,8 @@ class Page:
                 controls.heading('Style coordinates' if explorer.style else 'Latent coordinates')
                 ui.button('Reset', icon='restart_alt', on_click=lambda: [reset() for reset in self._resets]).props(
                     'flat dense no-caps').tooltip('All coordinates back to 0.')
-            ui.label(f'{explorer.coordinates_note()} Each slider adds to one number of the latent u, after flow and '
-                     'normalisation, where a step of 1 is about one standard deviation.').classes('muted small note')
+            ui.label(f'{explorer.coordinates_note()} Each slider adds to one number of what enters the MLP of the mapping '
+                     'network; 1 is about a standard deviation.').classes('muted small note')
             with ui.element('div').classes('sliders'):
                 for j in explorer.coordinates:
                     self._resets.append(controls.slider(f'Coordinate {j}', explorer.hint(j), (-SPAN, SPAN), 0,
