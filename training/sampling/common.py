@@ -21,7 +21,8 @@ BATCH = 16  # images of which it is said that they are made, and that are kept i
 MEAN_LATENTS, MEAN_BATCH = 10_000, 1000
 PIXELS_AT_ONCE = dict(cpu=2 ** 17)  # of images that are rendered at once, by the type of device
 OTHER_PIXELS_AT_ONCE, MOST_AT_ONCE = 2 ** 23, 16
-FORMATS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95), '.webp': dict(format='WEBP', lossless=True)}
+FORMATS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95, subsampling=0),
+           '.webp': dict(format='WEBP', lossless=True)}
 
 
 def open_generator(network: str, device: torch.device) -> Generator:

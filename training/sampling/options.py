@@ -46,8 +46,8 @@ domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's
 
 def seeds(default: str | None, help: str, name: str = '--seeds', required: bool = False):
     """Random seeds, with another default and text, and maybe another name."""
-    return click.option(name, help=help, type=cli.NumRange(), default=default, show_default=default is not None,
-                        metavar='RANGE', required=required)
+    absence = dict(required=True) if required else dict(default=default, show_default=default is not None)
+    return click.option(name, help=help, type=cli.NumRange(), metavar='RANGE', **absence)
 
 
 def start_on(device: str, ops: str) -> torch.device:
