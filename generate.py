@@ -9,6 +9,8 @@ from dnnlib import cli
 # A subcommand is the `command` of the module training.sampling.<name>, which is imported when it is called.
 COMMANDS = dict(
     images='Images of seeds or of projected latents (what is done if no command is named).',
+    mix='Style mixing: some layers of one latent, the rest of another.',
+    video='Latents and domains that turn into each other, as a movie.',
     domains='The same latents in every domain, in one picture.',
     translate='Real images in other domains (CLR-GAN).',
     traverse='What each coordinate of the latent changes, ordered by importance.',
@@ -20,6 +22,12 @@ Examples:
   # Sixteen images; `images` need not be written
   python generate.py --outdir=out --seeds=0-15 --trunc=0.7 --network=runs/00000-faces-auto1/network-snapshot-025000.pkl
   python generate.py images --outdir=out --seeds=0-15 --trunc=0.7 --network=...
+\b
+  # Style mixing: coarse styles of the columns, all else of the rows
+  python generate.py mix --outdir=out --rows=0-3 --cols=4-7 --styles=coarse --network=network-snapshot-025000.pkl
+\b
+  # A movie that goes through eight latents in each of 4x2 cells, and ends where it began
+  python generate.py video --output=lerp.mp4 --seeds=0-63 --grid=4x2 --network=network-snapshot-025000.pkl
 \b
   # Eight latents in all domains of a conditional network
   python generate.py domains --outdir=out --labels=1 --network=network-snapshot-000280.pkl

@@ -1,5 +1,6 @@
 """generate.py: the images of seeds and of projected latents, its options, and its errors in one line."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +204,58 @@ def test_an_unconditional_network_ignores_the_class(rgb, run):
     assert status == 0 and 'warn: --class=lbl ignored when running on an unconditional network' in out.splitlines()
     assert 'warn' not in run(f'--network={rgb}', '--seeds=0', '--outdir=b')[1]
     assert same(read_images('a'), read_images('b'))
+
+
+def test_all_classes(grey, rgb, images, run):
+    every = images(f'--network={grey}', '--seeds=5,2', '--class=all', '--noise-mode=random', outdir='every')
+    assert list(every) == [f'seed000{seed}-class{k}.png' for seed in (2, 5) for k in range(3)]
+    for k in range(3):
+        one = images(f'--network={grey}', '--seeds=2', f'--class={k}', '--noise-mode=random', outdir=f'{k}')
+        np.testing.assert_array_equal(every[f'seed0002-class{k}.png'], one['seed0002.png'])
+    status, out, _ = run(f'--network={rgb}', '--seeds=0', '--class=all', '--outdir=x')
+    assert status == 0 and 'warn: --class=lbl ignored' in out and os.listdir('x') == ['seed0000.png']
+
+
+# Files.
+
+@pytest.mark.parametrize(('suffix', 'name', 'loss'), [('webp', 'WEBP', 0), ('jpg', 'JPEG', 4)])
+def test_other_formats(rgb, grey, run, images, suffix, name, loss):
+    for network, *args in ((rgb,), (grey, '--class=1')):
+        png = images(f'--network={network}', '--seeds=3', *args, outdir='png')['seed0003.png']
+        assert run(f'--network={network}', '--seeds=3', f'--format={suffix}', '--outdir=other', *args)[0] == 0
+        with PIL.Image.open(f'other/seed0003.{suffix}') as image:
+            assert image.format == name
+            pixels = np.asarray(image.convert('RGB' if png.ndim == 3 else 'L')).astype(int)
+        assert np.abs(pixels - png).mean() <= loss
+
+
+def test_a_contact_sheet_shows_all(rgb, grey, images):
+    result = images(f'--network={rgb}', '--seeds=0-4', '--contact-sheet=1', outdir='rgb')
+    cells = drawing.cells_of(result.pop('contact-sheet.png'), 2, 3).reshape(6, 16, 16, 3)
+    for cell, image in zip(cells, result.values(), strict=False):
+        np.testing.assert_array_equal(cell, image)
+    assert (cells[5] == 255).all()
+    result = images(f'--network={grey}', '--seeds=0-1', '--class=all', '--contact-sheet=1', outdir='grey')
+    cells = drawing.cells_of(result['contact-sheet.png'][:, :, None], 2, 3)
+    np.testing.assert_array_equal(cells[1, 2, :, :, 0], result['seed0001-class2.png'])
+
+
+def test_latents_can_be_saved_and_rendered_again(grey, run, images):
+    first = images(f'--network={grey}', '--seeds=7,3', '--class=all', '--trunc=0.5', outdir='first')
+    assert run(f'--network={grey}', '--seeds=7,3', '--class=all', '--trunc=0.5', '--save-ws=1', '--outdir=second')[0] == 0
+    with np.load('second/ws.npz') as saved:
+        assert (saved['w'].shape, saved['w'].dtype) == ((6, 4, 8), np.float32)
+        assert saved['seeds'].tolist() == [7, 7, 7, 3, 3, 3] and saved['classes'].tolist() == [0, 1, 2] * 2
+    again = images(f'--network={grey}', '--projected-w=second/ws.npz', outdir='again')
+    np.testing.assert_array_equal(again['proj05.png'], first['seed0003-class2.png'])
+    np.testing.assert_array_equal(again['proj00.png'], first['seed0007-class0.png'])
+
+
+def test_an_image_does_not_depend_on_how_many_are_rendered_at_once(rgb, images):
+    every = images(f'--network={rgb}', '--seeds=0-40', outdir='every')
+    for seed in (0, 15, 16, 40):
+        name = f'seed{seed:04d}.png'
+        np.testing.assert_array_equal(images(f'--network={rgb}', f'--seeds={seed}', outdir=f'{seed}')[name], every[name])
 
 
 # Projected latents.

@@ -49,7 +49,7 @@ def test_help_shows_the_commands_and_the_default():
 @pytest.mark.parametrize('name', generate.COMMANDS)
 def test_every_command_explains_itself_with_examples(name):
     text = explain(name, '--help')
-    assert text.startswith(f'Usage: generate.py {name} [OPTIONS]\n') and '--network PKL' in text
+    assert text.startswith(f'Usage: generate.py {name} [OPTIONS]') and '--network PKL' in text
     assert 'python generate.py ' in text.partition('Examples:')[2]
 
 

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import zipfile
+from pathlib import Path
 
 import drawing
 import numpy as np
@@ -222,6 +224,32 @@ def test_a_path_in_the_snapshot_is_not_opened(tmp_path):
                     for name, kwargs in (('told.pkl', dict(path=str(data))), ('untold.pkl', {})))
     args = '--seeds=0', '--labels=1', '--layout=rows'
     np.testing.assert_array_equal(picture(told, *args, outdir='a'), picture(untold, *args, outdir='b'))
+
+
+# As the published sample.py.
+
+def test_a_network_alone_makes_twenty_pictures_of_two_latents(flow):
+    assert drawing.run('domains', str(flow), '--device=cpu')[0] == 0
+    assert sorted(path.name for path in Path('results/transgan_faces').iterdir()) == sorted(f'faces{i}.jpg' for i in range(20))
+    with PIL.Image.open('results/transgan_faces/faces3.jpg') as image:
+        assert image.format == 'JPEG' and image.size == (3 * 16, 2 * 16)
+        cells = cells_of(np.asarray(image).astype(int), 2, 3)
+    for row, domain in itertools.product(range(2), range(3)):
+        assert np.abs(cells[row, domain] - expected(flow, 6 + row, domain, 0.7)).mean() < 4  # but for JPEG
+
+
+def test_pictures_of_so_many_seeds_each(flow):
+    whole = picture(flow, '--seeds=0-4', outdir='whole')
+    assert drawing.run('domains', str(flow), '--seeds=0-4', '--rows=3', '--trunc=1', '--outdir=parts', '--device=cpu')[0] == 0
+    parts = [np.asarray(PIL.Image.open(f'parts/faces{i}.jpg')).astype(int) for i in range(2)]
+    assert [len(part) for part in parts] == [48, 32] and len(os.listdir('parts')) == 2
+    assert np.abs(np.concatenate(parts) - whole).mean() < 4
+
+
+def test_the_network_is_given_once(flow):
+    assert_refused(2, 'give the network once', 'domains', flow, str(flow))
+    assert "Missing option '--network'" in drawing.run('domains', '--outdir=x')[2]
+    assert "Missing option '--outdir'" in drawing.run('domains', f'--network={flow}')[2]
 
 
 # Errors.

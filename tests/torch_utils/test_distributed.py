@@ -185,6 +185,10 @@ def is_running(pid):
         return False
 
 
+def listen():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which background jobs ignore
+
+
 @pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks for processes in /proc')
 @pytest.mark.parametrize('signals', [[signal.SIGKILL], pytest.param([signal.SIGTERM, signal.SIGINT], marks=pytest.mark.slow)])
 def test_workers_do_not_outlive_the_program(signals, tmp_path):
@@ -193,7 +197,7 @@ def test_workers_do_not_outlive_the_program(signals, tmp_path):
         folder = tmp_path / which.name
         folder.mkdir()
         code = program(f'launch(test_distributed.sleep_beside, [{str(folder)!r}], 2, "cpu")')
-        parents[which] = subprocess.Popen([sys.executable, *code], stderr=subprocess.DEVNULL)
+        parents[which] = subprocess.Popen([sys.executable, *code], stderr=subprocess.DEVNULL, preexec_fn=listen)
     for which, parent in parents.items():
         files = [tmp_path / which.name / f'{rank}.pid' for rank in (0, 1)]
         wait_until(lambda files=files: all(file.exists() and file.read_text() for file in files))

@@ -14,13 +14,15 @@ from dnnlib.files import atomic_open
 from dnnlib.util import OptionError, UserError
 from torch_utils.devices import seed_everything
 from training.networks import Generator
+from training.sampling import options
 from training.snapshot import load_network_snapshot
 
 BATCH = 16  # images of which it is said that they are made, and that are kept in memory
 MEAN_LATENTS, MEAN_BATCH = 10_000, 1000
 PIXELS_AT_ONCE = dict(cpu=2 ** 17)  # of images that are rendered at once, by the type of device
 OTHER_PIXELS_AT_ONCE, MOST_AT_ONCE = 2 ** 23, 16
-FORMATS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95), '.webp': dict(format='WEBP', lossless=True)}
+FORMATS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95, subsampling=0),
+           '.webp': dict(format='WEBP', lossless=True)}
 
 
 def open_generator(network: str, device: torch.device) -> Generator:
@@ -35,9 +37,9 @@ def seed_latent(G: Generator, seed: int, device: torch.device) -> torch.Tensor:
 
 
 def one_hot(G: Generator, class_idx: int, device: torch.device) -> torch.Tensor:
-    """The label [1, c_dim] of a class, float32."""
+    """The label [1, c_dim] of a class, float32; without numbers for an unconditional network."""
     label = torch.zeros([1, G.c_dim], device=device)
-    label[:, class_idx] = 1
+    label[:, class_idx:class_idx + 1] = 1
     return label
 
 
@@ -52,6 +54,15 @@ def class_label(G: Generator, class_idx: int | None, device: torch.device) -> to
     if not 0 <= class_idx < G.c_dim:
         raise OptionError(f'--class must be between 0 and {G.c_dim - 1} for this network')
     return one_hot(G, class_idx, device)
+
+
+def classes_of(G: Generator, class_idx: int | str | None, device: torch.device) -> list[int]:
+    """The classes that --class names, of which there are several with options.ALL; [0] for an unconditional network. Raises
+    OptionError as class_label."""
+    if class_idx == options.ALL and G.c_dim > 0:
+        return list(range(G.c_dim))
+    label = class_label(G, class_idx, device)
+    return [int(label[0].argmax()) if G.c_dim > 0 else 0]
 
 
 @torch.no_grad()
@@ -74,15 +85,20 @@ def truncate(ws: torch.Tensor, w_mean: torch.Tensor | None, psi: float) -> torch
     return ws if w_mean is None else w_mean.lerp(ws, psi)
 
 
+def layer_resolution(G: Generator, layer: int) -> int:
+    """Where the style of a layer, counted from 0 as in ws, first acts: 4, 8, 8, 16, 16, ..."""
+    return min(4 * 2 ** ((layer + 1) // 2), G.img_resolution)
+
+
 def image_name(seed: int) -> str:
-    """The name of the image of a seed."""
-    return f'seed{seed:04d}.png'
+    """The name of the image of a seed, without a suffix."""
+    return f'seed{seed:04d}'
 
 
 @torch.no_grad()
-def map_latents(G: Generator, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+def map_latents(G: Generator, z: torch.Tensor, c: torch.Tensor, truncation_psi: float = 1) -> torch.Tensor:
     """ws [N, num_ws, w_dim] of latents z [N, z_dim] and labels c [N, c_dim], none of which depends on the others."""
-    return torch.cat([G.mapping(z[i:i + 1], c[i:i + 1]) for i in range(len(z))])
+    return torch.cat([G.mapping(z[i:i + 1], c[i:i + 1], truncation_psi) for i in range(len(z))])
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from training.networks import Generator
 from training.sampling import common, grid, options
 
 FILE_NAME = 'domains.png'
+SHORT = dict(seeds=list(range(40)), rows=2, trunc=0.7, outdir='results/transgan_faces')  # what a network alone means
+LONG = dict(seeds=list(range(8)), rows=None, trunc=1.0)
 LONGEST_NAME = 24  # letters of a domain's name that are printed
 
 EXAMPLES = """\b
@@ -26,31 +28,49 @@ Examples:
   python generate.py domains --outdir=out --seeds=0-19 --trunc=0.7 --labels=1 --data=datasets/afhq.zip \\
       --network=network-snapshot-025000.pkl
 \b
+  # Twenty pictures of two latents each, results/transgan_faces/faces0.jpg ... faces19.jpg, as the published sample.py makes
+  python generate.py domains network-snapshot-025000.pkl
+\b
   # A column for each latent, two of the domains in this order
   python generate.py domains --outdir=out --domains=2,0 --layout=rows --network=network-snapshot-025000.pkl
 """
 
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
-@options.network
-@options.seeds(default='0-7', help='Random seeds, one latent each, in this order: 0-15 or 1,5,9-12.')
+@click.argument('short', required=False, metavar='[PKL]')
+@click.option('--network', help='Network: a snapshot, path or URL, or the folder of an exported generator.', metavar='PKL')
+@options.seeds(default=None, help='Random seeds, one latent each, in this order: 0-15 or 1,5,9-12.  [default: 0-7]')
 @click.option('--domains', help='Which domains, counted from 0, and in which order.  [default: all]', type=cli.NumRange(),
               metavar='RANGE')
-@options.domain_trunc
+@click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.  [default: 1]",
+              type=float, metavar='PSI')
+@click.option('--rows', help='Not one picture, but several, faces<number>.jpg, of so many seeds each.',
+              type=click.IntRange(min=1), metavar='INT')
 @click.option('--layout', help='Whether the domains are the rows of the picture or its columns.',
               type=click.Choice(['rows', 'columns']), default='columns', show_default=True)
 @cli.bool_option('--labels', help='Print seeds and domains into the margins.  [default: 0]')
 @click.option('--data', help='With --labels: a dataset, whose dataset.json names the domains.', metavar='PATH')
 @options.noise_mode
-@options.outdir
+@click.option('--outdir', help='Where to save the images; made if need be.', metavar='DIR')
 @options.device
 @options.ops
-def command(network: str, seeds: list[int], domains: list[int] | None, trunc: float, layout: str, labels: bool,
-            data: str | None, noise_mode: str, outdir: str, device: str, ops: str) -> None:
+def command(short: str | None, network: str | None, seeds: list[int] | None, domains: list[int] | None, trunc: float | None,
+            rows: int | None, layout: str, labels: bool, data: str | None, noise_mode: str, outdir: str | None, device: str,
+            ops: str) -> None:
     """Show what the domains share: one picture, seeds by domains, with the same latent z in every domain.
 
-    For networks that were trained with --cond=1. Writes domains.png.
+    For networks that were trained with --cond=1. Writes domains.png. With PKL instead of --network, the options that are
+    not given are --seeds=0-39 --rows=2 --trunc=0.7 --outdir=results/transgan_faces.
     """
+    if (short is None) == (network is None):
+        raise OptionError("Missing option '--network'" if short is None else 'give the network once: PKL or --network')
+    if network is not None and outdir is None:
+        raise OptionError("Missing option '--outdir'")
+    defaults = LONG if short is None else SHORT
+    seeds = defaults['seeds'] if seeds is None else seeds
+    trunc = defaults['trunc'] if trunc is None else trunc
+    several = rows or defaults['rows']
+    network, outdir = network or short, outdir or SHORT['outdir']
     options.check_seeds(seeds)
     options.check_finite('--trunc', trunc)
     if data is not None and not labels:
@@ -64,36 +84,35 @@ def command(network: str, seeds: list[int], domains: list[int] | None, trunc: fl
     if not 0 <= min(domains) <= max(domains) < G.c_dim:
         raise OptionError(f'--domains must be between 0 and {G.c_dim - 1} for this network')
     names = domain_names(data, G.c_dim)
-    by_row = layout == 'rows'
-    rows, columns = (domains, seeds) if by_row else (seeds, domains)
-    grid.check_size(len(rows), len(columns), G.img_resolution, 'ask for fewer --seeds or --domains')
+    per_picture = several or len(seeds)
+    grid.check_size(min(len(seeds), per_picture), len(domains), G.img_resolution, 'ask for fewer --seeds or --domains')
     common.make_outdir(outdir)
 
-    cells = [(column, row) if by_row else (row, column) for row in rows for column in columns]
-    images = render_cells(G, cells, trunc, noise_mode, where)
-    captions = None
-    if labels:
-        seed_texts, domain_texts = [str(seed) for seed in seeds], [names[domain] for domain in domains]
-        row_texts, column_texts = (domain_texts, seed_texts) if by_row else (seed_texts, domain_texts)
-        captions = grid.Captions(column_texts, [(text,) for text in row_texts], ('domain' if by_row else 'seed',))
-    picture = grid.assemble(images.reshape(len(rows), len(columns), *images.shape[1:]), captions)
-    common.save_image(picture, Path(outdir, FILE_NAME))
-
-
-def render_cells(G: Generator, cells: list[tuple[int, int]], psi: float, noise_mode: str, device: torch.device) -> np.ndarray:
-    """The images uint8 [N, H, W, C] of pairs (seed, domain), truncated towards the means of their domains."""
-    labels = {domain: common.one_hot(G, domain, device) for _, domain in cells}
     means = {}
-    for domain, label in labels.items() if psi != 1 else ():
-        print(f'Finding the mean of domain {domain} ({len(means)}/{len(labels)}) ...')
-        means[domain] = common.domain_w_mean(G, label)
+    for domain in dict.fromkeys(domains) if trunc != 1 else ():
+        print(f'Finding the mean of domain {domain} ({len(means)}/{len(set(domains))}) ...')
+        means[domain] = common.domain_w_mean(G, common.one_hot(G, domain, where))
+    for number, first in enumerate(range(0, len(seeds), per_picture)):
+        some = seeds[first:first + per_picture]
+        images = render_cells(G, [(seed, domain) for seed in some for domain in domains], means, trunc, noise_mode, where)
+        cells = images.reshape(len(some), len(domains), *images.shape[1:])
+        texts, heading = ([str(seed) for seed in some], [names[domain] for domain in domains]), 'seed'
+        if layout == 'rows':
+            cells, texts, heading = cells.swapaxes(0, 1), texts[::-1], 'domain'
+        captions = grid.Captions(texts[1], [(text,) for text in texts[0]], (heading,)) if labels else None
+        name = f'faces{number}.jpg' if several else FILE_NAME
+        common.save_image(grid.assemble(cells, captions), Path(outdir, name))
 
+
+def render_cells(G: Generator, cells: list[tuple[int, int]], means: dict[int, torch.Tensor], psi: float, noise_mode: str,
+                 device: torch.device) -> np.ndarray:
+    """The images uint8 [N, H, W, C] of pairs (seed, domain), truncated towards the means [w_dim] of their domains, if any."""
     images = []
     for first in range(0, len(cells), common.BATCH):
         batch = cells[first:first + common.BATCH]
         print(f'Generating {len(batch)} images ({first}/{len(cells)}) ...')
         z = torch.cat([common.seed_latent(G, seed, device) for seed, _ in batch])
-        c = torch.cat([labels[domain] for _, domain in batch])
+        c = torch.cat([common.one_hot(G, domain, device) for _, domain in batch])
         w_mean = torch.stack([means[domain] for _, domain in batch])[:, None] if means else None
         with torch.no_grad():
             ws = common.truncate(common.map_latents(G, z, c), w_mean, psi)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import click
 import torch
@@ -13,10 +14,24 @@ from torch_utils.devices import DEVICES, resolve_device
 from torch_utils.ops import backend
 from training.networks.synthesis import NOISE_MODES
 
+ALL = 'all'
+
+
+class ClassOrAll(click.ParamType):
+    """The number of a class, or ALL. Gives an int or ALL."""
+
+    name = 'class'
+
+    def convert(self, value: Any, param, ctx) -> int | str:
+        return ALL if value == ALL else click.INT.convert(value, param, ctx)
+
+
 network = click.option('--network', help='Network: a snapshot, path or URL, or the folder of an exported generator.',
                        required=True, metavar='PKL')
 class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
                          metavar='INT')
+class_or_all = click.option('--class', 'class_idx', help='Class or domain, counted from 0, or `all`; conditional networks only.',
+                            type=ClassOrAll(), metavar='INT|all')
 noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",
                           type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
 outdir = click.option('--outdir', help='Where to save the images; made if need be.', required=True, metavar='DIR')
@@ -29,10 +44,10 @@ domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's
                             type=float, default=1, show_default=True, metavar='PSI')
 
 
-def seeds(default: str | None, help: str):
-    """`--seeds` with another default and text."""
-    return click.option('--seeds', help=help, type=cli.NumRange(), default=default, show_default=default is not None,
-                        metavar='RANGE')
+def seeds(default: str | None, help: str, name: str = '--seeds', required: bool = False):
+    """Random seeds, with another default and text, and maybe another name."""
+    absence = dict(required=True) if required else dict(default=default, show_default=default is not None)
+    return click.option(name, help=help, type=cli.NumRange(), metavar='RANGE', **absence)
 
 
 def start_on(device: str, ops: str) -> torch.device:
@@ -42,10 +57,10 @@ def start_on(device: str, ops: str) -> torch.device:
     return where
 
 
-def check_seeds(seeds: list[int]) -> None:
+def check_seeds(seeds: list[int], name: str = '--seeds') -> None:
     """Raises OptionError for what cannot seed NumPy's generator."""
     if not 0 <= min(seeds) <= max(seeds) < 2 ** 32:
-        raise OptionError('--seeds must be between 0 and 4294967295')
+        raise OptionError(f'{name} must be between 0 and 4294967295')
 
 
 def check_finite(name: str, value: float) -> None:

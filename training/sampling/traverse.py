@@ -96,7 +96,7 @@ def command(network: str, seeds: list[int], class_idx: int | None, coordinates: 
         effects, maps = effects_of(G, ws_of, u, coordinates)
         cells = np.concatenate([moved, np.repeat(maps[:, None, :, :, None], G.img_channels, axis=-1)], axis=1)
         captions = make_captions(G, coordinates, shifts, effects) if labels else None
-        common.save_image(grid.assemble(cells, captions), Path(outdir, f'traverse-{common.image_name(seed)}'))
+        common.save_image(grid.assemble(cells, captions), Path(outdir, f'traverse-{common.image_name(seed)}.png'))
 
 
 def important_coordinates(G: Generator, network: str) -> list[int]:
