@@ -119,13 +119,12 @@ def test_style_mixing_swaps_exactly_the_layers(network):
 
 
 def test_groups_of_layers_are_all_layers_with_their_resolutions(network, plain):
-    assert [(g.name, g.caption()) for g in explorer_of(network).groups] == [
-        ('Coarse', 'layer 0: 4×4'), ('Middle', 'layers 1–2: 8×8'), ('Fine', 'layers 3–5: 16×16')]
-    assert [(g.name, g.caption()) for g in explorer_of(plain).groups] == [
-        ('Coarse', 'layer 0: 4×4'), ('Middle', 'layers 1–3: 8×8')]
-    G = SimpleNamespace(synthesis=SimpleNamespace(block_resolutions=[2 ** i for i in range(2, 11)]), img_resolution=1024)
-    assert [(g.layers, g.resolutions) for g in layer_groups(G)] == [
-        (range(0, 5), [4, 8, 16]), (range(5, 11), [32, 64, 128]), (range(11, 18), [256, 512, 1024])]
+    assert [(g.resolution, g.caption()) for g in explorer_of(network).groups] == [
+        (4, 'coarse, layer 0'), (8, 'coarse, layers 1–2'), (16, 'middle, layers 3–5')]
+    assert [(g.resolution, g.layers) for g in explorer_of(plain).groups] == [(4, range(0, 1)), (8, range(1, 4))]
+    large = layer_groups(SimpleNamespace(img_resolution=1024, num_ws=18))
+    assert [g.resolution for g in large] == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
+    assert [i for g in large for i in g.layers] == list(range(18)) and large[-1].caption() == 'fine, layers 15–17'
 
 
 def test_pages_share_the_network_one_at_a_time(network, monkeypatch):
@@ -174,7 +173,9 @@ def decode(png):
 
 STATES = [State(seed=4), State(seed=4, domain=1, noise_mode='none'), State(seed=4, domain=1, psi=0.55),
           State(psi=0.7, noise_mode='none'), State(seed=2, domain=1, offsets={4: 1.5, 0: 0.0}),
-          State(seed=2, psi=0.8, offsets={0: -0.35}), State(mix_seed=9)]
+          State(seed=2, psi=0.8, offsets={0: -0.35}), State(mix_seed=9),
+          State(seed=4, mix_seed=9, mix_layers=frozenset([2, 1, 3])),
+          State(seed=4, domain=1, noise_mode='none', mix_seed=9, mix_layers=frozenset([0]))]
 
 
 @pytest.mark.parametrize('state', STATES)
@@ -188,16 +189,19 @@ def test_the_command_draws_the_picture(network, plain, state):
         assert (program, args.pop(0)) == ('python', 'generate.py')
         status, _, err = drawing.run(*(f'--outdir=out-{path.stem}' if arg == '--outdir=out' else arg for arg in args))
         assert (status, err) == (0, '')
-        file, = Path(f'out-{path.stem}').iterdir()
-        picture = decode(file.read_bytes())
+        files = {file.name: decode(file.read_bytes()) for file in Path(f'out-{path.stem}').iterdir()}
+        name = re.search(r'\S+\.png|$', remark)[0] or min(files)
+        assert len(files) == 1 or args[0] == 'mix'
+        picture = files[name]
         if args[0] == 'traverse':
-            assert file.name in remark
-            picture = cells_of(picture, 1, 4)[0][dict(first=0, third=2)[remark.split()[1]]]
+            picture = cells_of(picture, 1, 4)[0][dict(first=0, third=2)[remark.split()[3]]]
         assert_close(explorer.draw(state), picture)
 
 
 @pytest.mark.parametrize('state, why', [
-    (State(mix_layers=frozenset([1])), 'another seed'), (State(offsets={0: 1.0, 4: 1.0}), '2 coordinates'),
+    (State(mix_layers=frozenset([1]), psi=0.5), 'all domains'),
+    (State(mix_layers=frozenset([1]), offsets={0: 1.0}), 'moved, and layers mixed'),
+    (State(offsets={0: 1.0, 4: 1.0}), 'moved together'),
     (State(offsets={0: 1.0}, noise_mode='none'), 'own noise')])
 def test_where_no_command_draws_the_picture_it_is_said_why(network, state, why):
     command, remark = explorer_of(network).command(state)
@@ -210,9 +214,9 @@ def test_traverse_and_images_truncate_unconditional_networks_differently(plain):
 
 def test_file_names(network, plain):
     explorer = explorer_of(network)
-    assert explorer.file_name(State(seed=3, domain=1, mix_seed=5, offsets={4: 0})) == 'seed0003-domain1.png'
+    assert explorer.file_name(State(seed=3, domain=1, mix_seed=5, offsets={4: 0})) == 'seed0003-class1.png'
     for edit in (dict(psi=0.5), dict(noise_mode='none'), dict(offsets={4: 1.0}), dict(mix_layers=frozenset([1]))):
-        assert explorer.file_name(State(seed=3, **edit)) == 'seed0003-domain0-edited.png'
+        assert explorer.file_name(State(seed=3, **edit)) == 'seed0003-class0-edited.png'
     assert explorer_of(plain).file_name(State(seed=70_000)) == 'seed70000.png'
 
 
@@ -448,15 +452,19 @@ def test_the_page_shows_what_its_controls_say(tab, network):
     tab.wait_for(explorer.draw(State(seed=12, domain=1, psi=0.9)))
     page.locator('[role=slider][aria-label="Coordinate 4"][aria-valuenow="0"]').wait_for()
     page.get_by_role('button', name='Reset Truncation psi').click()
-    page.get_by_role('checkbox').nth(1).click()
+    page.get_by_role('checkbox').nth(1).click()  # 8x8
     page.get_by_text('Off', exact=True).click()
     tab.wait_for(explorer.draw(State(seed=12, domain=1, noise_mode='none', mix_seed=1, mix_layers=frozenset([1, 2]))))
-    assert not page.locator('.command').is_visible() and page.get_by_text('No command draws this picture').is_visible()
+    assert '--rows=12 --cols=1 --styles=1,2 --class=1' in page.locator('.command').inner_text()
+    tab.press('Coordinate 4', 'ArrowLeft', 1)
+    page.get_by_text('No command draws this picture').wait_for()
+    assert not page.locator('.command').is_visible()
 
     with page.expect_download() as download:
         page.get_by_text('Download PNG').click()
-    assert download.value.suggested_filename == 'seed0012-domain1-edited.png'
-    np.testing.assert_array_equal(decode(Path(download.value.path()).read_bytes()), tab.image())
+    assert download.value.suggested_filename == 'seed0012-class1-edited.png'
+    edited = State(seed=12, domain=1, noise_mode='none', offsets={4: -0.05}, mix_seed=1, mix_layers=frozenset([1, 2]))
+    np.testing.assert_array_equal(decode(Path(download.value.path()).read_bytes()), explorer.draw(edited))
 
 
 @pytest.mark.parametrize('width, height', [(1280, 800), (800, 1000)])
@@ -472,9 +480,9 @@ def test_the_page_fits_and_is_not_blank(tab, width, height):
 
 def test_over_a_slow_connection_the_newest_state_is_drawn_not_all_before(tab, network):
     tab.image()
-    session = tab.page.context.new_cdp_session(tab.page)
-    session.send('Network.enable')
-    session.send('Network.emulateNetworkConditions', dict(offline=False, latency=400, downloadThroughput=-1, uploadThroughput=-1))
+    devtools = tab.page.context.new_cdp_session(tab.page)
+    devtools.send('Network.enable')
+    devtools.send('Network.emulateNetworkConditions', dict(offline=False, latency=400, downloadThroughput=-1, uploadThroughput=-1))
     box = tab.page.get_by_role('slider', name='Coordinate 4').bounding_box()
     y, states, begin = box['y'] + box['height'] / 2, 60, time.monotonic()
     tab.requests.clear()

@@ -33,7 +33,7 @@ Examples:
   # With the names of the domains
   python generate.py explore --data=datasets/mnist.zip --network=network-snapshot-000280.pkl
 \b
-  # On another machine, which needs no open port: first here, then open http://127.0.0.1:8080
+  # On another machine, through ssh; then open http://127.0.0.1:8080 here
   ssh -L 8080:127.0.0.1:8080 HOST 'python generate.py explore --port=8080 --network=network-snapshot-000280.pkl'
 """
 

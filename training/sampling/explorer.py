@@ -15,7 +15,7 @@ import torch
 
 from training.networks import Generator
 from training.networks.mapping import LIVING
-from training.sampling import common, traverse
+from training.sampling import common, mix, traverse
 
 MOST_COORDINATES = 16
 
@@ -43,17 +43,16 @@ class State:
 
 
 class LayerGroup(NamedTuple):
-    """Layers of the synthesis network that follow each other: indices into ws, and the resolutions they work at."""
+    """Layers of the synthesis network that act first at one resolution: indices into ws."""
 
-    name: str
+    resolution: int
     layers: range
-    resolutions: list[int]
 
     def caption(self) -> str:
-        """'layers 0-2: 4×4, 8×8'."""
+        """'coarse, layers 1–2'."""
         first, last = self.layers[0], self.layers[-1]
-        layers = f'layers {first}–{last}' if first != last else f'layer {first}'
-        return f'{layers}: ' + ', '.join(f'{r}×{r}' for r in self.resolutions)
+        kind, = (name for name, (least, most) in mix.NAMED.items() if least <= self.resolution <= most)
+        return f'{kind}, layers {first}–{last}' if first != last else f'{kind}, layer {first}'
 
 
 class Explorer:
@@ -85,7 +84,7 @@ class Explorer:
     @torch.no_grad()
     def _ws(self, state: State) -> torch.Tensor:
         G = self.G
-        label = common.one_hot(G, state.domain, self.device) if G.c_dim > 0 else torch.zeros([1, 0], device=self.device)
+        label = common.one_hot(G, state.domain, self.device)
         u = G.mapping.latent(common.seed_latent(G, state.seed, self.device), label)
         for j, offset in state.moved().items():
             u[0, j] += offset
@@ -141,26 +140,29 @@ class Explorer:
     def command(self, state: State) -> tuple[str | None, str]:
         """(the command that draws the picture of a state, and a remark on it); (None, why) where there is none."""
         moved, conditional = state.moved(), self.G.c_dim > 0
-        if state.mix_layers:
-            return None, 'No command draws this picture: layers take the w of another seed.'
-        if len(moved) > 1:
-            return None, f'No command draws this picture: {len(moved)} coordinates are moved.'
-        options = [f'--network={self.network}', '--outdir=out', f'--seeds={state.seed}']
-        truncated, noise = state.psi != 1, state.noise_mode != 'const'
-        if moved:
-            if noise or (truncated and not conditional):
-                return None, 'No command draws this picture: traverse has its own noise and truncation.'
+        truncated, noise, mixed = state.psi != 1, state.noise_mode != 'const', len(state.mix_layers) > 0
+        if len(moved) + mixed > 1:
+            return None, f'No command draws this picture: coordinates are moved{", and layers mixed" if mixed else " together"}.'
+        if mixed and truncated and conditional:
+            return None, 'No command draws this picture: mix truncates towards the mean of all domains.'
+        if moved and (noise or (truncated and not conditional)):
+            return None, 'No command draws this picture: traverse has its own noise and truncation.'
+
+        options = [f'--network={self.network}', '--outdir=out']
+        options += [f'--rows={state.seed}', f'--cols={state.mix_seed}'] if mixed else [f'--seeds={state.seed}']
+        name, remark = 'images', ''
+        if mixed:
+            name, remark = 'mix', f'It is {state.seed}-{state.mix_seed}.png.'
+            options += [f'--styles={",".join(map(str, sorted(state.mix_layers)))}']
+        elif moved:
             (j, offset), = moved.items()
             name, place = 'traverse', 'third' if offset > 0 else 'first'
-            remark = f'The {place} image of the row in traverse-{common.image_name(state.seed)}.'
+            remark = f'It is the {place} image of the row in traverse-{common.image_name(state.seed)}.png.'
             options += [f'--coordinates={j}', f'--span={abs(offset)}', '--steps=3', '--labels=0']
-            options += [f'--class={state.domain}'] if conditional else []
         elif truncated and conditional:
             name, remark = 'domains', 'Truncated towards the mean of the domain; `images` takes that of all domains.'
-            options += [f'--domains={state.domain}']
-        else:
-            name, remark = 'images', ''
-            options += [f'--class={state.domain}'] if conditional else []
+        if conditional:
+            options += [f'--{"domains" if name == "domains" else "class"}={state.domain}']
         options += [f'--trunc={state.psi}'] if truncated else []
         options += [f'--noise-mode={state.noise_mode}'] if noise else []
         return shlex.join(['python', 'generate.py', name, *options, *self.extra]), remark
@@ -168,21 +170,15 @@ class Explorer:
     def file_name(self, state: State) -> str:
         """Of the PNG that is downloaded: seed and domain, and '-edited' if that does not say all."""
         edited = bool(state.moved() or state.mix_layers) or state.psi != 1 or state.noise_mode != 'const'
-        domain = f'-domain{state.domain}' if self.G.c_dim > 0 else ''
-        return f'seed{state.seed:04d}{domain}{"-edited" if edited else ""}.png'
+        domain = f'-class{state.domain}' if self.G.c_dim > 0 else ''
+        return f'{common.image_name(state.seed)}{domain}{"-edited" if edited else ""}.png'
 
 
 def layer_groups(G: Generator) -> list[LayerGroup]:
-    """The layers of ws in up to three groups of about as many resolutions: coarse, middle and fine."""
-    # Layer 0 is the only convolution at 4x4; then come two for each resolution; the last makes the image's colours.
-    resolutions = [4, *(r for r in G.synthesis.block_resolutions[1:] for _ in range(2)), G.img_resolution]
-    groups, first = [], 0
-    for name, part in zip(('Coarse', 'Middle', 'Fine'), np.array_split(G.synthesis.block_resolutions, 3), strict=True):
-        count = sum(r in part for r in resolutions)
-        if count > 0:
-            groups.append(LayerGroup(name, range(first, first + count), part.tolist()))
-        first += count
-    return groups
+    """All layers of ws, by resolution."""
+    resolutions = [common.layer_resolution(G, i) for i in range(G.num_ws)]
+    return [LayerGroup(r, range(resolutions.index(r), resolutions.index(r) + resolutions.count(r)))
+            for r in sorted(set(resolutions))]
 
 
 def encode_png(pixels: np.ndarray, at_most: int | None = None, fast: bool = False) -> bytes:

@@ -269,5 +269,6 @@ class Page:
             with ui.element('div').classes('mixing'):
                 for group in self.explorer.groups:
                     with ui.element('div'):
-                        ui.checkbox(group.name, on_change=lambda e, layers=group.layers: mix(layers, e.value)).props('dense')
+                        box = ui.checkbox(f'{group.resolution}×{group.resolution}')
+                        box.props('dense').on_value_change(lambda e, layers=group.layers: mix(layers, e.value))
                         ui.label(group.caption()).classes('muted small')
