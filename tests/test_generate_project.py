@@ -1,0 +1,443 @@
+"""`generate.py project`: what it writes, what it takes for a target, going on after it was killed, errors in one line."""
+
+import functools
+import importlib.util
+import io
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import drawing
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from drawing import assert_refused
+
+from dnnlib import seal
+from training.sampling import movie, project, projection_state
+from training.sampling.features import Features
+from training.sampling.projection import Projection, w_statistics
+from training.snapshot import load_network_snapshot, save_network_snapshot
+
+ROOT = Path(__file__).parents[1]
+QUICK = '--num-steps=2', '--save-video=0'
+CPU = torch.device('cpu')
+efficientnet = functools.cache(lambda: Features('efficientnet', CPU))  # which takes longer to load than these networks to draw
+
+
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))  # without weights for LPIPS
+    monkeypatch.setattr(project, 'Features', lambda kind, *args: efficientnet() if kind == 'efficientnet' else Features(kind, *args))
+    picture(20, 16).save('target.png')
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory):
+    """Unconditional, 16x16, RGB."""
+    return drawing.save_network(tmp_path_factory.mktemp('net') / 'net.pkl', 0)
+
+
+@pytest.fixture(scope='module')
+def grey(tmp_path_factory):
+    """Two classes, 8x8, greyscale."""
+    return drawing.save_network(tmp_path_factory.mktemp('net') / 'grey.pkl', 2, resolution=8, channels=1)
+
+
+def picture(width, height, mode='RGB'):
+    """Smooth, and different everywhere."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([255 * x / max(width - 1, 1), 255 * y / max(height - 1, 1), 255 - 120 * (x + y) / (width + height)], axis=2)
+    return PIL.Image.fromarray(pixels.astype(np.uint8)).convert(mode)
+
+
+def run(network, *args, outdir='out', target='target.png'):
+    """stdout of a successful run."""
+    status, out, err = drawing.run('project', f'--network={network}', '--device=cpu', f'--target={target}', f'--outdir={outdir}',
+                                   *args)
+    assert (status, err) == (0, '')
+    return out
+
+
+def written(outdir='out'):
+    return sorted(path.name for path in Path(outdir).iterdir())
+
+
+def pixels(path):
+    with PIL.Image.open(path) as image:
+        return np.array(image)
+
+
+def npz(outdir='out'):
+    return Path(outdir, 'projected_w.npz').read_bytes()
+
+
+# What it writes.
+
+def test_results_are_those_that_were_published(network):
+    out = run(network, '--num-steps=8', '--save-video=1')
+    assert written() == ['proj.mp4' if importlib.util.find_spec('imageio_ffmpeg') else 'proj.gif', 'proj.png', 'projected_w.npz',
+                         'target.png']
+    with np.load('out/projected_w.npz') as arrays:
+        assert arrays.files == ['w']
+        w = arrays['w']
+    assert w.shape == (1, 6, 8) and w.dtype == np.float32 and (w == w[:, :1]).all()
+    assert drawing.run('--device=cpu', f'--network={network}', '--projected-w=out/projected_w.npz', '--outdir=again')[0] == 0
+    np.testing.assert_array_equal(pixels('out/proj.png'), pixels('again/proj00.png'))
+    np.testing.assert_array_equal(pixels('out/proj.png'), drawing.pixels(drawing.load(network), torch.from_numpy(w)))
+
+    lines = out.splitlines()
+    assert lines[0] == f'Loading networks from "{network}"...' and 'EfficientNet-Lite0' in lines[1]
+    steps = [line for line in lines if line.startswith('step ')]
+    assert re.fullmatch(r'step +1/8: dist \d+\.\d{4} +loss \d+\.\d{4} +left \d+s', steps[0])
+    assert re.fullmatch(r'step +8/8: dist \d+\.\d{4} +loss \d+\.\d{4} *', steps[-1])
+    assert re.fullmatch(r'Elapsed: \d+\.\d s', lines[-2])
+    reached, begun = map(float, re.fullmatch(r'Distance of proj.png from target.png by EfficientNet-Lite0: (\d\.\d{4}) '
+                                             r'\(of the mean image: (\d\.\d{4})\)', lines[-1]).groups())
+    shown = [torch.from_numpy(pixels(f'out/{name}.png')).permute(2, 0, 1)[None] / 127.5 - 1 for name in ('proj', 'target')]
+    assert reached == pytest.approx(efficientnet().distance(*shown), abs=1e-4) and reached < begun
+
+
+def test_the_video_has_a_frame_for_each_step_beside_the_target(network):
+    imageio_ffmpeg = pytest.importorskip('imageio_ffmpeg')
+    run(network, '--num-steps=5')
+    reader = imageio_ffmpeg.read_frames('out/proj.mp4')
+    meta = next(reader)
+    shown = [np.frombuffer(frame, np.uint8).reshape(16, 32, 3).astype(float) for frame in reader]
+    assert meta['fps'] == 10 and meta['codec'] == 'h264' and len(shown) == 5
+    luma = [0.299, 0.587, 0.114]  # colours have half the resolution
+    for frame in shown:
+        assert np.abs((frame[:, :16] - pixels('out/target.png')) @ luma).mean() < 5
+    assert np.abs((shown[-1][:, 16:] - pixels('out/proj.png')) @ luma).mean() < 5 < np.abs(
+        (shown[-1][:, 16:] - pixels('out/target.png')) @ luma).mean()
+
+
+def test_frames_are_drawn_with_the_noise_of_the_network(network):
+    G = drawing.load(network)
+    target = np.random.RandomState(0).randint(0, 256, (16, 16, 3), dtype=np.uint8)
+    p = Projection(G, lambda x: x.flatten(1), project.as_input(target, CPU), torch.zeros(1, 0), 20, seed=0)
+    for _ in range(20):
+        p.advance()
+    frames = list(project.frames(G, p, target))
+    assert len(frames) == 20
+    for i in (0, 7, 19):
+        np.testing.assert_array_equal(frames[i][:, :16], target)
+        drawing.assert_close(frames[i][:, 16:], drawing.pixels(G, p.path[i].expand(1, 6, 8)))
+
+
+def test_without_imageio_ffmpeg_it_is_a_gif(network, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(movie.importlib.util, 'find_spec', lambda name: None if name == 'imageio_ffmpeg' else find_spec(name))
+    assert 'warn: MP4 needs imageio-ffmpeg' in run(network, '--num-steps=2')
+    assert written() == ['proj.gif', 'proj.png', 'projected_w.npz', 'target.png']
+    assert 'warn' not in run(network, *QUICK, outdir='b') and written('b') == ['proj.png', 'projected_w.npz', 'target.png']
+
+
+def test_an_image_of_the_network_is_found_again(network):
+    snapshot = load_network_snapshot(str(network))
+    for name, p in snapshot.G_ema.named_parameters():
+        if name.endswith('noise_strength'):
+            p.zero_()
+    save_network_snapshot('smooth.pkl', {name: snapshot[name] for name in ('G', 'D', 'G_ema')}, {}, 0)
+    mean, _ = w_statistics(snapshot.G_ema, torch.zeros(1, 0))
+    own = mean.lerp(snapshot.G_ema.mapping(drawing.seed_latent(3), torch.zeros(1, 0)), 0.5)
+    np.savez('own.npz', w=own.numpy())
+    assert drawing.run('--device=cpu', '--network=smooth.pkl', '--projected-w=own.npz', '--outdir=own')[0] == 0
+    line = run('smooth.pkl', '--num-steps=60', '--save-video=0', target='own/proj00.png').splitlines()[-1]
+    reached, begun = map(float, re.findall(r'\d\.\d{4}', line))
+    with np.load('out/projected_w.npz') as arrays:
+        found = torch.from_numpy(arrays['w'])
+    assert reached < begun / 20 and (found - own).norm() < 0.2 * (mean - own).norm()
+
+
+def test_lpips_by_weights_from_a_file(network, monkeypatch):
+    from metrics.detectors import vgg
+    monkeypatch.setattr(vgg, 'WIDE', 4)
+    with torch.device('meta'):
+        shapes = {name.replace('convs.', 'features.'): p.shape for name, p in vgg.VGG16().state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+    torch.save({name: torch.randn(shape, generator=generator) / max(shape[1:].numel(), 1) ** 0.5
+                for name, shape in shapes.items()}, 'vgg.pth')
+    out = run(network, *QUICK, '--detector_path=vgg.pth')
+    assert 'Comparing images by LPIPS of VGG16.' in out and 'from target.png by LPIPS of VGG16: ' in out
+    assert npz() != (run(network, *QUICK, '--features=efficientnet', outdir='b'), npz('b'))[1]
+    Path('vgg.pth').write_bytes(Path('vgg.pth').read_bytes()[:-1000])
+    assert_refused(1, 'vgg.pth: ', 'project', network, '--target=target.png', '--detector-path=vgg.pth')
+
+
+def test_the_published_command_line(network):
+    run(network, '--num_steps', '2', '--save_video', 'false', '--seed', '7', outdir='a')
+    run(network, '--num-steps=2', '--save-video=False', '--seed=7', outdir='b')
+    run(network, *QUICK, outdir='c')
+    assert npz('a') == npz('b') != npz('c')
+
+
+# Classes, greyscale.
+
+def test_latents_begin_at_the_mean_of_the_class(grey):
+    G = drawing.load(grey)
+    for i in range(2):
+        run(grey, '--num-steps=1', '--save-video=0', f'--class={i}', outdir=f'{i}')  # whose learning rate is 0
+        mean, _ = w_statistics(G, torch.eye(2)[i:i + 1])
+        with np.load(f'{i}/projected_w.npz') as arrays:
+            np.testing.assert_array_equal(arrays['w'], mean.expand(1, G.num_ws, 8).numpy())
+    assert npz('0') != npz('1')
+
+
+def test_a_conditional_network_needs_a_class(grey, network):
+    text = 'Must specify class label with --class when using a conditional network'
+    assert_refused(2, text, 'project', grey, '--target=target.png')
+    assert_refused(2, '--class must be between 0 and 1', 'project', grey, '--target=target.png', '--class=2')
+    assert 'warn: --class=lbl ignored' in run(network, *QUICK, '--class=3')
+
+
+def test_a_greyscale_network_gets_a_greyscale_target(grey):
+    picture(8, 8).save('small.png')
+    run(grey, '--num-steps=3', '--class=0', target='small.png')
+    for name in ('target', 'proj'):
+        assert pixels(f'out/{name}.png').shape == (8, 8)
+    np.testing.assert_array_equal(pixels('out/target.png'), np.array(picture(8, 8, 'L')))
+
+
+# Targets.
+
+def test_the_square_in_the_middle_is_taken(network):
+    run(network, *QUICK)
+    np.testing.assert_array_equal(pixels('out/target.png'), np.array(picture(20, 16))[:, 2:18])
+    picture(40, 64).save('tall.png')
+    run(network, *QUICK, outdir='b', target='tall.png')
+    expected = picture(40, 64).crop((0, 12, 40, 52)).resize((16, 16), PIL.Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(pixels('b/target.png'), np.array(expected))
+
+
+def exif(orientation):
+    result = PIL.Image.Exif()
+    result[0x0112] = orientation
+    return result
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('suffix', ['.png', '.jpg', '.tif', '.webp'])
+def test_photographs_are_turned_upright(orientation, suffix):
+    stored = picture(24, 16)
+    stored.save('photo' + suffix, exif=exif(orientation), **(dict(quality=100, subsampling=0) if suffix == '.jpg' else
+                                                             dict(lossless=True) if suffix == '.webp' else {}))
+    x = np.array(stored)
+    expected = {1: x, 2: x[:, ::-1], 3: x[::-1, ::-1], 4: x[::-1], 5: x.transpose(1, 0, 2), 6: x.transpose(1, 0, 2)[:, ::-1],
+                7: x[::-1, ::-1].transpose(1, 0, 2), 8: x.transpose(1, 0, 2)[::-1]}[orientation]
+    found = project.read_picture('photo' + suffix)
+    assert found.shape == expected.shape and np.abs(found.astype(int) - expected).max() <= (4 if suffix == '.jpg' else 0)
+
+
+def transparent():
+    image = picture(12, 10, 'RGBA')
+    image.putalpha(PIL.Image.fromarray(np.where(np.arange(120).reshape(10, 12) % 2, 255, 0).astype(np.uint8)))
+    return image
+
+
+@pytest.mark.parametrize('name, image, expected', [
+    ('grey.png', picture(12, 10, 'L'), picture(12, 10, 'L').convert('RGB')),
+    ('palette.gif', picture(12, 10).quantize(16), picture(12, 10).quantize(16).convert('RGB')),
+    ('bits.png', picture(12, 10, 'L').point(lambda v: 255 * (v > 150), '1'),
+     picture(12, 10, 'L').point(lambda v: 255 * (v > 150)).convert('RGB')),
+    ('cmyk.tif', picture(12, 10, 'CMYK'), picture(12, 10, 'CMYK').convert('RGB')),
+    ('transparent.png', transparent(),
+     PIL.Image.alpha_composite(PIL.Image.new('RGBA', (12, 10), 'white'), transparent()).convert('RGB')),
+    ('deep.png', PIL.Image.fromarray(np.arange(120, dtype=np.uint16).reshape(10, 12) * 500),
+     PIL.Image.fromarray((np.arange(120).reshape(10, 12) * 500 // 256).astype(np.uint8)).convert('RGB')),
+], ids=lambda x: x if isinstance(x, str) else '')
+def test_any_kind_of_image_is_taken(name, image, expected):
+    image.save(name)
+    np.testing.assert_array_equal(project.read_picture(name), np.array(expected))
+
+
+def bomb():
+    """A PNG of a hundred bytes that would have 10^10 pixels."""
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 100_000, 100_000, 8, 2, 0, 0, 0)) + \
+        chunk(b'IDAT', zlib.compress(b'\0' * 1000)) + chunk(b'IEND', b'')
+
+
+def truncated(suffix):
+    buffer = io.BytesIO()
+    picture(200, 200).save(buffer, format=suffix)
+    return buffer.getvalue()[:len(buffer.getvalue()) // 2]
+
+
+@pytest.mark.parametrize('data, text', [
+    (b'', 'not an image'), (b'hello', 'not an image'), (bomb(), 'too large for an image'),
+    (truncated('png'), 'damaged image'), (truncated('jpeg'), 'damaged image')], ids=['empty', 'text', 'bomb', 'png', 'jpeg'])
+def test_what_is_no_image_is_named_before_anything_is_computed(network, data, text):
+    Path('bad.img').write_bytes(data)
+    assert_refused(1, f'bad.img: {text}', 'project', network, '--target=bad.img')
+
+
+def test_other_errors_come_before_anything_is_made(network, grey):
+    assert_refused(1, 'gone.png: no such file', 'project', network, '--target=gone.png')
+    Path('folder').mkdir()
+    assert_refused(1, 'folder: is a directory', 'project', network, '--target=folder')
+    assert_refused(2, "Missing option '--target'", 'project', network)
+    target = '--target=target.png'
+    assert_refused(2, '--num-steps', 'project', network, target, '--num-steps=0')
+    assert_refused(2, '--seed', 'project', network, target, '--seed=-1')
+    assert_refused(2, '--features', 'project', network, target, '--features=some')
+    assert_refused(2, '--features=lpips needs images of 16 x 16', 'project', grey, target, '--class=0', '--features=lpips')
+    assert_refused(2, '--detector-path can only', 'project', network, target, '--features=efficientnet', '--detector-path=x')
+    assert_refused(1, 'gone.pth: no such file', 'project', network, target, '--detector-path=gone.pth')
+    assert_refused(1, 'gone.pkl: no such file', 'project', 'gone.pkl', target)
+    status, _, err = drawing.run('project', f'--network={network}', '--device=cpu', target, '--outdir=target.png')
+    assert status == 1 and err.startswith('Error: --outdir: cannot create target.png (') and err.count('\n') == 1
+
+
+# Going on.
+
+def test_after_kill_9_it_goes_on_and_ends_with_the_same_bytes(network):
+    steps, options = 25, ['--device=cpu', '--save-video=0', '--num-steps=25']
+    run(network, f'--num-steps={steps}', '--save-video=0', outdir='whole')
+    code = ('import torch; torch.set_num_threads(1)\n'
+            'from training.sampling import project; project.SAVE_SECONDS = 0\n'  # after every step
+            'import generate; generate.main()')
+    process = subprocess.Popen([sys.executable, '-c', code, 'project', f'--network={network}', '--target=target.png',
+                                '--outdir=out', *options], env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=subprocess.PIPE)
+    try:
+        while saved_step() < 5:
+            assert process.poll() is None
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.communicate()
+    at = saved_step()
+    assert 5 <= at < steps and not Path('out/projected_w.npz').exists() and process.returncode == -signal.SIGKILL
+    Path('out/.projection-state.pt.x.tmp').write_bytes(b'half')
+    out = run(network, f'--num-steps={steps}', '--save-video=0')
+    assert f'Going on after step {at} of {steps}' in out.splitlines()
+    assert npz() == npz('whole') and written() == ['proj.png', 'projected_w.npz', 'target.png']
+
+
+def saved_step():
+    path = Path('out', projection_state.FILE_NAME)
+    return torch.load(path, weights_only=True)['projection']['step'] if path.exists() else -1
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """stopping(k, signal): the next run gets the signal at its k-th step."""
+    advance = Projection.advance
+
+    def prepare(at, signum):
+        def advance_and_signal(self):
+            if self.step == at - 1:
+                monkeypatch.setattr(Projection, 'advance', advance)
+                os.kill(os.getpid(), signum)
+            return advance(self)
+        monkeypatch.setattr(Projection, 'advance', advance_and_signal)
+
+    return prepare
+
+
+def stop_early(network, stopping, *args, at=2, signum=signal.SIGTERM):
+    stopping(at, signum)
+    out = run(network, '--save-video=0', *args)
+    assert written() == [projection_state.FILE_NAME]
+    return out
+
+
+@pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_says_how_to_go_on(network, stopping, signum):
+    out = stop_early(network, stopping, '--num-steps=5', at=3, signum=signum)
+    assert out.splitlines()[-1] == 'Stopped after step 3 of 5, which is saved. To go on: the same command again'
+    assert 'Going on after step 3 of 5' in run(network, '--num-steps=5', '--save-video=0')
+    run(network, '--num-steps=5', '--save-video=0', outdir='whole')
+    assert npz() == npz('whole') and written() == written('whole')
+    assert 'Going on' not in run(network, '--num-steps=5', '--save-video=0'), 'it was finished, and begins anew'
+
+
+def test_a_video_may_be_asked_for_when_it_goes_on(network, stopping):
+    pytest.importorskip('imageio_ffmpeg')
+    stop_early(network, stopping, '--num-steps=4')
+    assert 'Going on' in run(network, '--num-steps=4') and 'proj.mp4' in written()
+
+
+@pytest.mark.parametrize('what', ['--seed', '--num-steps', '--target', 'network', '--class', '--features'])
+def test_the_state_of_another_projection_is_not_mixed_in(network, stopping, what, tmp_path_factory, monkeypatch):
+    if what == '--class':
+        network = drawing.save_network('two.pkl', 2)
+    changed = network
+    options = {'--num-steps': 4, '--seed': 0, '--class': 0}
+    stop_early(network, stopping, *(f'{name}={value}' for name, value in options.items()))
+    if what in options:
+        options[what] = options[what] + 1
+    elif what == '--target':
+        picture(16, 20).save('target.png')
+    elif what == 'network':
+        changed = drawing.save_network('other.pkl', 0, importance=None, z_dim=9)
+    else:
+        digest = projection_state.digest
+        monkeypatch.setattr(projection_state, 'digest', lambda net: digest(net) + net.__class__.__name__[:1])
+        what = 'network, --features'  # other weights of either
+    arguments = ['--save-video=0', *(f'{name}={value}' for name, value in options.items())]
+    out = run(changed, *arguments)
+    assert f'out/{projection_state.FILE_NAME} is of another projection ({what}: not the same); starting anew' in out.splitlines()
+    run(changed, *arguments, outdir='fresh')
+    assert npz() == npz('fresh') and written() == written('fresh')
+
+
+def test_a_copy_of_the_network_is_the_same_network(network, stopping):
+    stop_early(network, stopping, '--num-steps=3')
+    Path('copy.pkl').write_bytes(network.read_bytes())
+    picture(20, 16).save('copy.bmp')
+    assert 'Going on after step 2 of 3' in run('copy.pkl', '--num-steps=3', '--save-video=0', target='copy.bmp')
+
+
+@pytest.mark.parametrize('damage', [lambda data: data[:-300], lambda data: data[:200] + b'x' + data[201:], lambda data: b''])
+def test_a_damaged_state_is_passed_over(network, stopping, damage):
+    stop_early(network, stopping, '--num-steps=3')
+    path = Path('out', projection_state.FILE_NAME)
+    path.write_bytes(damage(path.read_bytes()))
+    assert f'{path} is damaged; starting anew' in run(network, '--num-steps=3', '--save-video=0')
+    run(network, '--num-steps=3', '--save-video=0', outdir='fresh')
+    assert npz() == npz('fresh')
+
+
+class Evil:
+    def __reduce__(self):
+        return Path.mkdir, (Path('done'),)
+
+
+@pytest.mark.parametrize('content', [Evil(), {'marks': Evil()}, [1, 2], {'marks': None}], ids=['code', 'hidden', 'list', 'none'])
+def test_a_state_that_is_something_else_is_refused_and_not_executed(network, content):
+    Path('out').mkdir()
+    with open(f'out/{projection_state.FILE_NAME}', 'w+b') as f:
+        torch.save(content, f)
+        seal.seal(f, zipped=True)
+    status, _, err = drawing.run('project', f'--network={network}', '--device=cpu', '--target=target.png', '--outdir=out', *QUICK)
+    assert status == 1 and err == f'Error: out/{projection_state.FILE_NAME}: not the state of a projection; move it away\n'
+    assert not Path('done').exists() and written() == [projection_state.FILE_NAME]
+
+
+@pytest.mark.parametrize('when', ['before', 'after'])
+def test_a_full_disk_is_said_in_one_line(network, when):
+    def full(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
+
+    patch = pytest.MonkeyPatch()
+    if when == 'before':
+        patch.setattr(projection_state, 'atomic_open', full)
+    else:
+        patch.setattr(project.common, 'save_image', full)
+    args = f'--network={network}', '--device=cpu', '--target=target.png', '--outdir=out', *QUICK
+    status, _, err = drawing.run('project', *args)
+    patch.undo()
+    assert status == 1 and err.count('\n') == 1 and 'No space left on device' in err and 'out' in err
+    if when == 'after':
+        assert 'Going on after step 2 of 2' in run(network, *QUICK)
