@@ -1,6 +1,5 @@
 """`generate.py project`: what it writes, what it takes for a target, going on after it was killed, errors in one line."""
 
-import functools
 import importlib.util
 import io
 import os
@@ -29,14 +28,12 @@ from training.snapshot import load_network_snapshot, save_network_snapshot
 ROOT = Path(__file__).parents[1]
 QUICK = '--num-steps=2', '--save-video=0'
 CPU = torch.device('cpu')
-efficientnet = functools.cache(lambda: Features('efficientnet', CPU))  # which takes longer to load than these networks to draw
 
 
 @pytest.fixture(autouse=True)
 def in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))  # without weights for LPIPS
-    monkeypatch.setattr(project, 'Features', lambda kind, *args: efficientnet() if kind == 'efficientnet' else Features(kind, *args))
     picture(20, 16).save('target.png')
 
 
@@ -103,7 +100,7 @@ def test_results_are_those_that_were_published(network):
     reached, begun = map(float, re.fullmatch(r'Distance of proj.png from target.png by EfficientNet-Lite0: (\d\.\d{4}) '
                                              r'\(of the mean image: (\d\.\d{4})\)', lines[-1]).groups())
     shown = [torch.from_numpy(pixels(f'out/{name}.png')).permute(2, 0, 1)[None] / 127.5 - 1 for name in ('proj', 'target')]
-    assert reached == pytest.approx(efficientnet().distance(*shown), abs=1e-4) and reached < begun
+    assert reached == pytest.approx(Features('efficientnet', CPU).distance(*shown), abs=1e-4) and reached < begun
 
 
 def test_the_video_has_a_frame_for_each_step_beside_the_target(network):
@@ -173,7 +170,7 @@ def test_lpips_by_weights_from_a_file(network, monkeypatch):
     assert_refused(1, 'vgg.pth: ', 'project', network, '--target=target.png', '--detector-path=vgg.pth')
 
 
-def test_the_published_command_line(network):
+def test_the_published_command_line(network, quick):
     run(network, '--num_steps', '2', '--save_video', 'false', '--seed', '7', outdir='a')
     run(network, '--num-steps=2', '--save-video=False', '--seed=7', outdir='b')
     run(network, *QUICK, outdir='c')
@@ -182,7 +179,7 @@ def test_the_published_command_line(network):
 
 # Classes, greyscale.
 
-def test_latents_begin_at_the_mean_of_the_class(grey):
+def test_latents_begin_at_the_mean_of_the_class(grey, quick):
     G = drawing.load(grey)
     for i in range(2):
         run(grey, '--num-steps=1', '--save-video=0', f'--class={i}', outdir=f'{i}')  # whose learning rate is 0
@@ -209,7 +206,7 @@ def test_a_greyscale_network_gets_a_greyscale_target(grey):
 
 # Targets.
 
-def test_the_square_in_the_middle_is_taken(network):
+def test_the_square_in_the_middle_is_taken(network, quick):
     run(network, *QUICK)
     np.testing.assert_array_equal(pixels('out/target.png'), np.array(picture(20, 16))[:, 2:18])
     picture(40, 64).save('tall.png')
@@ -329,8 +326,24 @@ def saved_step():
     return torch.load(path, weights_only=True)['projection']['step'] if path.exists() else -1
 
 
+class Quick(Features):
+    """Pixels as features: what takes long, but does not matter for going on."""
+
+    def __init__(self, kind, device, detector_path=None):
+        self.kind, self.net = kind, torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.ones_(self.net.weight)
+
+    def __call__(self, images):
+        return images.flatten(1)
+
+
 @pytest.fixture
-def stopping(monkeypatch):
+def quick(monkeypatch):
+    monkeypatch.setattr(project, 'Features', Quick)
+
+
+@pytest.fixture
+def stopping(monkeypatch, quick):
     """stopping(k, signal): the next run gets the signal at its k-th step."""
     advance = Projection.advance
 
@@ -415,7 +428,7 @@ class Evil:
 
 
 @pytest.mark.parametrize('content', [Evil(), {'marks': Evil()}, [1, 2], {'marks': None}], ids=['code', 'hidden', 'list', 'none'])
-def test_a_state_that_is_something_else_is_refused_and_not_executed(network, content):
+def test_a_state_that_is_something_else_is_refused_and_not_executed(network, content, quick):
     Path('out').mkdir()
     with open(f'out/{projection_state.FILE_NAME}', 'w+b') as f:
         torch.save(content, f)
@@ -426,7 +439,7 @@ def test_a_state_that_is_something_else_is_refused_and_not_executed(network, con
 
 
 @pytest.mark.parametrize('when', ['before', 'after'])
-def test_a_full_disk_is_said_in_one_line(network, when):
+def test_a_full_disk_is_said_in_one_line(network, when, quick):
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
 
