@@ -170,9 +170,10 @@ def test_lpips_by_weights_from_a_file(network, monkeypatch):
     assert_refused(1, 'vgg.pth: ', 'project', network, '--target=target.png', '--detector-path=vgg.pth')
 
 
-def test_the_published_command_line(network, quick):
+def test_the_published_command_line(network, quick, monkeypatch):
+    monkeypatch.setenv('HOME', str(Path.cwd()))
     run(network, '--num_steps', '2', '--save_video', 'false', '--seed', '7', outdir='a')
-    run(network, '--num-steps=2', '--save-video=False', '--seed=7', outdir='b')
+    run(network, '--num-steps=2', '--save-video=False', '--seed=7', outdir='b', target='~/target.png')
     run(network, *QUICK, outdir='c')
     assert npz('a') == npz('b') != npz('c')
 

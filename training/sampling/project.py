@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +111,7 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
 
 def read_picture(path: str) -> np.ndarray:
     """An image file as uint8 [H, W, 3], as `dataset_tool.py --mode=rgb` converts it, but upright. Raises UserError."""
+    path = os.path.expanduser(path)  # which shells leave as it is in --target=~/face.jpg
     with open_url(path) as f:
         try:
             data = f.read()
