@@ -77,9 +77,12 @@ def lock(path: str | os.PathLike, wait: float = 0, on_wait: Callable[[], None] |
         return file
 
 
-def remove_leftovers(directory: str | os.PathLike) -> None:
-    """Remove the temporary files of atomic_open that killed processes left in a directory where nobody is writing."""
-    for path in Path(directory).glob('.*.tmp'):
+def remove_leftovers(directory: str | os.PathLike, name: str = '') -> None:
+    """Remove the temporary files of atomic_open that killed processes left in a directory where nobody is writing.
+
+    name: only those of files whose names begin like this.
+    """
+    for path in Path(directory).glob(f'.{name}*.tmp'):
         with contextlib.suppress(OSError):
             path.unlink()
 

@@ -127,6 +127,8 @@ def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
     for name in ('.a.pkl.x1_y.tmp', '.b.tmp', 'c.tmp', '.lock', 'd.pkl'):
         (tmp_path / name).write_text('')
     (tmp_path / '.folder.tmp').mkdir()
+    remove_leftovers(tmp_path, 'a.p')
+    assert sorted(os.listdir(tmp_path)) == ['.b.tmp', '.folder.tmp', '.lock', 'c.tmp', 'd.pkl']
     remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ['.folder.tmp', '.lock', 'c.tmp', 'd.pkl']
 
