@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from dnnlib.errors import UserError
+
 SILENT_WAIT = 3.0  # seconds for which it is not worth saying that one waits for another process
 
 
@@ -37,6 +39,17 @@ def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def open_output(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
+    """As atomic_open, for a file that somebody asked for: what can't be written is a UserError that names it."""
+    try:
+        with atomic_open(path, mode) as f:
+            yield f
+    except OSError as err:
+        raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); free some space, '
+                        'or choose another folder') from err
 
 
 def _flush_directory(path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dnnlib.files import atomic_open, lock, remove_leftovers
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_open, lock, open_output, remove_leftovers
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name != 'posix', reason='needs POSIX')
@@ -169,3 +170,14 @@ def test_a_lock_is_held_against_other_processes_and_ends_with_its_process(tmp_pa
 def test_where_nothing_can_be_written_there_is_no_lock(tmp_path):
     with pytest.raises(OSError):
         lock(tmp_path / 'no-such' / '.lock')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a full disk')
+def test_outputs_that_cannot_be_written_are_named(tmp_path):
+    with pytest.raises(UserError, match=r'out\.png: cannot be written \(no space left on device\); free some space'), \
+            open_output(tmp_path / 'out.png'), open('/dev/full', 'wb') as full:
+        full.write(b'x' * 100_000)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match=r'file/out\.png: cannot be written'), open_output(tmp_path / 'file' / 'out.png'):
+        pass

@@ -65,7 +65,8 @@ def read_pixels(data: bytes, where: str) -> tuple[np.ndarray, str]:
     """The stored pixels, uninterpreted, and Pillow's mode: ([H, W] or [H, W, C] array, mode). Raises UserError if damaged."""
     header = read_header(io.BytesIO(data), where)
     try:
-        if pyspng is not None and data.startswith(_PNG_START) and header.mode in ('L', 'RGB'):
+        if pyspng is not None and data.startswith(_PNG_START) and header.mode in ('L', 'RGB') \
+                and header.width * header.height <= PIL.Image.MAX_IMAGE_PIXELS:  # of more, Pillow warns or refuses
             pixels = pyspng.load(data)
             return (pixels[:, :, 0] if header.mode == 'L' and pixels.ndim == 3 else pixels), header.mode
         with _open(io.BytesIO(data), where) as image:

@@ -16,7 +16,7 @@ import PIL.Image
 import torch
 
 from dnnlib import cli
-from dnnlib.files import atomic_open, remove_leftovers
+from dnnlib.files import open_output, remove_leftovers
 from dnnlib.progress import Progress
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import UserError, format_time, open_url
@@ -96,11 +96,7 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
         print(f'Stopped after step {projection.step} of {num_steps}, which is saved. To go on: the same command again')
         return
     print(f'Elapsed: {time.monotonic() - start:.1f} s')
-    try:
-        proj = write_results(G, projection, target, Path(outdir), video)
-    except OSError as err:
-        raise UserError(f'--outdir: cannot write to {outdir} ({err.strerror or err}); free some space and start again: '
-                        'what was computed is kept') from err
+    proj = write_results(G, projection, target, Path(outdir), video)
     projection_state.remove(outdir)
 
     # Not with the noise that was optimised: that is what the user has.
@@ -164,7 +160,7 @@ def write_results(G: Generator, projection: Projection, target: np.ndarray, outd
         remove_leftovers(outdir, name)
     common.save_image(target, outdir / 'target.png')
     common.save_image(proj, outdir / 'proj.png')
-    with atomic_open(outdir / 'projected_w.npz') as f:
+    with open_output(outdir / 'projected_w.npz') as f:
         np.savez(f, w=ws.cpu().numpy())
     if video is not None:
         movie.write_movie(video, frames(G, projection, target), projection.num_steps, FPS, MEGABITS)
