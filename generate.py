@@ -12,6 +12,7 @@ COMMANDS = dict(
     mix='Style mixing: some layers of one latent, the rest of another.',
     video='Latents and domains that turn into each other, as a movie.',
     domains='The same latents in every domain, in one picture.',
+    project='The latent whose image is most like a given one: a photograph, or any other picture.',
     translate='Real images in other domains (CLR-GAN).',
     traverse='What each coordinate of the latent changes, ordered by importance.',
     explore='A page in the browser, with sliders.',
@@ -34,6 +35,10 @@ Examples:
 \b
   # What the style coordinates of a network with --cond-mode=flow do to seed 0 in domain 1
   python generate.py traverse --outdir=out --class=1 --network=network-snapshot-000280.pkl
+\b
+  # The latent w of a picture, which `images` then renders
+  python generate.py project --outdir=out --target=face.jpg --network=network-snapshot-025000.pkl
+  python generate.py --outdir=out --projected-w=out/projected_w.npz --network=network-snapshot-025000.pkl
 \b
   # Real images in every domain, by a network that was trained with --method=clr-gan
   python generate.py translate --outdir=out --images=datasets/mnist.zip --network=network-snapshot-000200.pkl

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from dnnlib.errors import UserError
+
 SILENT_WAIT = 3.0  # seconds for which it is not worth saying that one waits for another process
 
 
@@ -37,6 +39,17 @@ def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def open_output(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
+    """As atomic_open, for a file that somebody asked for: what can't be written is a UserError that names it."""
+    try:
+        with atomic_open(path, mode) as f:
+            yield f
+    except OSError as err:
+        raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); free some space, '
+                        'or choose another folder') from err
 
 
 def _flush_directory(path: Path) -> None:
@@ -77,9 +90,12 @@ def lock(path: str | os.PathLike, wait: float = 0, on_wait: Callable[[], None] |
         return file
 
 
-def remove_leftovers(directory: str | os.PathLike) -> None:
-    """Remove the temporary files of atomic_open that killed processes left in a directory where nobody is writing."""
-    for path in Path(directory).glob('.*.tmp'):
+def remove_leftovers(directory: str | os.PathLike, name: str = '') -> None:
+    """Remove the temporary files of atomic_open that killed processes left in a directory where nobody is writing.
+
+    name: only those of files whose names begin like this.
+    """
+    for path in Path(directory).glob(f'.{name}*.tmp'):
         with contextlib.suppress(OSError):
             path.unlink()
 

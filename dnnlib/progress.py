@@ -48,6 +48,7 @@ class Progress:
     def tell(self, line: str) -> None:
         """Print a line to standard output, above the bar if there is one."""
         tqdm.write(line)
+        sys.stdout.flush()  # a log file is read meanwhile
 
     def _line(self) -> str:
         spent = time.monotonic() - self._start

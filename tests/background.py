@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -51,7 +52,8 @@ class Training:
         (os.killpg if group else os.kill)(self.process.pid, signum)
 
     def kill(self) -> None:
-        self.signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            self.signal(signal.SIGKILL)
         self.process.join()
 
     def output(self) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import types
 import zipfile
 
 import numpy as np
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from dataset_making import content, make_folder, picture, refused, save, tool
 
 import dataset_tool
-from training.data import conversion, in_parallel
+from training.data import conversion, images, in_parallel
 from training.data.transforms import FILTERS, Crop, make_transform
 from training.dataset import ImageFolderDataset
 
@@ -140,8 +141,10 @@ def test_numbers_that_are_no_colours_are_refused_even_so(tmp_path):
 def test_images_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
     source = make_folder(tmp_path / 'src', ['a.png'])
     monkeypatch.setattr(PIL.Image, 'MAX_IMAGE_PIXELS', 10)
-    (source / 'a.png').write_bytes(encoded(PIL.Image.fromarray(picture(0)), 'gif'))
-    refused(tmp_path, 'a.png: too large for an image', '--source', source)
+    for kind, fast in (('gif', None), ('png', None), ('png', types.SimpleNamespace())):  # which would fail if it were asked
+        monkeypatch.setattr(images, 'pyspng', fast)
+        (source / 'a.png').write_bytes(encoded(PIL.Image.fromarray(picture(0)), kind))
+        refused(tmp_path, 'a.png: too large for an image', '--source', source, '--workers=1')
 
 
 # Labels from tables.

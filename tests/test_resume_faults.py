@@ -63,7 +63,8 @@ def killed_again_and_again(tmp_path, options, kills, seed, longest):
             time.sleep(rng.random() * 0.01)
         else:
             if i % 3 == 2:
-                training.wait_for('\ntick ')
+                while training.process.is_alive() and '\ntick ' not in training.output():
+                    time.sleep(0.01)
                 while training.process.is_alive() and not any(name.endswith('.pkl') for name in run_files(tmp_path)):
                     time.sleep(0.01)
             time.sleep(rng.random() * longest)

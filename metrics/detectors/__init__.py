@@ -1,5 +1,13 @@
 """Networks that describe images by features: a registry, with weights that are looked for, checked, and downloaded if need be."""
 
-from metrics.detectors.registry import ALEXNET, DETECTORS, check_detector, check_lpips, load_detector, load_lpips
+from metrics.detectors.registry import (
+    ALEXNET,
+    DETECTORS,
+    check_detector,
+    check_lpips,
+    load_detector,
+    load_lpips,
+    lpips_is_here,
+)
 
-__all__ = ['ALEXNET', 'DETECTORS', 'check_detector', 'check_lpips', 'load_detector', 'load_lpips']
+__all__ = ['ALEXNET', 'DETECTORS', 'check_detector', 'check_lpips', 'load_detector', 'load_lpips', 'lpips_is_here']

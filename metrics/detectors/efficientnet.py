@@ -58,8 +58,8 @@ class EfficientNet(Detector):
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Of images as for `features`: the last maps before each halving, and the last of all, float32 [N, C, s, s] with s =
-        112, 56, 28, 14, 7. For perceptual distances."""
-        with torch.no_grad(), exact():
+        112, 56, 28, 14, 7. For perceptual distances. Differentiable; images of 224 x 224 are taken as they are."""
+        with exact():
             return self._maps(self.resized(rgb(images)))
 
     def _maps(self, images: torch.Tensor) -> list[torch.Tensor]:

@@ -36,6 +36,13 @@ def embedding(maps: Iterable[torch.Tensor], weights: Iterable[torch.Tensor]) -> 
     return torch.cat(parts, dim=1)
 
 
+def of_maps(maps: list[torch.Tensor]) -> torch.Tensor:
+    """Maps [N, C, h, w] of several layers -> [N, K]. Squared distances of the results are the squared differences of features
+    of unit length, averaged over pixels and summed over layers: LPIPS without weights of channels. Differentiable."""
+    parts = [torch.nn.functional.normalize(x, dim=1, eps=1e-10) / x[0, 0].numel() ** 0.5 for x in maps]
+    return torch.cat([part.flatten(start_dim=1) for part in parts], dim=1)
+
+
 def check_size(images: torch.Tensor, smallest: int) -> None:
     """Raise UserError for images [N, C, H, W] of which the last feature maps would have no pixel."""
     if min(images.shape[2:]) < smallest:

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from dnnlib.errors import OptionError
-from metrics.detectors.sources import Found, Source, check_source, find_weights, kind_of
+from metrics.detectors.sources import Found, Source, check_source, find_weights, is_here, kind_of
 
 if TYPE_CHECKING:
     import torch
@@ -110,19 +110,25 @@ def load_detector(name: str, device: torch.device, path: str | None = None, resi
     return detector.set_up(name, key=f'{name}-{found.sha256[:8]}-{resize}', resize=resize, verified=found.verified)
 
 
-def check_lpips(network: str, path: str | None = None) -> None:
+def lpips_is_here(network: str) -> bool:
+    """Whether load_lpips finds weights without downloading any."""
+    return is_here(LPIPS_NETWORKS[network].source)
+
+
+def check_lpips(network: str, path: str | None = None, alternative: str = ALTERNATIVE) -> None:
     """As check_detector, for load_lpips."""
-    check_source(f'LPIPS ({network})', LPIPS_NETWORKS[network].source, path, ALTERNATIVE)
+    check_source(f'LPIPS ({network})', LPIPS_NETWORKS[network].source, path, alternative)
 
 
-def load_lpips(network: str, device: torch.device, path: str | None = None) -> LPIPS:
+def load_lpips(network: str, device: torch.device, path: str | None = None, alternative: str = ALTERNATIVE) -> LPIPS:
     """Load LPIPS with the features of 'vgg' or 'alex': a module with a method distance(a, b). As load_detector otherwise.
 
-    path: VGG16's or AlexNet's weights, or, for 'vgg', the published TorchScript file.
+    path: VGG16's or AlexNet's weights, or, for 'vgg', the published TorchScript file. alternative: options of the program that
+    need neither a network nor a file, for its messages.
     """
     from metrics.detectors.lpips import LPIPS
     spec = LPIPS_NETWORKS[network]
-    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, ALTERNATIVE), device)
+    net = _load(spec, find_weights(f'LPIPS ({network})', spec.source, path, alternative), device)
     if network == 'vgg' and hasattr(net, 'classifier'):
         del net.classifier  # nine tenths of its memory
     return LPIPS(net)

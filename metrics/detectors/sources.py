@@ -49,6 +49,11 @@ def local_path(source: Source) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def is_here(source: Source) -> bool:
+    """Whether the file need not be downloaded (any more)."""
+    return local_path(source) is not None or (bool(source.url) and cached_path(source.url).is_file())
+
+
 def kind_of(path: Path, source: Source) -> str:
     """'safetensors', 'torch' or 'torchscript', by the content of a file. Raises UserError for others."""
     with open(path, 'rb') as f:

@@ -12,6 +12,7 @@ import torch
 
 from metrics.context import Context
 from metrics.detectors import ALEXNET
+from metrics.detectors.lpips import of_maps
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 
@@ -30,13 +31,6 @@ def embedder(context: Context, detector: str) -> Embed:
             return net.lpips(pixels) if detector == ALEXNET else of_maps(net.feature_maps(pixels))
 
     return compute
-
-
-def of_maps(maps: list[torch.Tensor]) -> torch.Tensor:
-    """Maps [N, C, h, w] of several layers -> [N, K]. Squared distances of the results are the squared differences of features
-    of unit length, averaged over pixels and summed over layers."""
-    parts = [torch.nn.functional.normalize(x, dim=1, eps=1e-10) / x[0, 0].numel() ** 0.5 for x in maps]
-    return torch.cat([part.flatten(start_dim=1) for part in parts], dim=1)
 
 
 def mean_pairwise(embedded: torch.Tensor) -> torch.Tensor:

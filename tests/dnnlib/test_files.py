@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dnnlib.files import atomic_open, lock, remove_leftovers
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_open, lock, open_output, remove_leftovers
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name != 'posix', reason='needs POSIX')
@@ -127,6 +128,8 @@ def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
     for name in ('.a.pkl.x1_y.tmp', '.b.tmp', 'c.tmp', '.lock', 'd.pkl'):
         (tmp_path / name).write_text('')
     (tmp_path / '.folder.tmp').mkdir()
+    remove_leftovers(tmp_path, 'a.p')
+    assert sorted(os.listdir(tmp_path)) == ['.b.tmp', '.folder.tmp', '.lock', 'c.tmp', 'd.pkl']
     remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ['.folder.tmp', '.lock', 'c.tmp', 'd.pkl']
 
@@ -167,3 +170,14 @@ def test_a_lock_is_held_against_other_processes_and_ends_with_its_process(tmp_pa
 def test_where_nothing_can_be_written_there_is_no_lock(tmp_path):
     with pytest.raises(OSError):
         lock(tmp_path / 'no-such' / '.lock')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a full disk')
+def test_outputs_that_cannot_be_written_are_named(tmp_path):
+    with pytest.raises(UserError, match=r'out\.png: cannot be written \(no space left on device\); free some space'), \
+            open_output(tmp_path / 'out.png'), open('/dev/full', 'wb') as full:
+        full.write(b'x' * 100_000)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match=r'file/out\.png: cannot be written'), open_output(tmp_path / 'file' / 'out.png'):
+        pass

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
+import PIL.ImageOps
 
 from dnnlib import UserError
 
@@ -63,7 +65,8 @@ def read_pixels(data: bytes, where: str) -> tuple[np.ndarray, str]:
     """The stored pixels, uninterpreted, and Pillow's mode: ([H, W] or [H, W, C] array, mode). Raises UserError if damaged."""
     header = read_header(io.BytesIO(data), where)
     try:
-        if pyspng is not None and data.startswith(_PNG_START) and header.mode in ('L', 'RGB'):
+        if pyspng is not None and data.startswith(_PNG_START) and header.mode in ('L', 'RGB') \
+                and header.width * header.height <= PIL.Image.MAX_IMAGE_PIXELS:  # of more, Pillow warns or refuses
             pixels = pyspng.load(data)
             return (pixels[:, :, 0] if header.mode == 'L' and pixels.ndim == 3 else pixels), header.mode
         with _open(io.BytesIO(data), where) as image:
@@ -101,6 +104,21 @@ def decode(data: bytes, where: str, mode: str = 'as-is') -> np.ndarray:
         raise UserError(f'{where}: Input images must be stored as RGB or grayscale of 8 bits per channel, not as mode {stored}; '
                         f'{remedy}')
     return pixels
+
+
+def decode_upright(data: bytes, where: str, mode: str) -> np.ndarray:
+    """As `decode`, turned as the file's EXIF orientation says. Datasets are taken as they are stored; this is for photographs."""
+    with _open(io.BytesIO(data), where) as image:
+        try:
+            image.load()  # turns a TIFF at once, as `decode` does
+            orientation = image.getexif().get(PIL.ExifTags.Base.Orientation, 1)
+        except MemoryError:
+            raise
+        except Exception:  # of a picture that may be good, or else `decode` will tell
+            orientation = 1
+    picture = PIL.Image.fromarray(decode(data, where, mode))
+    picture.getexif()[PIL.ExifTags.Base.Orientation] = orientation
+    return np.array(PIL.ImageOps.exif_transpose(picture))
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from dnnlib.files import atomic_open
+from dnnlib.files import open_output
 from dnnlib.util import OptionError, UserError
 from torch_utils.devices import seed_everything
 from training.networks import Generator
@@ -144,6 +144,6 @@ def make_outdir(outdir: str) -> None:
 def save_image(pixels: np.ndarray, path: str | Path) -> None:
     """Write pixels uint8 [H, W, C], C = 1 or 3, atomically, in the format that the suffix names: PNG, JPEG or WebP."""
     path = Path(path)
-    with atomic_open(path) as f:
+    with open_output(path) as f:
         image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
         image.save(f, **FORMATS[path.suffix])

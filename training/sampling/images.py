@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dnnlib import cli
-from dnnlib.files import atomic_open
+from dnnlib.files import open_output
 from dnnlib.util import OptionError, UserError, open_url
 from training.networks import Generator
 from training.sampling import common, grid, options
@@ -109,7 +109,7 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: int 
         cells = sheet.reshape(rows, columns, *sheet.shape[1:])
         common.save_image(grid.assemble(cells), Path(outdir, 'contact-sheet.png'))
     if save_ws:
-        with atomic_open(Path(outdir, 'ws.npz')) as f:
+        with open_output(Path(outdir, 'ws.npz')) as f:
             np.savez(f, w=saved, seeds=[image.seed for image in images], classes=[image.label for image in images])
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from dnnlib.files import atomic_open
+from dnnlib.files import open_output
 from dnnlib.progress import Progress
 from dnnlib.util import OptionError, UserError
 
@@ -47,7 +47,7 @@ def write_movie(path: Path, frames: Iterable[np.ndarray], count: int, fps: int, 
     pictures = (PIL.Image.fromarray(np.ascontiguousarray(frame)) for i, frame in enumerate(frames) if i % step == 0)
     # Rounded are times, not lengths, which would add up to another length of the whole.
     times = np.round(np.minimum(np.arange(-(-count // step) + 1) * step, count) * 1000 / fps / tick) * tick
-    with atomic_open(path) as f:
+    with open_output(path) as f:
         next(pictures).save(f, format=path.suffix[1:], save_all=True, append_images=pictures, loop=0, quality=90,
                             duration=np.diff(times).astype(int).tolist())
 
@@ -64,7 +64,7 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: int, megabits: int
     frames = (np.pad(frame, [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)], mode='edge') for frame in frames)
     first = next(frames)
     height, width = first.shape[:2]
-    with atomic_open(path) as f, tempfile.TemporaryFile() as messages:
+    with open_output(path) as f, tempfile.TemporaryFile() as messages:
         command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24',
                    '-s', f'{width}x{height}', '-r', str(fps), '-i', '-', '-c:v', 'libx264', '-b:v', f'{megabits}M',
                    '-pix_fmt', 'yuv420p', '-movflags', '+faststart', '-f', 'mp4', f.name]

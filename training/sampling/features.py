@@ -1,0 +1,75 @@
+"""What tells the projection how alike two images are: LPIPS, or the like of a network that needs no download."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from dnnlib.util import OptionError
+from metrics.detectors import check_detector, check_lpips, load_detector, load_lpips, lpips_is_here
+from metrics.detectors.lpips import of_maps
+
+CHOICES = ('auto', 'lpips', 'efficientnet')
+TITLES = dict(lpips='LPIPS of VGG16', efficientnet='EfficientNet-Lite0')
+SMALLEST_LPIPS, LARGEST_LPIPS = 16, 256  # resolutions: VGG16 halves four times; larger images are averaged down
+OFFLINE = '--features=efficientnet'
+
+
+def choose(features: str, detector_path: str | None, resolution: int) -> str:
+    """'lpips' or 'efficientnet', for images of a resolution; says what 'auto' chose. Loads nothing, and downloads nothing.
+
+    'auto' takes LPIPS if its weights are here. detector_path: VGG16's weights in a file or at a URL, or None. Raises UserError if
+    there are no weights and none can be got, OptionError for options that do not go together.
+    """
+    if features == 'efficientnet' and detector_path is not None:
+        raise OptionError('--detector-path can only be specified with --features=lpips or auto: it names the weights of VGG16')
+    if features == 'lpips' and resolution < SMALLEST_LPIPS:
+        raise OptionError(f'--features=lpips needs images of {SMALLEST_LPIPS} x {SMALLEST_LPIPS} at least, and this network '
+                          f'draws {resolution} x {resolution}; use {OFFLINE}')
+    chosen = features
+    if features == 'auto' and resolution < SMALLEST_LPIPS:
+        chosen = 'efficientnet'
+        print(f'Comparing images by {TITLES[chosen]}: they are too small for LPIPS.')
+    elif features == 'auto':
+        chosen = 'lpips' if detector_path is not None or lpips_is_here('vgg') else 'efficientnet'
+        print(f'Comparing images by {TITLES[chosen]}.' + ('' if chosen == 'lpips' else
+              ' For LPIPS, as published: --features=lpips, which downloads VGG16 (553 MB), or --detector-path=FILE.'))
+    if chosen == 'lpips':
+        check_lpips('vgg', detector_path, OFFLINE)
+    else:
+        check_detector('efficientnet')
+    return chosen
+
+
+class Features:
+    """A perceptual embedding of images, in which squared distances are perceptual distances.
+
+    kind: 'lpips' or 'efficientnet'. detector_path: see `choose`. net: the module with the weights. Raises UserError for weights
+    that are missing or damaged.
+
+    Sources: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018; without weights
+    of channels for EfficientNet, for which nobody has learned any.
+    """
+
+    def __init__(self, kind: str, device: torch.device, detector_path: str | None = None):
+        self.kind = kind
+        self.net = (load_lpips('vgg', device, detector_path, OFFLINE).net if kind == 'lpips' else
+                    load_detector('efficientnet', device))
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Float [N, 1 or 3, H, W], nominally in [-1, 1] -> float32 [N, K]. Differentiable.
+
+        Nothing is clamped: where an image is out of range, as those of a generator may be, a gradient shall bring it back.
+        """
+        pixels = (images + 1) * 127.5
+        if self.kind == 'efficientnet':  # resized here, since the detector clamps
+            size = (self.net.size, self.net.size)
+            return of_maps(self.net.feature_maps(F.interpolate(pixels, size=size, mode='bicubic', antialias=True)))
+        if pixels.shape[-1] > LARGEST_LPIPS:
+            pixels = F.interpolate(pixels, size=(LARGEST_LPIPS, LARGEST_LPIPS), mode='area')
+        return self.net.lpips(pixels)
+
+    @torch.no_grad()
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> float:
+        """The perceptual distance of two images as in `__call__`, [1, C, H, W] each."""
+        return (self(a) - self(b)).square().sum().item()
