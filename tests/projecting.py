@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from training.sampling.features import Features
+from training.sampling.projecting.features import Features
 
 QUICK = '--num-steps=2', '--save-video=0'
 

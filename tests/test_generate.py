@@ -345,6 +345,11 @@ def test_an_absent_device_is_named(rgb, refused, monkeypatch):
     refused(2, '--device=cuda is not available here', f'--network={rgb}', '--seeds=0', '--device=cuda')
 
 
+def test_a_network_with_a_second_label_is_refused(refused, tmp_path):
+    network = drawing.save_network(tmp_path / 'labelled.pkl', 0, use_label=1, label_dim=3)
+    refused(1, 'labelled.pkl: takes a second label with each latent (use_label)', f'--network={network}', '--seeds=0')
+
+
 def test_a_network_that_cannot_be_read_is_named(rgb, refused, tmp_path):
     refused(1, 'gone.pkl: no such file', '--network=gone.pkl', '--seeds=0')
     for i, data in enumerate([b'', b'hello', rgb.read_bytes()[:-100]]):

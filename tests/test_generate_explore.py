@@ -24,7 +24,7 @@ import torch
 from drawing import assert_close, cells_of, draw, one_hot, pixels, seed_latent
 
 from training.sampling import common, explore
-from training.sampling.explorer import Explorer, State, encode_png, layer_groups
+from training.sampling.explorer.explorer import Explorer, State, encode_png, layer_groups
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)

@@ -16,8 +16,8 @@ from drawing import assert_refused
 from projecting import QUICK, Quick, enter, npz, picture, run, written
 
 from training.sampling import movie, project
-from training.sampling.features import Features
-from training.sampling.projection import Projection, w_statistics
+from training.sampling.projecting.features import Features
+from training.sampling.projecting.projection import Projection, w_statistics
 from training.snapshot import load_network_snapshot, save_network_snapshot
 
 CPU = torch.device('cpu')

@@ -13,8 +13,9 @@ import torch
 from projecting import QUICK, Quick, enter, npz, picture, run, written
 
 from dnnlib import files, seal
-from training.sampling import project, projection_state
-from training.sampling.projection import Projection
+from training.sampling import project
+from training.sampling.projecting import state
+from training.sampling.projecting.projection import Projection
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,7 +55,7 @@ def test_after_kill_9_it_goes_on_and_ends_with_the_same_bytes(network):
 
 
 def saved_step():
-    path = Path('out', projection_state.FILE_NAME)
+    path = Path('out', state.FILE_NAME)
     return torch.load(path, weights_only=True)['projection']['step'] if path.exists() else -1
 
 
@@ -82,7 +83,7 @@ def stopping(monkeypatch, quick):
 def stop_early(network, stopping, *args, at=2, signum=signal.SIGTERM):
     stopping(at, signum)
     out = run(network, '--save-video=0', *args)
-    assert written() == [projection_state.FILE_NAME]
+    assert written() == [state.FILE_NAME]
     return out
 
 
@@ -116,12 +117,12 @@ def test_the_state_of_another_projection_is_not_mixed_in(network, stopping, what
     elif what == 'network':
         changed = drawing.save_network('other.pkl', 0, importance=None, z_dim=9)
     else:
-        digest = projection_state.digest
-        monkeypatch.setattr(projection_state, 'digest', lambda net: digest(net) + net.__class__.__name__[:1])
+        digest = state.digest
+        monkeypatch.setattr(state, 'digest', lambda net: digest(net) + net.__class__.__name__[:1])
         what = 'network, --features'  # other weights of either
     arguments = ['--save-video=0', *(f'{name}={value}' for name, value in options.items())]
     out = run(changed, *arguments)
-    assert f'out/{projection_state.FILE_NAME} is of another projection ({what}: not the same); starting anew' in out.splitlines()
+    assert f'out/{state.FILE_NAME} is of another projection ({what}: not the same); starting anew' in out.splitlines()
     run(changed, *arguments, outdir='fresh')
     assert npz() == npz('fresh') and written() == written('fresh')
 
@@ -136,7 +137,7 @@ def test_a_copy_of_the_network_is_the_same_network(network, stopping):
 @pytest.mark.parametrize('damage', [lambda data: data[:-300], lambda data: data[:200] + b'x' + data[201:], lambda data: b''])
 def test_a_damaged_state_is_passed_over(network, stopping, damage):
     stop_early(network, stopping, '--num-steps=3')
-    path = Path('out', projection_state.FILE_NAME)
+    path = Path('out', state.FILE_NAME)
     path.write_bytes(damage(path.read_bytes()))
     assert f'{path} is damaged; starting anew' in run(network, '--num-steps=3', '--save-video=0')
     run(network, '--num-steps=3', '--save-video=0', outdir='fresh')
@@ -151,12 +152,12 @@ class Evil:
 @pytest.mark.parametrize('content', [Evil(), {'marks': Evil()}, [1, 2], {'marks': None}], ids=['code', 'hidden', 'list', 'none'])
 def test_a_state_that_is_something_else_is_refused_and_not_executed(network, content, quick):
     Path('out').mkdir()
-    with open(f'out/{projection_state.FILE_NAME}', 'w+b') as f:
+    with open(f'out/{state.FILE_NAME}', 'w+b') as f:
         torch.save(content, f)
         seal.seal(f, zipped=True)
     status, _, err = drawing.run('project', f'--network={network}', '--device=cpu', '--target=target.png', '--outdir=out', *QUICK)
-    assert status == 1 and err == f'Error: out/{projection_state.FILE_NAME}: not the state of a projection; move it away\n'
-    assert not Path('done').exists() and written() == [projection_state.FILE_NAME]
+    assert status == 1 and err == f'Error: out/{state.FILE_NAME}: not the state of a projection; move it away\n'
+    assert not Path('done').exists() and written() == [state.FILE_NAME]
 
 
 @pytest.mark.parametrize('when', ['before', 'after'])
@@ -166,7 +167,7 @@ def test_a_full_disk_is_said_in_one_line(network, when, quick):
 
     args = f'--network={network}', '--device=cpu', '--target=target.png', '--outdir=out', *QUICK
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(projection_state if when == 'before' else files, 'atomic_open', full)
+        patch.setattr(state if when == 'before' else files, 'atomic_open', full)
         status, _, err = drawing.run('project', *args)
     assert status == 1 and err.count('\n') == 1 and 'no space left on device' in err.lower() and 'out' in err
     if when == 'after':

@@ -26,9 +26,13 @@ FORMATS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95, s
 
 
 def open_generator(network: str, device: torch.device) -> Generator:
-    """G_ema of a snapshot, on the device, in eval mode, without gradients. Raises UserError if it cannot be read."""
+    """G_ema of a snapshot, on the device, in eval mode, without gradients. Raises UserError if it can't be read or drawn from."""
     print(f'Loading networks from "{network}"...')
-    return load_network_snapshot(network, only=('G_ema',)).G_ema.to(device)
+    G = load_network_snapshot(network, only=('G_ema',)).G_ema
+    if G.mapping.use_label:
+        raise UserError(f'{network}: takes a second label with each latent (use_label), for which generate.py has no option; '
+                        'call its generator from Python')
+    return G.to(device)
 
 
 def seed_latent(G: Generator, seed: int, device: torch.device) -> torch.Tensor:

@@ -19,7 +19,7 @@ from dnnlib import cli
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import OptionError, UserError
 from training.sampling import common, domains, options
-from training.sampling.explorer import Explorer, State
+from training.sampling.explorer.explorer import Explorer, State
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -77,12 +77,12 @@ def command(network: str, data: str | None, host: str, port: int | None, open_br
 def import_page() -> ModuleType:
     """The module that makes the page. Raises UserError where nicegui is missing."""
     try:
-        from training.sampling import explorer_page
+        from training.sampling.explorer import page
     except ModuleNotFoundError as err:
         if err.name is None or err.name.partition('.')[0] != 'nicegui':
             raise
         raise UserError('generate.py explore needs nicegui; pip install -r requirements-extras.txt') from err
-    return explorer_page
+    return page
 
 
 def listen(host: str, port: int | None) -> socket.socket:

@@ -23,9 +23,10 @@ from dnnlib.util import UserError, format_time, open_url
 from training.data import images
 from training.data.transforms import make_transform
 from training.networks import Generator
-from training.sampling import common, movie, options, projection_state
-from training.sampling.features import CHOICES, TITLES, Features, choose
-from training.sampling.projection import Projection
+from training.sampling import common, movie, options
+from training.sampling.projecting import state
+from training.sampling.projecting.features import CHOICES, TITLES, Features, choose
+from training.sampling.projecting.projection import Projection
 
 FPS, MEGABITS = 10, 16  # of the video, as published
 TELL_SECONDS = 5.0
@@ -82,13 +83,13 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     common.make_outdir(outdir)
 
     projection = Projection(G, embed, as_input(target, where), label, num_steps, seed)
-    marks = {'network': projection_state.digest(G), '--target': hashlib.sha256(target).hexdigest(),
+    marks = {'network': state.digest(G), '--target': hashlib.sha256(target).hexdigest(),
              '--class': str(class_idx if G.c_dim else None), '--num-steps': str(num_steps), '--seed': str(seed),
-             '--features': f'{kind} {projection_state.digest(embed.net)}', '--device': where.type}
-    projection_state.restore(outdir, marks, projection)
+             '--features': f'{kind} {state.digest(embed.net)}', '--device': where.type}
+    state.restore(outdir, marks, projection)
 
     def save() -> None:
-        projection_state.save(outdir, marks, projection)
+        state.save(outdir, marks, projection)
 
     start = time.monotonic()
     finished = optimise(projection, save)
@@ -97,7 +98,7 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
         return
     print(f'Elapsed: {time.monotonic() - start:.1f} s')
     proj = write_results(G, projection, target, Path(outdir), video)
-    projection_state.remove(outdir)
+    state.remove(outdir)
 
     # Not with the noise that was optimised: that is what the user has.
     mean = common.render(G, projection.mean.expand(1, G.num_ws, -1), 'const', [])[0]

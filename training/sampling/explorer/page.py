@@ -14,8 +14,8 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from nicegui import background_tasks, run, ui
 
-from training.sampling import explorer_controls as controls
-from training.sampling.explorer import Explorer, State, encode_png
+from training.sampling.explorer import controls
+from training.sampling.explorer.explorer import Explorer, State, encode_png
 
 MOST_DOMAINS = 12  # in the strip
 MOST_BUTTONS = 5   # more domains than that are chosen from a list

@@ -11,8 +11,8 @@ from dnnlib.errors import OptionError, UserError
 from metrics.detectors import load_detector, load_lpips, vgg
 from metrics.detectors.lpips import of_maps
 from metrics.detectors.vgg import VGG16
-from training.sampling import features
-from training.sampling.features import Features, choose
+from training.sampling.projecting import features
+from training.sampling.projecting.features import Features, choose
 
 CPU = torch.device('cpu')
 

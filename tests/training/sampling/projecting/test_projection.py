@@ -7,8 +7,15 @@ import pytest
 import torch
 
 from training.networks import Generator
-from training.sampling import projection
-from training.sampling.projection import Projection, learning_rate, noise_regularization, normalize_, w_noise_scale, w_statistics
+from training.sampling.projecting import projection
+from training.sampling.projecting.projection import (
+    Projection,
+    learning_rate,
+    noise_regularization,
+    normalize_,
+    w_noise_scale,
+    w_statistics,
+)
 
 CPU = torch.device('cpu')
 

@@ -12,7 +12,7 @@ from torch import nn
 from dnnlib import seal
 from dnnlib.files import atomic_open, remove_leftovers
 from dnnlib.util import UserError
-from training.sampling.projection import Projection
+from training.sampling.projecting.projection import Projection
 
 FILE_NAME = 'projection-state.pt'
 

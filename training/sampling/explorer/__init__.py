@@ -1,0 +1,1 @@
+"""What `generate.py explore` shows, and the page that shows it."""

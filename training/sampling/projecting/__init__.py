@@ -1,0 +1,1 @@
+"""How `generate.py project` finds a latent."""
