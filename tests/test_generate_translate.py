@@ -103,6 +103,20 @@ def test_an_image_does_not_depend_on_the_others(flow, images, args):
         assert_close(pixels, many[name])
 
 
+def test_it_says_how_well_latents_are_found(flow, images, monkeypatch):
+    args = 'translate', f'--network={flow}', f'--images={images}', '--max-images=1', '--device=cpu', '--outdir=out'
+    status, out, _ = drawing.run(*args)
+    told = [line for line in out.splitlines() if line.startswith('warn: so much that it hardly finds latents')]
+    assert status == 0 and len(told) == 1  # this discriminator was never trained
+
+    def find_all(D, x, c):
+        return torch.cat([drawing.seed_latent(seed, 16) for seed in range(len(x))])
+
+    monkeypatch.setattr(translate, 'encode', find_all)
+    status, out, _ = drawing.run(*args)
+    assert 'Images that the network drew itself are rebuilt with 0% of the error of any other image' in out and 'warn' not in out
+
+
 @pytest.mark.parametrize('option', ['--source-class=1', '--source_class=1'])
 def test_one_domain_to_one_domain(flow, images, option):
     data = write_dataset('unlabelled.zip', None)

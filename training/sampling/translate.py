@@ -18,6 +18,7 @@ from training.snapshot import load_network_snapshot
 
 GRID_ROWS = 16  # images that the overview shows
 LEARNING_RATE = 0.05
+REBUILT, MOST_MISSING = 16, 0.9  # images drawn to see how well latents are found, and the error above which it says so
 
 EXAMPLES = """\b
 Examples:
@@ -67,6 +68,10 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
     targets = list(range(G.c_dim)) if class_idx is None else [class_idx]
     grid.check_size(min(len(sources), GRID_ROWS), 2 + len(targets), G.img_resolution, 'name one domain with --class')
     common.make_outdir(outdir)
+    missing = rebuilding(G, D, where)
+    print(f'Images that the network drew itself are rebuilt with {missing:.0%} of the error of any other image')
+    if missing > MOST_MISSING:
+        print('warn: so much that it hardly finds latents; was the network trained with --method=clr-gan, and for long enough?')
 
     rows = []
     for first in range(0, len(sources), common.BATCH):
@@ -103,6 +108,24 @@ def read_images(path: str, G: Generator, source_class: int | None, count: int) -
                           'say with --source-class which one they are of')
     images, labels = zip(*(data[i] for i in range(count)), strict=True)
     return np.stack(images), [int(label.argmax()) for label in labels]
+
+
+@torch.no_grad()
+def rebuilding(G: Generator, D: nn.Module, device: torch.device) -> float:
+    """How well G rebuilds images that it drew itself from the latents that D finds in them: the mean square of what is missing,
+    relative to that of images of other latents in the same domain. 0 at best; 1 if the latents say nothing."""
+    seeds = range(REBUILT)
+    z = torch.cat([common.seed_latent(G, seed, device) for seed in seeds])
+    c = common.one_hot(G, 0, device).expand(len(z), -1)
+
+    def drawn(latents: torch.Tensor) -> torch.Tensor:
+        ws = common.map_latents(G, latents, c)
+        return torch.cat([G.synthesis(part, noise_mode='const') for part in ws.split(common.batch_size(G, device))])
+
+    x = drawn(z)
+    again = drawn(encode(D, x, c))
+    distances = torch.cdist(again.flatten(1), x.flatten(1)).square()
+    return (distances.diagonal().mean() / distances.mean()).item()
 
 
 @torch.no_grad()
