@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from metrics.context import Context
 from metrics.detectors import DETECTORS, check_detector
 from metrics.detectors.registry import RESIZES, detector_spec
 from metrics.features.cache import FeatureCache
+from metrics.features.together import Together
 from metrics.quality.names import parse_name
 from metrics.registry import METRICS, calc_metric, check_metric, find_metric, parse_metrics
 from metrics.report import Records, write_report
@@ -185,6 +187,7 @@ def compute(o: EasyDict, subject: Subject, context: Context, records: Records) -
     if run_dir is None and o.verbose:
         print('No figures: this network is not in a run directory; choose a folder with --outdir.' if not o.images else
               'Results are printed only; choose a folder for them with --outdir.')
+    context = dataclasses.replace(context, together=Together(o.metrics))
     for metric in o.metrics:
         if o.verbose:
             print(f'Calculating {metric}...', flush=True)

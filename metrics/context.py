@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dnnlib.progress import Progress
+from metrics.features.together import Together
 from metrics.workers import Workers
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Context:
     with the same dataset and seed.
     batch: images that a detector takes at a time. detectors: those that are loaded, to be shared by all contexts.
     detector_paths: weights by name of the detector, where they are not those that it looks for itself. feature_cache: keeps
-    features of real images for later programs; None keeps none. workers: the processes that share the work. stop: asked now and
+    features of real images for later programs; None keeps none. workers: the processes that share the work. together: what
+    the metrics that are to be computed of this network, as it is now, have in common. stop: asked now and
     then; once true, the evaluation ends with Interrupted.
     """
 
@@ -49,6 +51,7 @@ class Context:
     detector_paths: Mapping[str, str] = field(default_factory=dict)
     feature_cache: FeatureCache | None = None
     workers: Workers = field(default_factory=Workers)
+    together: Together = field(default_factory=Together)
     images: Any = None
     stop: Callable[[], bool] | None = None
 

@@ -8,7 +8,7 @@ from metrics import detectors
 class StandIn:
     """Random projections of the pixels, shrunk to 4x4: 12 features."""
 
-    num_features, resize = 12, 'published'
+    num_features, resize, probabilities_of = 12, 'published', None
 
     def __init__(self, name, key):
         self.name, self.key, self.seen = name, key, 0

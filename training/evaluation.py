@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from torch import nn
 from dnnlib.util import EasyDict, UserError, construct_class_by_name, format_time
 from metrics.context import Context, Interrupted, Result
 from metrics.features.cache import FeatureCache
+from metrics.features.together import Together
 from metrics.registry import OFFLINE, calc_metric, check_metric, find_metric
 from metrics.report import save_figure
 from metrics.workers import Workers
@@ -77,12 +79,15 @@ class Evaluation:
     def evaluate(self, network_pkl: Path, cur_nimg: int) -> None:
         """Evaluate what was just saved as network_pkl: a line in metric-<name>.jsonl, a picture, points for the loggers; and
         best.json, if it is the best by the first metric. Raises OSError if the files can't be written."""
+        if not self._names:
+            return
         trouble = None
+        context = dataclasses.replace(self._context, together=Together(self._names))
         for name in list(self._names):
             self._monitor.print(f'Calculating {name}...')
             start = time.monotonic()
             try:
-                found = self._surviving(name, lambda name=name: calc_metric(name, self._context))
+                found = self._surviving(name, lambda name=name: calc_metric(name, context))
             except Interrupted:
                 self._monitor.print(f'Stopping, as asked: {name} was given up after {format_time(time.monotonic() - start)}; '
                                     'calc_metrics.py --missing-only computes it later')

@@ -27,6 +27,7 @@ class Detector(nn.Module):
 
     num_features: int
     size: int  # images are resized to size x size
+    probabilities_of: Callable[[torch.Tensor], torch.Tensor] | None = None  # features -> `probabilities`, of networks that can
     published_resize: Callable[[torch.Tensor, int], torch.Tensor] = staticmethod(bicubic_antialiased)
     name = ''
     key = ''

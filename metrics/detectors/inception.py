@@ -114,8 +114,10 @@ class Inception(Detector):
         return x.mean(dim=(2, 3))
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """Of 1008 classes, without the bias of the last layer, as the inception score is published: [N, 1008]."""
-        features = self.features(images)
+        return self.probabilities_of(self.features(images))
+
+    def probabilities_of(self, features: torch.Tensor) -> torch.Tensor:
+        """Of 1008 classes, without the bias of the last layer, as the inception score is published: [N, 2048] -> [N, 1008]."""
         with torch.no_grad(), exact():
             return F.linear(features, self.fc.weight).softmax(dim=1)
 

@@ -20,6 +20,7 @@ from dnnlib.errors import UserError
 from metrics.context import Context, batches
 from metrics.features.generation import random_images
 from metrics.features.statistics import FeatureStats
+from metrics.features.together import Captures
 from metrics.quality.names import FEWEST, Name
 
 THREADS = 4  # that read images: decoding releases Python's lock for the most part
@@ -69,8 +70,9 @@ def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: b
 
     mean_cov, every: what to capture. draw: numbers of images -> uint8 [N, C, H, W] on the device; by default random_images
     with labels of all images of the dataset. compute: images -> [N, F], in place of the detector's features.
-    With `context.images`, the first of these.
+    With `context.images`, the first of these. Statistics by default are made once for the metrics of context.together.
     """
+    usual = draw is None and compute is None
     if draw is None and context.images is not None:
         text = 'image features'
     elif draw is None:
@@ -84,8 +86,16 @@ def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: b
             return read_images(context, context.images, [range(part.start, part.stop) for part in parts], detector)
         return (draw(range(part.start, part.stop)) for part in parts)
 
-    stats = FeatureStats(every, mean_cov, max_items=num_items)
-    return of_batches(context, num_items, read, compute or detector.features, stats, text)
+    captures, common = Captures(mean_cov, every), False
+    if usual:
+        if (known := context.together.known(detector, num_items)) is not None:
+            return known
+        captures, common = context.together.of_generated(detector, num_items, captures)
+    stats = FeatureStats(captures.every, captures.mean_cov, max_items=num_items)
+    of_batches(context, num_items, read, compute or detector.features, stats, text)
+    if common:
+        context.together.keep(detector, num_items, stats)
+    return stats
 
 
 def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool = False, every: bool = False,
@@ -99,10 +109,13 @@ def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool 
     identity = dataset.identity() if hasattr(dataset, 'identity') else None
     numbers = hashlib.sha256(np.asarray(items, np.int64).tobytes()).hexdigest()
     key = dict(images=identity, items=numbers, detector=detector.key, mean_cov=mean_cov, every=every)
+    keys = [key] if mean_cov and every else [key, key | dict(mean_cov=True, every=True)]  # what holds more will do as well
 
     def make() -> FeatureStats:
         cache = context.feature_cache if identity is not None else None
-        found = cache.load(key) if cache is not None and context.workers.rank == 0 else None
+        found = None
+        if cache is not None and context.workers.rank == 0:
+            found = next(filter(None, map(cache.load, keys)), None)
         stats = found or FeatureStats(every, mean_cov, max_items=len(items))
         if context.workers.first(lambda: found is not None):
             return stats
@@ -113,6 +126,12 @@ def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool 
         return stats
 
     return make() if identity is None else context.once(f'features {sorted(key.items())}', make)
+
+
+def of_reals(context: Context, detector: Any, reals: Reals, *, mean_cov: bool = False, every: bool = False) -> FeatureStats:
+    """Statistics of what `real_images` gave, as of_dataset, and of what the metrics of context.together want of them."""
+    captures = context.together.of_reals(detector, reals.full, len(reals.items), len(reals.dataset), Captures(mean_cov, every))
+    return of_dataset(context, detector, reals.dataset, items=reals.items, **captures._asdict())
 
 
 def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]], detector: Any = None) -> Iterator[torch.Tensor]:
@@ -154,10 +173,11 @@ def resized(detector: Any, pixels: np.ndarray) -> np.ndarray:
 
 
 class Reals(NamedTuple):
-    """Real images that a metric compares with: numbers of items of a dataset."""
+    """Real images that a metric compares with: numbers of items of a dataset. full: as in `real_images`."""
 
     dataset: Any
     items: Sequence[int]
+    full: bool
 
 
 def real_images(context: Context, full: bool, least: int, most: int | None = None) -> Reals:
@@ -170,7 +190,7 @@ def real_images(context: Context, full: bool, least: int, most: int | None = Non
     if count < least:
         raise UserError(f'{dataset.path}: has {count} image{"s" * (count != 1)}, and the metric needs '
                         f'at least {least}; pass more of them')
-    return Reals(dataset, range(count))
+    return Reals(dataset, range(count), full)
 
 
 def check(context: Context) -> None:

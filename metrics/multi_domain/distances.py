@@ -13,7 +13,8 @@ from metrics.features.generation import to_uint8
 from metrics.features.statistics import FeatureStats
 from metrics.multi_domain import domain_images
 from metrics.quality.frechet import frechet_distance, small_sample
-from metrics.quality.kid import MAX_REALS, SUBSETS, kernel_distance
+from metrics.quality.kid import SUBSETS, kernel_distance
+from metrics.quality.names import MOST_REALS
 
 EXAMPLES = 6
 
@@ -29,7 +30,7 @@ def distances(context: Context, key: str, num_gen: int, detector: str = 'incepti
     Raises UserError for fewer than 2 domains, a dataset that does not fit, and fewer than 2 images of a domain.
     """
     check(context)
-    most = (MAX_REALS if kernel else None) if full else num_gen
+    most = (MOST_REALS['kid'] if kernel else None) if full else num_gen
     dataset, items_of = domain_images.real_images(context, full, least=2, most=most)
     names = domain_images.names_of_domains(context)
     net = context.detector(detector, resize)

@@ -60,7 +60,7 @@ def fid(context: Context, key: str, num_gen: int, detector: str = 'inception', r
     extraction.check(context)
     data = extraction.real_images(context, full, least=2, most=None if full else num_gen)
     net = context.detector(detector, resize)
-    real = extraction.of_dataset(context, net, data.dataset, items=data.items, mean_cov=True)
+    real = extraction.of_reals(context, net, data, mean_cov=True)
     fake = extraction.of_generator(context, net, num_gen, mean_cov=True)
     value = context.workers.first(lambda: frechet_distance(*real.mean_cov(), *fake.mean_cov()))
     return Result({key: value}, notes=small_sample(key, min(num_gen, len(data.items)), net.num_features))

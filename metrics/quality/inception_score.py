@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from metrics.context import Context, Result
+from metrics.context import Context, Result, batches
 from metrics.features import extraction
 
 
@@ -30,6 +30,17 @@ def inception_score(context: Context, key: str, num_gen: int, resize: str = 'pub
     """
     extraction.check_labels(context)
     net = context.detector('inception', resize)
-    stats = extraction.of_generator(context, net, num_gen, every=True, compute=net.probabilities)
-    mean, std = context.workers.first(lambda: score(stats.features()))
+    if net.probabilities_of is None:  # a network that does not show how it comes by them
+        stats = extraction.of_generator(context, net, num_gen, every=True, compute=net.probabilities)
+    else:
+        stats = extraction.of_generator(context, net, num_gen, every=True)
+
+    def probabilities() -> np.ndarray:
+        rows = stats.features()
+        if net.probabilities_of is None:
+            return rows
+        parts = (torch.from_numpy(rows[part]).to(context.device) for part in batches(num_gen, context.batch))
+        return np.concatenate([net.probabilities_of(part).cpu().numpy() for part in parts])
+
+    mean, std = context.workers.first(lambda: score(probabilities()))
     return Result({f'{key}_mean': mean, f'{key}_std': std})

@@ -9,10 +9,10 @@ import torch
 
 from metrics.context import Context, Result
 from metrics.features import extraction
+from metrics.quality.names import MOST_REALS
 from torch_utils.devices import has_float64
 
 SUBSETS = 200          # what random numbers are for
-MAX_REALS = 1_000_000  # as published
 
 
 def kernel_distance(real: np.ndarray, fake: np.ndarray, generator: torch.Generator, num_subsets: int = 100,
@@ -57,9 +57,9 @@ def kid(context: Context, key: str, num_gen: int, detector: str = 'inception', r
     key: name of the value. Raises UserError if the dataset does not fit the network, or has fewer than 2 images.
     """
     extraction.check(context)
-    data = extraction.real_images(context, full, least=2, most=MAX_REALS if full else num_gen)
+    data = extraction.real_images(context, full, least=2, most=MOST_REALS['kid'] if full else num_gen)
     net = context.detector(detector, resize)
-    real = extraction.of_dataset(context, net, data.dataset, items=data.items, every=True)
+    real = extraction.of_reals(context, net, data, every=True)
     fake = extraction.of_generator(context, net, num_gen, every=True)
     value = context.workers.first(lambda: kernel_distance(
         real.features(), fake.features(), context.generator(SUBSETS), device=context.device,

@@ -19,6 +19,7 @@ from dnnlib.util import OptionError
 from metrics.detectors import DETECTORS
 
 PUBLISHED_DETECTOR = {'fid': 'inception', 'kid': 'inception', 'is': 'inception', 'pr': 'vgg16'}
+MOST_REALS = {'kid': 1_000_000, 'kd': 1_000_000, 'pr': 200_000}  # as published
 FEWEST = {'fid': 2, 'fd': 2, 'kid': 2, 'kd': 2, 'pr': 4, 'is': 10, 'ppl': 1}
 OTHER_FAMILY = {'fid': 'fd', 'kid': 'kd'}
 PATH_LENGTHS = ('ppl2_wend', 'ppl_zfull', 'ppl_wfull', 'ppl_zend', 'ppl_wend')
@@ -40,6 +41,11 @@ class Name(NamedTuple):
     resize: str = 'published'
     variant: str = ''
     by_domain: bool = False
+
+    @property
+    def most_reals(self) -> int | None:
+        """With how many real images it compares at most; None for all."""
+        return MOST_REALS.get(self.family) if self.full else self.num
 
     def __str__(self) -> str:
         size = f'{self.num // 1000}k' if self.num % 1000 == 0 else str(self.num)

@@ -10,8 +10,8 @@ import torch
 
 from metrics.context import Context, Result, batches
 from metrics.features import extraction
+from metrics.quality.names import MOST_REALS
 
-MAX_REALS = 200_000  # as published
 BLOCK = 4096
 
 
@@ -66,9 +66,9 @@ def precision_recall(context: Context, key: str, num_gen: int, detector: str = '
     Values <key>_precision, <key>_recall. Raises UserError if the dataset does not fit the network, or has no k + 1 images.
     """
     extraction.check(context)
-    data = extraction.real_images(context, full, least=k + 1, most=MAX_REALS if full else num_gen)
+    data = extraction.real_images(context, full, least=k + 1, most=MOST_REALS['pr'] if full else num_gen)
     net = context.detector(detector, resize)
-    real = extraction.of_dataset(context, net, data.dataset, items=data.items, every=True)
+    real = extraction.of_reals(context, net, data, every=True)
     fake = extraction.of_generator(context, net, num_gen, every=True)
 
     def shares() -> tuple[float, float]:

@@ -9,6 +9,7 @@ class Projection:
     counts: images that it has seen."""
 
     name, resize = 'inception', 'published'
+    probabilities_of = None
 
     def __init__(self, num_features=12, key='projection'):
         self.num_features, self.key, self.seen = num_features, key, 0

@@ -69,9 +69,9 @@ def test_metrics_change_nothing_in_the_run(data, tmp_path, detectors):
     assert [record['snapshot_pkl'] for record in records] == ['network-snapshot-000000.pkl'] * 3 + ['network-snapshot-000001.pkl']
     assert list(records[0])[-2:] == ['snapshot_pkl', 'timestamp'] and len({r['results']['fid10_full'] for r in records}) == 4
     assert len(results(tmp_path / 'with', 'kid10')) == 4
-    # One detector per name; the real images once for what is captured of them, the generated ones for each metric.
+    # One detector per name; the real images once for all snapshots, the generated ones once for fid and kid, and for is.
     assert sorted(net.name for net in detectors) == ['inception', 'vgg16']
-    assert next(net for net in detectors if net.name == 'inception').seen == 9 + 9 + 4 * 30
+    assert next(net for net in detectors if net.name == 'inception').seen == 9 + 9 + 4 * 20
 
 
 def test_weights_that_are_damaged_or_missing_are_told_before_training(data, tmp_path, monkeypatch, capsys, scripted):

@@ -1,0 +1,54 @@
+"""What several metrics of one evaluation need of the same images, so that these are made, and seen by the detector, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from metrics.quality.names import Name, parse_name
+
+
+class Captures(NamedTuple):
+    """What statistics keep: mean and covariance; every feature."""
+
+    mean_cov: bool
+    every: bool
+
+
+CAPTURES = {'fid': Captures(True, False), 'fd': Captures(True, False), 'kid': Captures(False, True), 'kd': Captures(False, True),
+            'pr': Captures(False, True), 'is': Captures(False, True)}
+
+
+class Together:
+    """names: of all metrics that are going to be computed of one network as it is, or of one set of images. Not to be used for
+    another network, or after a step of training."""
+
+    def __init__(self, names: Iterable[str] = ()):
+        found = [name for name in map(parse_name, names) if name is not None]
+        self._names = [name for name in found if name.family in CAPTURES and not name.by_domain]
+        self._generated: dict[tuple, Any] = {}
+
+    def of_generated(self, detector: Any, num: int, captures: Captures) -> tuple[Captures, bool]:
+        """What to capture of num generated images beside `captures`, and whether several metrics want that."""
+        return _union(captures, [name for name in self._of(detector) if name.num == num])
+
+    def of_reals(self, detector: Any, full: bool, count: int, total: int, captures: Captures) -> Captures:
+        """What to capture of the first `count` of `total` real images, all of which there are with mirrored ones unless full."""
+        return _union(captures, [name for name in self._of(detector) if name.family != 'is' and name.full == full
+                                 and min(name.most_reals or total, total) == count])[0]
+
+    def known(self, detector: Any, num: int) -> Any:
+        """Statistics that were kept by `keep`, with all that of_generated told to capture, or None."""
+        return self._generated.get((detector.key, num))
+
+    def keep(self, detector: Any, num: int, stats: Any) -> None:
+        """Keep statistics of num generated images."""
+        self._generated[detector.key, num] = stats
+
+    def _of(self, detector: Any) -> list[Name]:
+        return [name for name in self._names if (name.detector, name.resize) == (detector.name, detector.resize)]
+
+
+def _union(captures: Captures, names: list[Name]) -> tuple[Captures, bool]:
+    wishes = [captures, *(CAPTURES[name.family] for name in names)]
+    return Captures(*map(any, zip(*wishes, strict=True))), len(names) > 1
