@@ -23,7 +23,7 @@ class SnapshotGrid:
         if not self._shows:
             return
         self.reconstructs = c.reconstructs
-        self.size, items = choose_grid(training_set, c.grid_by_domain)
+        self.size, items = choose_grid(training_set, c.grid_by_domain, small=devices.is_slow(device))
         images, labels = zip(*(training_set[i] for i in items), strict=True)
         self.reals = np.stack(images)
         devices.seed_everything(c.random_seed, GRID)

@@ -120,6 +120,16 @@ def test_with_many_domains_there_are_fewer_blocks_but_always_one(resolution):
     assert blocks == sorted(blocks, reverse=True) and blocks[-1] == 1
 
 
+@pytest.mark.parametrize(('resolution', 'domains', 'size'), [
+    (4, 0, (16, 16)), (256, 0, (16, 16)), (512, 0, (15, 8)), (1024, 0, (7, 4)), (32, 2, (16, 16)), (32, 3, (16, 15)),
+    (32, 5, (16, 15)), (128, 2, (14, 8)), (256, 20, (7, 20)), (8, 1000, (16, 1000))])
+def test_small_grids(resolution, domains, size):
+    assert grid_size(resolution, domains, small=True) == size
+    items = Items(1000, resolution, [i % domains for i in range(1000)] if domains else None)
+    grid, cells = choose_grid(items, by_domain=bool(domains), small=True)
+    assert grid == size and len(cells) == size[0] * size[1]
+
+
 def test_rows_by_domain_show_the_domains_in_ascending_order():
     cells, labels = rows_of(Items(90, 256, [2 - i % 3 for i in range(90)]), by_domain=True)
     assert labels == ['0', '1', '2'] * 4 and all(len(row) == 7 for row in cells)

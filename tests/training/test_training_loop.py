@@ -127,9 +127,9 @@ def test_a_column_of_the_grid_is_one_latent_in_every_domain(domains, tmp_path):
     training_set = loop.construct_class_by_name(**c.training_set_kwargs)
     grid = loop.SnapshotGrid(c, training_set, 4, torch.device('cpu'))
     columns, rows = grid.size
-    assert (columns, rows) == (64, 96)
+    assert (columns, rows) == (16, 15), 'less than published, for a CPU'
     z = torch.cat(grid.z).reshape(rows // 3, 3, columns, 4)
-    assert torch.equal(z, z[:, :1].expand_as(z)) and len(z[:, 0].reshape(-1, 4).unique(dim=0)) == 32 * 64
+    assert torch.equal(z, z[:, :1].expand_as(z)) and len(z[:, 0].reshape(-1, 4).unique(dim=0)) == 5 * 16
     shown = torch.cat(grid.c).argmax(dim=1).reshape(rows // 3, 3, columns)
     assert torch.equal(shown, torch.arange(3)[None, :, None].expand_as(shown)), 'domains in ascending order'
     np.testing.assert_array_equal(grid.reals[:, 0, 0, 0], 80 * shown.flatten())
