@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from torch_utils import torchrun
 from torch_utils.meeting import Members
 
 PERIOD = 0.5  # seconds between two looks at the others
-GRACE = 3.0   # seconds that a worker, whose connection to another one broke, waits for that one's own words
+GRACE = 3.0   # seconds that a worker, whose connection to another one broke, waits for that one's own words; and until all know
 _COLLECTIVE = str(Path(dist.__file__).parent)
 
 
@@ -89,6 +90,7 @@ class Watch:
             except RuntimeError:  # nobody is there to be told
                 counts = mine
         self._say(counts, always=counts == mine)
+        self._let_all_hear(counts)
         self._end(counts)
 
     def _advice(self) -> str:
@@ -118,6 +120,7 @@ class Watch:
                 with self._lock:
                     if not self._stopped.is_set():
                         self._say(failure)
+                        self._let_all_hear(failure)
                         self._end(failure)
 
     def _check_contact(self) -> None:
@@ -141,6 +144,17 @@ class Watch:
         elsewhere = self._members.hosts[failure.rank] != self._members.hosts[self._members.rank]
         if always or self._members.rank == 0 or (elsewhere and os.environ.get('LOCAL_RANK') == '0'):
             print(explain(failure, self._members), file=sys.stderr, flush=True)
+
+    def _let_all_hear(self, failure: Failure) -> None:
+        """Wait a moment until all know it: torchrun may end with this worker, and take what they share with it."""
+        if torchrun.was_launched():  # and the launching process stays
+            return
+        end = time.monotonic() + GRACE
+        with contextlib.suppress(RuntimeError):
+            store = self._members.new_store()
+            store.add('heard', int(self._members.rank != failure.rank))
+            while store.add('heard', 0) < self._members.count - 1 and time.monotonic() < end:
+                time.sleep(PERIOD / 10)
 
     def _end(self, failure: Failure) -> None:
         """At once: the main thread may be waiting for another worker."""
