@@ -30,6 +30,12 @@ class Golden:
 
 
 @pytest.fixture
+def in_tmp_path(tmp_path, monkeypatch):
+    """The working directory is an empty one."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def golden():
     """golden('g_orig') reads tests/golden/g_orig.npz."""
     return Golden

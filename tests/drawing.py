@@ -73,9 +73,11 @@ def one_hot(G, domain):
 
 @functools.lru_cache
 def own_mean(G, domain):
-    """The mean w [w_dim] of 10,000 latents of seed 0 in a domain."""
+    """The mean w [w_dim] of 10,000 latents of seed 0 in a domain; of an unconditional network, the one that it tracked."""
+    if G.c_dim == 0:
+        return G.mapping.w_avg
     z = torch.from_numpy(np.random.RandomState(0).randn(10_000, G.z_dim)).float()
-    c = one_hot(G, domain) if G.c_dim else torch.zeros(1, 0)
+    c = one_hot(G, domain)
     return G.mapping(z, c.repeat(10_000, 1))[:, 0].double().mean(dim=0).float()
 
 

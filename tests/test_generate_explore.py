@@ -29,10 +29,7 @@ from training.sampling.explorer.explorer import Explorer, State, encode_png, lay
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 
-
-@pytest.fixture(autouse=True)
-def in_tmp_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures('in_tmp_path')
 
 
 @pytest.fixture(scope='module')
@@ -206,10 +203,6 @@ def test_the_command_draws_the_picture(network, plain, state):
 def test_where_no_command_draws_the_picture_it_is_said_why(network, state, why):
     command, remark = explorer_of(network).command(state)
     assert command is None and why in remark
-
-
-def test_traverse_and_images_truncate_unconditional_networks_differently(plain):
-    assert explorer_of(plain).command(State(offsets={0: 1.0}, psi=0.5))[0] is None
 
 
 def test_file_names(network, plain):

@@ -10,10 +10,7 @@ from drawing import assert_close, assert_refused, cells_of, draw, seed_latent
 
 from training.sampling import common, grid, mix
 
-
-@pytest.fixture(autouse=True)
-def in_tmp_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures('in_tmp_path')
 
 
 @pytest.fixture(scope='module')

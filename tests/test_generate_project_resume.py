@@ -162,12 +162,15 @@ def test_a_state_that_is_something_else_is_refused_and_not_executed(network, con
 
 @pytest.mark.parametrize('when', ['before', 'after'])
 def test_a_full_disk_is_said_in_one_line(network, when, quick):
-    def full(*args, **kwargs):
-        raise OSError(28, 'No space left on device')
+    def full(path, *args):
+        if (Path(path).name == state.FILE_NAME) == (when == 'before'):
+            raise OSError(28, 'No space left on device')
+        return atomic_open(path, *args)
 
+    atomic_open = files.atomic_open
     args = f'--network={network}', '--device=cpu', '--target=target.png', '--outdir=out', *QUICK
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state if when == 'before' else files, 'atomic_open', full)
+        patch.setattr(files, 'atomic_open', full)
         status, _, err = drawing.run('project', *args)
     assert status == 1 and err.count('\n') == 1 and 'no space left on device' in err.lower() and 'out' in err
     if when == 'after':

@@ -20,10 +20,7 @@ LABELS = [2, 0, 1, 1, 2, 0] * 3  # of 18 images, more than are shown, and than a
 ONE_HOT = torch.eye(3)
 load = functools.lru_cache(load_network_snapshot)
 
-
-@pytest.fixture(autouse=True)
-def in_tmp_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures('in_tmp_path')
 
 
 def save_network(path, c_dim=3, z_dim=16, **kwargs):

@@ -12,10 +12,7 @@ from scipy.interpolate import interp1d
 
 from training.sampling import grid, movie, video
 
-
-@pytest.fixture(autouse=True)
-def in_tmp_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures('in_tmp_path')
 
 
 @pytest.fixture(scope='module')

@@ -21,14 +21,13 @@ def grid_size(resolution: int, num_domains: int = 0, small: bool = False) -> tup
     small: at most 16 columns and 16 rows, of a grid by domain at least a row for each. On a CPU the published 1024 images of
     32x32 take five times as long as a step of training.
     """
-    columns, rows = int(np.clip(WIDTH // resolution, 7, 32)), int(np.clip(HEIGHT // resolution, 4, 32))
-    if num_domains:
-        columns = int(np.clip(768 // resolution, 7, 32)) * (2 if resolution < 256 else 1)
-        blocks = int(np.clip(432 // resolution, 4, 32))
-        blocks = min(blocks, max(HIGHEST // (resolution * num_domains), 1))
-        blocks = min(blocks, max(SMALL // num_domains, 1)) if small else blocks
-        return min(columns, SMALL) if small else columns, blocks * num_domains
-    return (min(columns, SMALL), min(rows, SMALL)) if small else (columns, rows)
+    most = SMALL if small else HIGHEST
+    if not num_domains:
+        return min(int(np.clip(WIDTH // resolution, 7, 32)), most), min(int(np.clip(HEIGHT // resolution, 4, 32)), most)
+    columns = int(np.clip(768 // resolution, 7, 32)) * (2 if resolution < 256 else 1)
+    blocks = int(np.clip(432 // resolution, 4, 32))
+    highest = min(HIGHEST // resolution, most)  # in rows
+    return min(columns, most), min(blocks, max(highest // num_domains, 1)) * num_domains
 
 
 def choose_grid(training_set: Any, by_domain: bool = False, small: bool = False) -> tuple[tuple[int, int], list[int]]:

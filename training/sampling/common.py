@@ -20,7 +20,7 @@ from training.snapshot import load_network_snapshot
 BATCH = 16  # images of which it is said that they are made, and that are kept in memory
 MEAN_LATENTS, MEAN_BATCH = 10_000, 1000
 PIXELS_AT_ONCE = dict(cpu=2 ** 17)  # of images that are rendered at once, by the type of device
-OTHER_PIXELS_AT_ONCE, MOST_AT_ONCE = 2 ** 23, 16
+OTHER_PIXELS_AT_ONCE, MOST_AT_ONCE = 2 ** 22, 16
 FORMATS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95, subsampling=0),
            '.webp': dict(format='WEBP', lossless=True)}
 
@@ -71,10 +71,12 @@ def classes_of(G: Generator, class_idx: int | str | None, device: torch.device) 
 
 @torch.no_grad()
 def domain_w_mean(G: Generator, label: torch.Tensor, num_latents: int = MEAN_LATENTS, seed: int = 0) -> torch.Tensor:
-    """The mean w [w_dim] of one domain, float32: of num_latents latents of a fixed seed, mapped with label [1, c_dim].
-
-    The network's own w_avg is the mean over all domains: truncation towards that one pulls every image out of its domain.
+    """What w is truncated to, [w_dim], float32: the mean of one domain, of num_latents latents of a fixed seed, mapped with label
+    [1, c_dim]. The network's own w_avg is the mean over all domains: truncation towards that one pulls every image out of its
+    domain. An unconditional network has but the one, which is w_avg, if it tracks that.
     """
+    if G.c_dim == 0 and hasattr(G.mapping, 'w_avg'):
+        return G.mapping.w_avg
     rng = np.random.RandomState(seed)
     total = np.zeros(G.w_dim)
     for first in range(0, num_latents, MEAN_BATCH):

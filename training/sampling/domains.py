@@ -38,7 +38,7 @@ Examples:
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @click.argument('short', required=False, metavar='[PKL]')
-@click.option('--network', help='Network: a snapshot, path or URL, or the folder of an exported generator.', metavar='PKL')
+@options.network_or_none()
 @options.seeds(default=None, help='Random seeds, one latent each, in this order: 0-15 or 1,5,9-12.  [default: 0-7]')
 @click.option('--domains', help='Which domains, counted from 0, and in which order.  [default: all]', type=cli.NumRange(),
               metavar='RANGE')
@@ -51,7 +51,7 @@ Examples:
 @cli.bool_option('--labels', help='Print seeds and domains into the margins.  [default: 0]')
 @click.option('--data', help='With --labels: a dataset, whose dataset.json names the domains.', metavar='PATH')
 @options.noise_mode
-@click.option('--outdir', help='Where to save the images; made if need be.', metavar='DIR')
+@options.outdir_or_none()
 @options.device
 @options.ops
 def command(short: str | None, network: str | None, seeds: list[int] | None, domains: list[int] | None, trunc: float | None,

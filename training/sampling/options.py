@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -26,15 +27,16 @@ class ClassOrAll(click.ParamType):
         return ALL if value == ALL else click.INT.convert(value, param, ctx)
 
 
-network = click.option('--network', help='Network: a snapshot, path or URL, or the folder of an exported generator.',
-                       required=True, metavar='PKL')
+network_or_none = functools.partial(click.option, '--network', help='Network: a snapshot, path or URL, or the folder of an '
+                                    'exported generator.', metavar='PKL')
+outdir_or_none = functools.partial(click.option, '--outdir', help='Where to save the images; made if need be.', metavar='DIR')
+network, outdir = network_or_none(required=True), outdir_or_none(required=True)
 class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
                          metavar='INT')
 class_or_all = click.option('--class', 'class_idx', help='Class or domain, counted from 0, or `all`; conditional networks only.',
                             type=ClassOrAll(), metavar='INT|all')
 noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",
                           type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
-outdir = click.option('--outdir', help='Where to save the images; made if need be.', required=True, metavar='DIR')
 device = click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
 ops = click.option('--ops', help='What computes resampling, filters and activations. native: our own operators in C++ and CUDA, '
                    'compiled now if need be. torch: those of PyTorch. auto: native if they are compiled already, as train.py '

@@ -64,7 +64,7 @@ class GridSize(click.ParamType):
               show_default=True, metavar='INT')
 @click.option('--space', help='Interpolate w, whose images change evenly, or z, where every frame is a likely image.',
               type=click.Choice(['w', 'z']), default='w', show_default=True)
-@click.option('--trunc', help="Truncation psi, towards the mean of all, or of the domain: 1 for none.", type=float, default=1,
+@click.option('--trunc', help='Truncation psi, towards the mean of all, or of the domain: 1 for none.', type=float, default=1,
               show_default=True, metavar='PSI')
 @options.class_or_all
 @cli.bool_option('--morph', help='The keyframes are the domains, of one latent for each cell.  [default: 0]')
@@ -119,8 +119,8 @@ def command(network: str, output: str, seeds: list[int], shuffle_seed: int | Non
         z_at = spherical_loop(z)
         w_at = lambda time: np.concatenate([to_w(z_at(time)) for to_w in maps])  # noqa: E731
     count = (len(classes) if morph else num_keyframes) * w_frames
-    frames = (grid.assemble(cells.reshape(picture_rows, columns, *cells.shape[1:]))
-              for cells in rendered(G, w_at, np.arange(count) / w_frames, where))
+    frames = (grid.assemble(images.reshape(picture_rows, columns, *images.shape[1:]))
+              for images in rendered(G, w_at, np.arange(count) / w_frames, where))
     movie.write_movie(path, frames, count, fps, MEGABITS)
     print(f'Wrote {path}: {count} frames, {count / fps:.1f} s')
 
@@ -134,9 +134,7 @@ class Mapping:
     def __init__(self, G: Generator, class_idx: int, psi: float, device: torch.device):
         self.G, self.psi = G, psi
         self.label = common.one_hot(G, class_idx, device)
-        self.w_mean = None
-        if psi != 1:
-            self.w_mean = common.domain_w_mean(G, self.label) if G.c_dim > 0 else G.mapping.w_avg
+        self.w_mean = common.domain_w_mean(G, self.label) if psi != 1 else None
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         flat = torch.from_numpy(z.reshape(-1, self.G.z_dim)).to(self.label.device, torch.float32)

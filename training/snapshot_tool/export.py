@@ -113,15 +113,16 @@ def samples(G: Generator, device: torch.device) -> bytes:
     """A PNG of what G draws; with labels, each row shows the same latents with another label."""
     columns = min(COLUMNS, max(LARGEST // G.img_resolution, 2))
     rows = min(G.c_dim or ROWS, max(LARGEST // G.img_resolution, 2))
-    cells = []
-    with Progress('samples', rows * columns) as progress:
-        for row, column in np.ndindex(rows, columns):
-            label = common.class_label(G, row if G.c_dim else None, device)
-            seed = column if G.c_dim else row * columns + column
-            ws = G.mapping(common.seed_latent(G, seed, device), label)
-            cells.append(common.render(G, ws, 'const', [common.image_name(seed)])[0])
-            progress.advance()
-    pixels = grid.assemble(np.stack(cells).reshape(rows, columns, *cells[0].shape))
+    seeds = [column if G.c_dim else row * columns + column for row, column in np.ndindex(rows, columns)]
+    z = torch.cat([common.seed_latent(G, seed, device) for seed in seeds])
+    c = torch.cat([common.one_hot(G, row, device) for row, _ in np.ndindex(rows, columns)])
+    images = []
+    with Progress('samples', len(seeds)) as progress:
+        for ws in common.map_latents(G, z, c).split(common.BATCH):
+            images.append(common.render(G, ws, 'const', []))
+            progress.advance(len(ws))
+    images = np.concatenate(images)
+    pixels = grid.assemble(images.reshape(rows, columns, *images.shape[1:]))
     file = io.BytesIO()
     PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, format='PNG')
     return file.getvalue()

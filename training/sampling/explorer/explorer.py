@@ -97,8 +97,7 @@ class Explorer:
     def _mean(self, domain: int, label: torch.Tensor) -> torch.Tensor:
         """The mean w [w_dim] that is truncated to: of one domain, or of all latents of an unconditional network."""
         if domain not in self._means:
-            tracked = self.G.c_dim == 0 and hasattr(self.G.mapping, 'w_avg')  # which `generate.py images` takes
-            self._means[domain] = self.G.mapping.w_avg if tracked else common.domain_w_mean(self.G, label)
+            self._means[domain] = common.domain_w_mean(self.G, label)
         return self._means[domain]
 
     def summary(self) -> str:
@@ -145,8 +144,8 @@ class Explorer:
             return None, f'No command draws this picture: coordinates are moved{", and layers mixed" if mixed else " together"}.'
         if mixed and truncated and conditional:
             return None, 'No command draws this picture: mix truncates towards the mean of all domains.'
-        if moved and (noise or (truncated and not conditional)):
-            return None, 'No command draws this picture: traverse has its own noise and truncation.'
+        if moved and noise:
+            return None, 'No command draws this picture: traverse has its own noise.'
 
         options = [f'--network={self.network}', '--outdir=out']
         options += [f'--rows={state.seed}', f'--cols={state.mix_seed}'] if mixed else [f'--seeds={state.seed}']

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dnnlib import seal
-from dnnlib.files import atomic_open, remove_leftovers
+from dnnlib.files import open_output, remove_leftovers
 from dnnlib.util import UserError
 from training.sampling.projecting.projection import Projection
 
@@ -31,14 +31,9 @@ def save(outdir: str | Path, marks: Mapping[str, str], projection: Projection) -
 
     Raises UserError where that is not possible.
     """
-    path = Path(outdir, FILE_NAME)
-    try:
-        with atomic_open(path, 'w+b') as f:
-            torch.save(dict(marks=dict(marks), projection=projection.state_dict()), f)
-            seal.seal(f, zipped=True)
-    except OSError as err:
-        raise UserError(f'{path}: cannot be written ({err.strerror or err}); free some space, or choose another '
-                        '--outdir') from err
+    with open_output(Path(outdir, FILE_NAME), 'w+b') as f:
+        torch.save(dict(marks=dict(marks), projection=projection.state_dict()), f)
+        seal.seal(f, zipped=True)
 
 
 def restore(outdir: str | Path, marks: Mapping[str, str], projection: Projection) -> None:
