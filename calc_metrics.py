@@ -24,10 +24,10 @@ from metrics.workers import Workers
 from torch_utils import devices
 from torch_utils.launching import launch
 from torch_utils.torchrun import how_many
+from training.data.dataset import ImageFolderDataset
 from training.data.loose_images import LooseImages
-from training.dataset import ImageFolderDataset
 from training.sampling import options
-from training.snapshot import load_network_snapshot
+from training.snapshots.file import load_network_snapshot
 
 EXAMPLES = f"""\b
 Metrics (docs/metrics.md defines them all):

@@ -15,13 +15,13 @@ import PIL.ImageColor
 import dnnlib.cli
 from dnnlib.archive import ArchiveWriter
 from dnnlib.util import format_time
-from training.data import checking
-from training.data.conversion import Summary, convert
-from training.data.in_parallel import workers_for
-from training.data.label_tables import read_label_table
-from training.data.painting import coloured, dependent
-from training.data.sources import Source, open_source
-from training.data.transforms import FILTERS, TRANSFORMS, Crop, make_transform
+from training.data.making import checking
+from training.data.making.conversion import Summary, convert
+from training.data.making.in_parallel import workers_for
+from training.data.making.label_tables import read_label_table
+from training.data.making.painting import coloured, dependent
+from training.data.making.sources import Source, open_source
+from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, make_transform
 
 TWO_COLOUR = {'red': (255, 0, 0), 'green': (0, 255, 0)}  # PIL's 'green' is a darker one
 

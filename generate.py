@@ -6,7 +6,7 @@ import click
 
 from dnnlib import cli
 
-# A subcommand is the `command` of the module training.sampling.<name>, which is imported when it is called.
+# A subcommand is the `command` of the module training.sampling.commands.<name>, which is imported when it is called.
 COMMANDS = dict(
     images='Images of seeds or of projected latents (what is done if no command is named).',
     mix='Style mixing: some layers of one latent, the rest of another.',
@@ -52,7 +52,7 @@ Examples:
 """
 
 
-@click.group(cls=cli.Group, package='training.sampling', summaries=COMMANDS, default='images', epilog=EXAMPLES,
+@click.group(cls=cli.Group, package='training.sampling.commands', summaries=COMMANDS, default='images', epilog=EXAMPLES,
              context_settings=dict(max_content_width=120))
 def main() -> None:
     """Draw from a trained network, with the moving average of its generator (G_ema).

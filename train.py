@@ -15,14 +15,14 @@ from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_nam
 from metrics.detectors import check_detector
 from metrics.registry import OFFLINE, find_metric
 from torch_utils import torchrun
-from training.augpipes import AUGPIPES
+from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
+from training.data.dataset import ImageFolderDataset
 from training.data.image_cache import MODES, choose_place
-from training.dataset import ImageFolderDataset
 from training.methods import METHODS, complete_options
-from training.resume import PRESETS, find_resume
-from training.run_directory import next_run_dir
-from training.start import Plan, carry_out, carry_out_together
+from training.run.directory import next_run_dir
+from training.run.plan import Plan, carry_out, carry_out_together
+from training.run.resume import PRESETS, find_resume
 
 EXAMPLES = """\b
 Examples:
@@ -255,7 +255,7 @@ def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:
     training_set.validate()
     from torch_utils.devices import resolve_device
     from torch_utils.ops import backend
-    from training.restore import restore_networks
+    from training.run.restore import restore_networks
     from training.training_loop import make_networks
     device, cur_nimg = resolve_device(config.device), 0
     if config.resume_pkl is not None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from dnnlib.util import OptionError, format_time
 from metrics.context import Context, Result
-from metrics.multi_domain import names as domain_names
+from metrics.domains import names as domain_names
 from metrics.quality import names
 
 
@@ -51,15 +51,15 @@ def _of_quality(name: names.Name) -> Metric:
     if name.family not in ('is', 'ppl'):
         kwargs |= dict(detector=name.detector, full=name.full)
     if name.by_domain:
-        function = 'metrics.multi_domain.distances:distances'
+        function = 'metrics.domains.distances:distances'
         kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
                   detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower',
-                  check='metrics.multi_domain.distances:check' if name.by_domain else '')
+                  check='metrics.domains.distances:check' if name.by_domain else '')
 
 
 def _of_domains(name: domain_names.DomainName) -> Metric:
-    """The metric of a name of metrics.multi_domain.names."""
+    """The metric of a name of metrics.domains.names."""
     published = domain_names.PUBLISHED.get(name.family, name.family)
     module, function, better = {
         'jfid': ('joint_frechet', 'joint_frechet', 'lower'), 'dipd': ('dipd', 'dipd', None),
@@ -70,7 +70,7 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
         kwargs |= dict(detector=name.detector)
     if domain_names.FAMILIES[name.family].resizes:
         kwargs |= dict(resize=name.resize)
-    package = 'metrics.multi_domain'
+    package = 'metrics.domains'
     return Metric(f'{package}.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
                   needs_D=published in ('tfid', 'tlpips', 'mcc'), needs_labels=True, detector=name.detector, better=better,
                   check=f'{package}.domain_images:check' if published == 'dipd' else f'{package}.{module}:check')
@@ -93,10 +93,10 @@ METRICS = {
         'fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull',
         'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'fid50k_full_domains', 'jfid', 'dipd', 'lpips_div', 'tfid', 'tlpips',
         'mcc')},
-    'jacobian': Metric('metrics.jacobian:jacobian', needs_data=False),
-    'domains': Metric('metrics.multi_domain.domains:domains', needs_data=True, check='metrics.multi_domain.domains:check'),
-    'translation': Metric('metrics.multi_domain.translation:translation', needs_data=True, needs_D=True,
-                          check='metrics.multi_domain.domains:check'),
+    'jacobian': Metric('metrics.domains.jacobian:jacobian', needs_data=False),
+    'domains': Metric('metrics.domains.domains:domains', needs_data=True, check='metrics.domains.domains:check'),
+    'translation': Metric('metrics.domains.translation:translation', needs_data=True, needs_D=True,
+                          check='metrics.domains.domains:check'),
 }
 
 

@@ -12,7 +12,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import atomic_open
 from dnnlib.jsonl import append_line, read_lines
 from metrics.context import Result
-from metrics.curve import Point, number, save_curve, table
+from metrics.progress_curve import Point, number, save_curve, table
 from metrics.subjects import Subject
 
 MOST_COLUMNS = 4  # networks that a table has beside each other

@@ -13,9 +13,9 @@ from typing import Any
 from dnnlib.util import EasyDict, OptionError
 from metrics.registry import parse_metrics
 from training import methods
-from training.augpipes import AUGPIPES
-from training.resume import PRESETS as RESUME_PRESETS
-from training.resume import Resume
+from training.augmentation.presets import AUGPIPES
+from training.run.resume import PRESETS as RESUME_PRESETS
+from training.run.resume import Resume
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ CFG_NAMES = ('auto', *PRESETS)
 W_DIM = 512
 WANDB_PROJECT = 'stylegan-research'  # unless the environment variable of that name has another
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
-DEFAULT_METRICS = 'fid50k_full'  # where they don't take hours: training.evaluation
+DEFAULT_METRICS = 'fid50k_full'  # where they don't take hours: training.run.evaluation
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,19 @@ import torch
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
 from torch_utils import devices, distributed, misc, training_stats
 from torch_utils.ops import backend
-from training.ada import AdaController
-from training.batches import real_batches, split_rounds
-from training.checkpoint import Checkpoints
-from training.clock import Clock
+from training.augmentation.ada import AdaController
 from training.data.image_cache import in_memory
-from training.ema import update_ema
-from training.evaluation import Evaluation
+from training.inputs import START, RandomInputs, real_batches, split_rounds
 from training.losses import make_phases, make_terms
-from training.monitor import Monitor
 from training.networks import layers
-from training.random_inputs import START, RandomInputs
-from training.restore import restore_networks, restore_state, share_networks
-from training.snapshot_grid import SnapshotGrid
-from training.training_state import Progress, TrainingState
+from training.networks.ema import update_ema
+from training.run.checkpoint import Checkpoints
+from training.run.clock import Clock
+from training.run.evaluation import Evaluation
+from training.run.monitor import Monitor
+from training.run.restore import restore_networks, restore_state, share_networks
+from training.run.snapshot_grid import SnapshotGrid
+from training.run.state import Progress, TrainingState
 
 
 def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda: False) -> bool:

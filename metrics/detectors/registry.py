@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from dnnlib.errors import OptionError
-from metrics.detectors.sources import Found, Source, check_source, find_weights, is_here, kind_of
+from metrics.detectors.weight_files import Found, Source, check_source, find_weights, is_here, kind_of
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ import torch
 from dnnlib.errors import UserError
 from metrics.detectors.detector import Detector, exact, rgb
 from metrics.detectors.resizing import bicubic_antialiased
-from metrics.detectors.sources import Found
+from metrics.detectors.weight_files import Found
 
 
 class Scripted(Detector):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dnnlib.errors import UserError
-from metrics.detectors.sources import Found, Source, kind_of
+from metrics.detectors.weight_files import Found, Source, kind_of
 
 Net = TypeVar('Net', bound=nn.Module)
 BATCH_NORM = ('weight', 'bias', 'running_mean', 'running_var')

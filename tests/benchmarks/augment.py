@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from torch_utils.devices import resolve_device
-from training.augment import AugmentPipe
-from training.augpipes import AUGPIPES
+from training.augmentation.pipe import AugmentPipe
+from training.augmentation.presets import AUGPIPES
 
 ROUNDS, BATCH, SIZES = 15, 32, (32, 64)
 

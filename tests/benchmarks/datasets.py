@@ -24,10 +24,10 @@ import PIL.Image
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from dnnlib.archive import open_archive
-from training.data.conversion import convert
-from training.data.sources import open_source
-from training.data.transforms import make_transform
-from training.dataset import ImageFolderDataset
+from training.data.dataset import ImageFolderDataset
+from training.data.making.conversion import convert
+from training.data.making.sources import open_source
+from training.data.making.transforms import make_transform
 
 
 def photographs(folder: Path, count: int, size: int) -> None:

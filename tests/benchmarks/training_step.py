@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from torch_utils import devices
 from torch_utils.ops import backend
-from training.augment import AugmentPipe
-from training.augpipes import AUGPIPES
+from training.augmentation.pipe import AugmentPipe
+from training.augmentation.presets import AUGPIPES
 from training.losses import make_phases, make_terms
 from training.networks import Discriminator, Generator
 from training.networks.layers import set_half_dtype

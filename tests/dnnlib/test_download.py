@@ -5,7 +5,7 @@ import http.server
 from pathlib import Path
 
 import pytest
-from serving import serving
+from helpers.serving import serving
 
 from dnnlib import UserError
 from dnnlib.download import cache_dir, cached_path, is_url, open_url

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from serving import serving
+from helpers.serving import serving
 
 from dnnlib import UserError
 from dnnlib.download import cache_dir, cached_path, open_url

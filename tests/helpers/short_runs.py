@@ -93,7 +93,7 @@ def _train(root: Path, command: list[str]) -> None:
 
 def _weights(snapshot: Path) -> dict[str, str]:
     """SHA-256 of all tensors of each network, with their names."""
-    from training.snapshot import load_network_snapshot
+    from training.snapshots.file import load_network_snapshot
     found = load_network_snapshot(str(snapshot))
     result = {}
     for net in ('G', 'D', 'G_ema'):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from programs import run_program
+from helpers.programs import run_program
 
 from dnnlib.errors import UserError
 from torch_utils import custom_ops

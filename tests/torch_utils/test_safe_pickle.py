@@ -9,11 +9,11 @@ import sys
 import tarfile
 from pathlib import Path
 
-import hostile_pickles
 import numpy as np
 import pytest
 import torch
-from published_pickles import Global, Made, Published, dtype, dumps, parameter, tensor
+from helpers import hostile_pickles
+from helpers.published_pickles import Global, Made, Published, dtype, dumps, parameter, tensor
 
 from torch_utils import persistence, safe_pickle
 from torch_utils.pickled_arrays import numpy_names, tensor_names
@@ -119,8 +119,8 @@ CHILD = '''
 import encodings.raw_unicode_escape, json, os, resource, sys, time
 folder, megabytes = sys.argv[1], int(sys.argv[2])
 from dnnlib import UserError
-from training.data.packed import read_cifar
-from training.snapshot import load_network_snapshot
+from training.data.making.packed import read_cifar
+from training.snapshots.file import load_network_snapshot
 
 def attempt(path):
     try:

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from programs import run_program
-from small_runs import config, digests, run, write_domains
+from helpers.programs import run_program
+from helpers.small_runs import config, digests, run, write_domains
 
 import train
-from training import snapshot_grid
 from training.data import image_cache
 from training.data.image_cache import ImageCache
+from training.run import snapshot_grid
 
 
 @pytest.mark.parametrize('place', ['shm', 'disk'])

@@ -10,7 +10,7 @@ import pytest
 from dnnlib.util import EasyDict, OptionError
 from training.config import DatasetInfo, auto_preset, build_config, run_description
 from training.methods import complete_options
-from training.resume import find_resume
+from training.run.resume import find_resume
 
 DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metrics='none', wandb='auto', seed=0, dry_run=False,
                 desc=None, data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,

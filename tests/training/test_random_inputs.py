@@ -5,7 +5,7 @@ import torch
 
 from dnnlib.util import EasyDict
 from torch_utils import distributed
-from training.random_inputs import PerSample, RandomInputs
+from training.inputs import PerSample, RandomInputs
 
 CPU = torch.device('cpu')
 

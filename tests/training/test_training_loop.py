@@ -11,9 +11,9 @@ import torch
 
 from dnnlib.util import EasyDict
 from training import training_loop as loop
-from training.augment import AugmentPipe
-from training.random_inputs import random_labels
-from training.snapshot import load_network_snapshot
+from training.augmentation.pipe import AugmentPipe
+from training.inputs import random_labels
+from training.snapshots.file import load_network_snapshot
 
 
 @pytest.fixture(scope='module')

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_runs import config, digests, run, stats, write_domains
+from helpers.small_runs import config, digests, run, stats, write_domains
 from torch.overrides import TorchFunctionMode
 
 from dnnlib.util import UserError
@@ -139,7 +139,7 @@ def test_weights_are_the_same_in_all_workers_after_50_steps_with_ada_and_flow(da
 
 
 def run_and_keep_weights(c, folder):
-    from training.checkpoint import Checkpoints, tensors_in
+    from training.run.checkpoint import Checkpoints, tensors_in
     check = Checkpoints._check_workers_agree
 
     def keep(self, state):

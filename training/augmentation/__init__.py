@@ -1,1 +1,2 @@
-"""The parts of training.augment: what is drawn (draws), and what is done with it (geometry, color, filters)."""
+"""Augmentation of what the discriminator sees: the pipe, what is drawn (draws), what is done with it (geometry, color, filters),
+the values of --augpipe (presets), and what adapts its strength (ada)."""

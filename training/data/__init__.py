@@ -1,1 +1,1 @@
-"""Datasets as they come: archives and folders, images, labels, transforms; dataset_tool.py makes ours of them."""
+"""What is read while training: datasets, images, labels. `making` holds what only dataset_tool.py uses."""

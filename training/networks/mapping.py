@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from torch_utils.persistence import persistent
-from training.flow import DDSF
+from training.networks.flow import DDSF
 from training.networks.layers import FullyConnectedLayer, rms_normalize
 
 COND_MODES = ('concat', 'flow', 'mlp')

@@ -1,1 +1,1 @@
-"""Drawing from trained networks: the subcommands of generate.py, one file each, and what they share."""
+"""Drawing from trained networks: the subcommands of generate.py (commands), and what they share."""

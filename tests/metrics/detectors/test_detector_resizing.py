@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from helpers.seeded_weights import seeded_images
 from PIL import Image
-from seeded_weights import seeded_images
 
 from metrics.detectors.resizing import bicubic_antialiased, bilinear_tf1
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from seeded_weights import seeded_images
+from helpers.seeded_weights import seeded_images
 
 from dnnlib.errors import UserError
 from metrics.detectors import DETECTORS, check_detector, load_detector, load_lpips

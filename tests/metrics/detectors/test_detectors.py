@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers.seeded_weights import seeded_images
+from helpers.serving import serving
 from safetensors.torch import save
-from seeded_weights import seeded_images
-from serving import serving
 
 from dnnlib.download import cache_dir, cached_path
 from dnnlib.errors import OptionError, UserError

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from seeded_weights import loaded, seeded_images, seeded_state
+from helpers.seeded_weights import loaded, seeded_images, seeded_state
 
 from metrics.detectors.dinov2 import DinoV2, interpolate_positions
 from metrics.detectors.weights import WrongWeights

@@ -5,8 +5,8 @@ import socket
 import numpy as np
 import pytest
 import torch
+from helpers.seeded_weights import seeded_images
 from PIL import Image, ImageDraw, ImageFont
-from seeded_weights import seeded_images
 
 from metrics.detectors import check_detector, load_detector
 

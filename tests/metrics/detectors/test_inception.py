@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from seeded_weights import loaded, seeded_images, seeded_state
+from helpers.seeded_weights import loaded, seeded_images, seeded_state
 
 from dnnlib.errors import UserError
 from metrics.detectors import load_detector, registry

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from seeded_weights import loaded, seeded_images, seeded_state
+from helpers.seeded_weights import loaded, seeded_images, seeded_state
 
 from dnnlib.errors import UserError
 from metrics.detectors import load_lpips, lpips, vgg

@@ -8,7 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from shapes import write_dataset
+from helpers.doubles import Projection
+from helpers.shapes import write_dataset
 
 from dnnlib import UserError
 from metrics import Context
@@ -17,8 +18,7 @@ from metrics.features.cache import FeatureCache
 from metrics.features.generation import Draws, random_images, to_uint8, with_noise
 from metrics.registry import calc_metric
 from metrics.workers import Workers
-from tests.metrics.doubles import Projection
-from training.dataset import ImageFolderDataset
+from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
 
 CPU = torch.device('cpu')

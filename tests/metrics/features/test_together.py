@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from shapes import write_dataset
+from helpers.doubles import Projection
+from helpers.shapes import write_dataset
 
 from metrics import Context
 from metrics.features.cache import FeatureCache
 from metrics.features.together import Captures, Together
 from metrics.registry import calc_metric
-from tests.metrics.doubles import Projection
-from training.dataset import ImageFolderDataset
+from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
 
 

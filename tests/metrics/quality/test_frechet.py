@@ -5,10 +5,10 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+from helpers.doubles import Passing
 
 from metrics.features.statistics import FeatureStats
 from metrics.quality.frechet import frechet_distance, trace_of_root
-from tests.metrics.doubles import Passing
 
 
 def rotation(n, seed=0):

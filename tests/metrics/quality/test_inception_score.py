@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from helpers.doubles import Passing
 
 from metrics.quality.inception_score import score
-from tests.metrics.doubles import Passing
 
 
 def test_each_image_of_one_class():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from helpers.doubles import Passing
 
 from metrics.quality.kid import kernel_distance
-from tests.metrics.doubles import Passing
 
 
 def rows(n, width=16, shift=0.0, seed=0):

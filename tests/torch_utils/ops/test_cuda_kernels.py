@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from compiling import CSRC, compile_all, compiler
+from helpers.compiling import CSRC, compile_all, compiler
+from helpers.native_cases import FORMATS, PIECEWISE, activations, by_definition, close, resamplings
 from hypothesis import given, settings
-from native_cases import FORMATS, PIECEWISE, activations, by_definition, close, resamplings
 
 from torch_utils.ops import torch_kernels
 from torch_utils.ops.bias_act import activation_funcs

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from helpers.native_cases import FORMATS, PIECEWISE, activations, by_definition, close, resamplings
 from hypothesis import given, settings
-from native_cases import FORMATS, PIECEWISE, activations, by_definition, close, resamplings
 
 from torch_utils.ops import torch_kernels
 from torch_utils.ops import upfirdn2d as op

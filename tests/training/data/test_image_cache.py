@@ -8,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from dataset_making import make_folder, picture, save, tool
+from helpers.dataset_making import make_folder, picture, save, tool
 
 from dnnlib.util import OptionError
 from training.data import image_cache
+from training.data.dataset import ImageFolderDataset
 from training.data.image_cache import ImageCache, choose_place
-from training.dataset import ImageFolderDataset
 
 SHAPE = (3, 8, 8)
 IMAGES = [picture(i, SHAPE) for i in range(5)]

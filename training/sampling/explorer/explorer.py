@@ -15,7 +15,8 @@ import torch
 
 from training.networks import Generator
 from training.networks.mapping import LIVING
-from training.sampling import common, mix, traverse
+from training.sampling import drawing as common
+from training.sampling.commands import mix, traverse
 
 MOST_COORDINATES = 16
 

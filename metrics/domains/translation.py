@@ -1,0 +1,88 @@
+"""Does a real image keep its content when it is translated to another domain? Judged by classifiers trained on the data.
+
+x' = G(E(x), u): CLR-GAN's discriminator finds the latent E(x), the generator draws it in domain u.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dnnlib.errors import UserError
+from metrics.context import Context, Result, batches
+from metrics.domains.classifier import predict, shape_of, shrink
+from metrics.domains.domains import check, train_judges
+
+CHOICE = 4  # what random numbers are for
+
+
+def translation(context: Context, num_images: int = 512, max_reals: int = 10_000, batch: int = 32) -> Result:
+    """Reconstructions in their own domain, and translations to all others, of num_images random images of the dataset.
+
+    Constant noise, no refinement. Images are encoded in batches, as in training: minibatch stddev lets the code of one
+    depend a little on the others.
+
+    Values:
+      domain_test_accuracy, content_test_accuracy   of the classifiers, on real images held out
+      reconstruction_mse        mean (G(E(x), own domain) - x)², of values in [-1, 1]
+      reconstruction_content    share of the reconstructions whose content is seen as that of x
+      translation_content       the same of the translations
+      translation_domain        share of the translations that are seen as of the domain asked for
+    *_content are None where the dataset has no content labels.
+    Arrays: images: [8, 2 + U, C, R, R], each image, its reconstruction, and it in every domain.
+
+    Raises UserError if the discriminator's code is no latent of the generator, and as `domains` does.
+    """
+    check(context)
+    G, D, data = context.G, context.D, context.dataset
+    if D.latent_dim != G.z_dim:
+        raise UserError(f'metric translation: the discriminator finds {D.latent_dim} numbers, but latents have {G.z_dim}; '
+                        'train with --method=clr-gan')
+    _, domain_judge, content_judge = context.once('judges', lambda: train_judges(context, max_reals))
+    items = torch.randperm(len(data), generator=context.generator(CHOICE))[:num_images].tolist()
+    labels = torch.eye(G.c_dim, device=context.device)
+    errors, contents, domains, examples = [], [], [], []
+    for part in context.progress(batches(len(items), batch), 'translations'):
+        pixels, own = zip(*(data[i] for i in items[part]), strict=True)
+        x = torch.from_numpy(np.stack(pixels)).to(context.device, torch.float32) / 127.5 - 1
+        c = torch.from_numpy(np.stack(own)).to(context.device)
+        with torch.no_grad():
+            code = D(x, c, return_latent=True)[1]
+            drawn = [G(code, label.expand(len(x), -1), noise_mode='const') for label in (c, *labels)]
+        errors.append((drawn[0] - x).square().mean(dim=(1, 2, 3)))
+        small = [shrink(images) for images in drawn]
+        domains.append(torch.stack([predict(domain_judge.net, images) for images in small], dim=1))
+        if content_judge is not None:
+            contents.append(torch.stack([predict(content_judge.net, shape_of(images)) for images in small], dim=1))
+        if sum(map(len, examples)) < 8:
+            examples.append(torch.stack([x, *drawn], dim=1).cpu())
+
+    own = torch.tensor([int(data.get_label(i).argmax()) for i in items], device=context.device)
+    others = torch.arange(G.c_dim, device=context.device) != own[:, None]  # [N, U]: the domains that are no reconstruction
+    seen = torch.cat(domains)[:, 1:]
+    values: dict[str, float | None] = {
+        'domain_test_accuracy': domain_judge.accuracy,
+        'content_test_accuracy': content_judge and content_judge.accuracy,
+        'reconstruction_mse': float(torch.cat(errors).double().mean()),
+        'reconstruction_content': None, 'translation_content': None,
+        'translation_domain': float((seen == torch.arange(G.c_dim, device=seen.device))[others].double().mean()),
+    }
+    if content_judge is not None:
+        right = torch.cat(contents) == torch.tensor([data.get_content(i) for i in items], device=context.device)[:, None]
+        values['reconstruction_content'] = float(right[:, 0].double().mean())
+        values['translation_content'] = float(right[:, 1:][others].double().mean())
+    arrays = {'images': torch.cat(examples)[:8].numpy()}
+    names = data.domains or [str(u) for u in range(G.c_dim)]
+    return Result(values, arrays, lambda: draw(arrays['images'], names))
+
+
+def draw(images: np.ndarray, names: list[str]):
+    """A figure: each image, its reconstruction, and it in every domain."""
+    from metrics.plotting import new_figure, show_image
+    count, rows = images.shape[:2]
+    figure, cells = new_figure(rows, count, width=count, height=1.1 * rows, squeeze=False)
+    for row, title in enumerate(['image', 'rebuilt', *(f'to {name}' for name in names)]):
+        cells[row, 0].set_ylabel(title)
+        for i in range(count):
+            show_image(cells[row, i], images[i, row])
+    return figure

@@ -1,0 +1,152 @@
+"""Real images drawn in other domains and in random styles, by a generator and an encoder, for metrics of translation.
+
+x' = G(z, u): the encoder, CLR-GAN's discriminator, finds the latent of x; its content is kept, its style drawn anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dnnlib.errors import UserError
+from metrics.context import Context
+from metrics.domains import domain_images
+from metrics.features.generation import Draws, sub_batches
+
+STYLES = 600  # what random numbers are for
+
+
+def check_encoder(context: Context) -> None:
+    """Raise UserError unless the discriminator finds latents of the generator."""
+    G, D = context.G, context.D
+    if D is None:
+        raise UserError('the encoder, which is the discriminator, is missing: pass a network snapshot that holds it')
+    if D.latent_dim != G.z_dim:
+        raise UserError(f'this network cannot encode images: its discriminator finds {D.latent_dim} numbers, but latents have '
+                        f'{G.z_dim}; train with --method=clr-gan, alone or beside another')
+
+
+def check(context: Context) -> None:
+    """Raise UserError for fewer than 2 domains, a dataset that does not fit, and networks that cannot encode."""
+    domain_images.check(context)
+    check_encoder(context)
+
+
+@torch.no_grad()
+def encode(D: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """The latents [N, z_dim] that D finds in images [N, C, R, R] in [-1, 1] of labels c [N, c_dim].
+
+    One image at a time: minibatch stddev would make the result depend on the others.
+    """
+    return torch.cat([D(images[i:i + 1], c[i:i + 1], return_latent=True)[1] for i in range(len(images))])
+
+
+@dataclass(frozen=True)
+class Translations:
+    """Images of domain `source` in domain `target`: number k is source image k // num_styles in its style k % num_styles.
+
+    items: numbers of the source images in the dataset. num_styles: 1 if the latent has no style, and all of it is kept.
+    Constant noise inputs. The styles of an image are the same for all targets.
+    """
+
+    context: Context
+    dataset: Any
+    items: Sequence[int]
+    source: int
+    target: int
+    num_styles: int
+
+    def __len__(self) -> int:
+        return len(self.items) * self.num_styles
+
+    def reals(self, numbers: Sequence[int]) -> torch.Tensor:
+        """The source images of these numbers of the domain's: float32 [N, C, R, R] in [-1, 1] on the device."""
+        pixels = np.stack([self.dataset[self.items[i]][0] for i in numbers])
+        return torch.from_numpy(pixels).to(self.context.device, torch.float32) / 127.5 - 1
+
+    @torch.no_grad()
+    def images(self, numbers: Sequence[int]) -> torch.Tensor:
+        """The translations of these numbers: float32 [N, C, R, R] on the device, nominally in [-1, 1]."""
+        G, device = self.context.G, self.context.device
+        one_hot = torch.eye(G.c_dim, device=device)
+        needed = sorted({k // self.num_styles for k in numbers})
+        codes = encode(self.context.D, self.reals(needed), one_hot[[self.source] * len(needed)])
+        row = {i: r for r, i in enumerate(needed)}
+        drawn = []
+        for part in sub_batches(self.context, numbers):
+            z = codes[[row[k // self.num_styles] for k in part]]
+            if self.num_styles > 1:
+                unique = [self.items[k // self.num_styles] * self.num_styles + k % self.num_styles for k in part]
+                z = torch.where(G.mapping.style_mask(), Draws(self.context, unique, STYLES).normal(G.z_dim), z)
+            drawn.append(G(z, one_hot[self.target].expand(len(z), -1), noise_mode='const'))
+        return torch.cat(drawn)
+
+    def read(self, parts: list[slice], group: int = 1) -> Iterator[torch.Tensor]:
+        """For each slice of numbers, in units of `group` of them: the translations."""
+        return (self.images(range(part.start * group, part.stop * group)) for part in parts)
+
+
+def all_pairs(context: Context, num_images: int, num_styles: int) -> list[tuple[str, Translations]]:
+    """Translations of the first num_images of each domain to each other domain, and what to call them: `<a>2<b>`.
+
+    Raises UserError as `check` does, and if there is no image of a domain.
+    """
+    check(context)
+    dataset, items = domain_images.real_images(context, full=True, least=1, most=num_images)
+    names = domain_images.names_of_domains(context)
+    if context.G.mapping.i_dim == 0:
+        num_styles = 1
+    return [(f'{names[a]}2{names[b]}', Translations(context, dataset, items[a], a, b, num_styles))
+            for a, b in itertools.permutations(range(len(names)), 2)]
+
+
+def encoder_note(key: str, pairs: list[tuple[str, Translations]], count: int = 16) -> tuple[str, ...]:
+    """A note if the reconstructions G(E(x), own domain) of the first images of each domain are no closer to them, in mean square,
+    than their mean image is: a discriminator that was not trained to encode can have the right width by chance."""
+    errors, spreads = [], []
+    for some in {some.source: some for _, some in pairs}.values():
+        numbers = range(min(count, len(some.items)))
+        x = some.reals(numbers)
+        rebuilt = replace(some, target=some.source, num_styles=1).images(numbers)
+        errors.append(float((rebuilt - x).square().mean()))
+        spreads.append(float((x - x.mean(dim=0)).square().mean()))
+    if np.mean(errors) < np.mean(spreads):
+        return ()
+    return (f'{key}: the encoder does not find images again (mean square error {np.mean(errors):.3g}, their variance '
+            f'{np.mean(spreads):.3g}), so that the translations are none; was it trained with --method=clr-gan, long enough?',)
+
+
+def examples(pairs: list[tuple[str, Translations]], count: int = 4, num_styles: int = 5) -> dict[str, np.ndarray]:
+    """For each pair, source images and translations in several styles, in [-1, 1]: {pair: [count, 1 + num_styles, C, R, R]}."""
+    found = {}
+    for name, some in pairs:
+        rows = range(min(count, len(some.items)))
+        styles = min(num_styles, some.num_styles)
+        numbers = [i * some.num_styles + j for i in rows for j in range(styles)]
+        drawn = some.images(numbers).unflatten(0, (-1, styles))
+        found[name] = torch.cat([some.reals(rows)[:, None], drawn], dim=1).cpu().numpy()
+    return found
+
+
+def draw(arrays: dict[str, np.ndarray], values: dict[str, float | None], key: str):
+    """A figure: for each pair of domains, source images, and their translations beside them."""
+    from metrics.domains.figures import show_sheet
+    from metrics.plotting import new_figure
+    rows, columns = next(iter(arrays.values())).shape[:2]
+    width = min(len(arrays), 3)
+    height = -(-len(arrays) // width)
+    figure, cells = new_figure(height, width, width=1 + width * (0.6 * columns + 0.4), height=0.6 + height * (0.6 * rows + 0.6),
+                               squeeze=False)
+    for axes, (name, images) in zip(cells.flat, arrays.items(), strict=False):
+        titles = ['real'] + [''] * (columns - 1)
+        show_sheet(axes, images, [''] * rows, f'{name}: {values[f"{key}_{name}"]:.4g}', titles)
+    for axes in cells.flat[len(arrays):]:
+        axes.set_visible(False)
+    figure.suptitle(f'{key}: {values[key]:.4g}; real images, and translations in several styles', fontsize='medium')
+    return figure

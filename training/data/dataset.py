@@ -1,0 +1,255 @@
+"""Datasets of images in a folder or a ZIP file, as dataset_tool.py writes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnnlib import EasyDict, UserError
+from dnnlib.archive import open_archive
+from training.data.image_cache import ImageCache
+from training.data.images import image_names, read_header, read_pixels
+from training.data.labels import label_array, read_label_file
+
+_REMEDY = 'convert the images with dataset_tool.py'
+
+
+class ImageFolderDataset:
+    """All images below a folder or in a .zip file, sorted by name. A map-style dataset for torch's DataLoader.
+
+    Item i is `(image, label)`: uint8 [C, H, W] with values 0..255, and float32 [label_dim].
+
+    path: folder or ZIP file.
+    resolution: check that the images have this width and height.
+    use_labels: read `dataset.json`; without it label_dim is 0.
+    max_size: take a random subset of that many images (chosen by random_seed, kept in the order of names).
+    xflip: append a mirrored copy of every image, which doubles the length.
+
+    Raises UserError, naming the file, if the path, an image or `dataset.json` is not as it should be. Images other
+    than the first are looked at when they are fetched, and by `validate()`.
+    """
+
+    def __init__(self, path: str, resolution: int | None = None, use_labels: bool = False, max_size: int | None = None,
+                 xflip: bool = False, random_seed: int = 0):
+        self.path = str(path)
+        self._archive = open_archive(path)
+        self._names = image_names(self._archive.names)
+        if not self._names:
+            raise UserError(f'{path}: No image files found in the specified path; give a folder or ZIP file of images')
+        self._use_labels = use_labels
+        self._label_cache: np.ndarray | None = None
+        self._content_cache: np.ndarray | None = None
+        self._image_cache: ImageCache | None = None
+
+        # Which image item i shows, and whether mirrored.
+        self._raw_idx = np.arange(len(self._names))
+        if max_size is not None and max_size < len(self._names):
+            if max_size < 1:
+                raise UserError(f'{path}: a subset of {max_size} images was asked for; ask for at least 1')
+            np.random.RandomState(random_seed).shuffle(self._raw_idx)
+            self._raw_idx = np.sort(self._raw_idx[:max_size])
+        self._xflip = np.zeros(len(self._raw_idx), dtype=bool)
+        if xflip:
+            self._raw_idx = np.tile(self._raw_idx, 2)
+            self._xflip = np.concatenate([self._xflip, ~self._xflip])
+
+        self._image_shape: list[int] | None = None
+        self._image_shape = list(self._load(0).shape)
+        _, height, width = self._image_shape
+        if resolution is not None and not height == width == resolution:
+            raise UserError(f'{path}: Image files do not match the specified resolution {resolution}, being {width}x{height}; '
+                            f'{_REMEDY} --width={resolution} --height={resolution}')
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_label_cache': None, '_content_cache': None}  # workers read them again if need be
+
+    def all_images(self, xflip: bool | None = None) -> ImageFolderDataset:
+        """The dataset of all images of the archive: without max_size. xflip: with mirrored copies; None leaves that as it is."""
+        xflip = bool(self._xflip.any()) if xflip is None else xflip
+        if len(self) == len(self._names) * (1 + xflip) and self._xflip.any() == xflip:
+            return self
+        return ImageFolderDataset(self.path, use_labels=self._use_labels, xflip=xflip)
+
+    def identity(self) -> str:
+        """Hex digest of which images these are, in their order, mirrored ones included; the labels have no part in it."""
+        digest = hashlib.sha256(self._archive.fingerprint(self._names).encode())
+        digest.update(np.asarray(self._raw_idx, np.int64).tobytes() + self._xflip.tobytes())
+        return digest.hexdigest()
+
+    def fingerprint(self) -> str:
+        """Hex digest of all images of the archive, whatever the subset: where their cache may lie."""
+        return self._archive.fingerprint(self._names)
+
+    def cache_images(self, path: str) -> ImageCache:
+        """From now on keep decoded images in this file, which other processes may share (training.data.image_cache)."""
+        self._image_cache = ImageCache(path, len(self._names), self._image_shape)
+        return self._image_cache
+
+    @property
+    def num_files(self) -> int:
+        """How many images the archive has, whatever the subset."""
+        return len(self._names)
+
+    def close(self) -> None:
+        """Close the ZIP file; the next access opens it again."""
+        self._archive.close()
+
+    # Items.
+
+    def __len__(self) -> int:
+        return len(self._raw_idx)
+
+    def __getitem__(self, idx: int) -> tuple[np.ndarray, np.ndarray]:
+        image = self._load(self._raw_idx[idx])
+        if self._xflip[idx]:
+            image = image[:, :, ::-1]
+        return image.copy(), self.get_label(idx)
+
+    def get_label(self, idx: int) -> np.ndarray:
+        """The conditioning vector of item `idx`: float32 [label_dim]; one-hot if the file has class numbers."""
+        label = self._labels()[self._raw_idx[idx]]
+        if self.has_onehot_labels:
+            return (np.arange(self.label_dim) == label).astype(np.float32)
+        return label.copy()
+
+    def get_details(self, idx: int) -> EasyDict:
+        """Where item `idx` comes from: raw_idx (position among all images), xflip (bool), raw_label (as in the file)."""
+        raw_idx = int(self._raw_idx[idx])
+        return EasyDict(raw_idx=raw_idx, xflip=bool(self._xflip[idx]), raw_label=self._labels()[raw_idx].copy())
+
+    def _load(self, raw_idx: int) -> np.ndarray:
+        if self._image_cache is None:
+            return self._decode(raw_idx)
+        image = self._image_cache.get(int(raw_idx))
+        if image is None:
+            image = self._decode(raw_idx)
+            self._image_cache.put(int(raw_idx), image)
+        return image
+
+    def _decode(self, raw_idx: int) -> np.ndarray:
+        name = self._names[raw_idx]
+        where = self._archive.where(name)
+        pixels, mode = read_pixels(self._archive.read(name), where)
+        self._check_mode(mode, where)
+        image = pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # [H, W(, C)] -> [C, H, W]
+        if self._image_shape is not None and list(image.shape) != self._image_shape:
+            raise UserError(f'{where}: its shape {list(image.shape)} differs from {self._image_shape} of the first image; '
+                            f'{_REMEDY}')
+        return image
+
+    @staticmethod
+    def _check_mode(mode: str, where: str) -> None:
+        if mode not in ('L', 'RGB'):
+            raise UserError(f'{where}: images must be RGB or greyscale of 8 bits per channel, not of mode {mode}; {_REMEDY}')
+
+    # Labels.
+
+    def _labels(self) -> np.ndarray:
+        """Of all images of the archive: int64 [N], or float32 [N, label_dim]."""
+        if self._label_cache is None:
+            labels = read_label_file(self._archive).labels if self._use_labels else None
+            if labels is None:
+                self._label_cache = np.zeros([len(self._names), 0], dtype=np.float32)
+            else:
+                self._label_cache = label_array(labels, self._names, self._archive)
+            classes = self._label_cache.ndim == 1
+            self._label_dim = int(self._label_cache.max()) + 1 if classes else self._label_cache.shape[1]
+        return self._label_cache
+
+    @property
+    def label_shape(self) -> list[int]:
+        """Shape of a label, `[label_dim]`. Class numbers 0..n count as n+1 classes, also in a subset without some."""
+        self._labels()
+        return [self._label_dim]
+
+    @property
+    def label_dim(self) -> int:
+        """Length of a label vector; 0 without labels."""
+        return self.label_shape[0]
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels are used and the file has any."""
+        return self.label_dim > 0
+
+    @property
+    def has_onehot_labels(self) -> bool:
+        """Whether the labels are class numbers, given out as one-hot vectors."""
+        return self._labels().dtype == np.int64
+
+    def get_content(self, idx: int) -> int:
+        """The class of what item `idx` shows, 0..content_dim - 1, such as its digit. Raises UserError if there is none."""
+        if self.content_dim == 0:
+            raise UserError(f'{self.path}: has no content labels; paint a labelled source with dataset_tool.py --domains')
+        return int(self._contents()[self._raw_idx[idx]])
+
+    @property
+    def content_dim(self) -> int:
+        """Number of content classes, also in a subset without some; 0 if the dataset has none. Not for conditioning."""
+        contents = self._contents()
+        return int(contents.max()) + 1 if len(contents) else 0
+
+    def _contents(self) -> np.ndarray:
+        """Of all images of the archive: int64 [N]; [0] without content."""
+        if self._content_cache is None:
+            content = read_label_file(self._archive).content
+            self._content_cache = (np.zeros([0], dtype=np.int64) if content is None else
+                                   label_array(content, self._names, self._archive, kind='content'))
+        return self._content_cache
+
+    @property
+    def domains(self) -> list[str] | None:
+        """Names of the labels 0, 1, ... as `dataset.json` gives them; None if it does not."""
+        return read_label_file(self._archive).domains
+
+    # Images.
+
+    @property
+    def name(self) -> str:
+        """Name of the folder or file, without its last extension."""
+        return Path(self.path).absolute().stem
+
+    @property
+    def image_shape(self) -> list[int]:
+        """`[C, H, W]` of every image."""
+        return list(self._image_shape)
+
+    @property
+    def num_channels(self) -> int:
+        """1 (greyscale) or 3 (RGB)."""
+        return self._image_shape[0]
+
+    @property
+    def resolution(self) -> int:
+        """Width and height of every image. Raises UserError if they differ."""
+        _, height, width = self._image_shape
+        if height != width:
+            raise UserError(f'{self.path}: images must be square, not {width}x{height}; {_REMEDY} --transform=center-crop')
+        return height
+
+    def validate(self, progress: Callable[[list[str]], Any] | None = None) -> None:
+        """Check what a training run needs, before it starts, from the headers of all image files and `dataset.json`.
+
+        Every image is one, is 8-bit greyscale or RGB like the first, has the first one's size, is square with a power
+        of two of at least 4 pixels; every image has a label if labels are used. Raises UserError for the first offender.
+
+        progress: wraps the list of file names, e.g. `tqdm`.
+        """
+        _, height, width = self._image_shape
+        if self.resolution < 4 or self.resolution & (self.resolution - 1):
+            raise UserError(f'{self.path}: image width and height must be a power of two of at least 4, not {width}; '
+                            f'{_REMEDY} --width=N --height=N')
+        self._labels()
+        first_mode = 'RGB' if self.num_channels == 3 else 'L'
+        for name in progress(self._names) if progress else self._names:
+            where = self._archive.where(name)
+            with self._archive.open(name) as f:
+                header = read_header(f, where)
+            self._check_mode(header.mode, where)
+            if (header.width, header.height, header.mode) != (width, height, first_mode):
+                raise UserError(f'{where}: {header.width}x{header.height} {header.mode} differs from the first image, '
+                                f'{width}x{height} {first_mode}; {_REMEDY}')

@@ -1,0 +1,1 @@
+"""From collections as they are published to datasets: what dataset_tool.py does."""

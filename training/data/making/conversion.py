@@ -1,0 +1,142 @@
+"""Images of a source into a dataset, on all cores, with the same result on any number of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnnlib import UserError
+from dnnlib.archive import ArchiveWriter
+from dnnlib.progress import Progress
+from training.data.images import decode, encode_png
+from training.data.labels import FILE_NAME
+from training.data.making.in_parallel import map_in_order
+from training.data.making.sources import Source, SourceImage
+from training.data.making.transforms import DoesNotFit, Transform
+
+MOST_NAMED = 20  # images that were left out and are named one by one
+
+
+class Prepared(NamedTuple):
+    """What becomes of one image: its PNG file and width, height, channels; without a file if it is to be left out.
+
+    trouble: what is wrong with it, if it could not be read.
+    """
+
+    png: bytes | None = None
+    attributes: tuple[int, int, int] | None = None
+    trouble: str | None = None
+
+
+class Summary(NamedTuple):
+    """What was written: number of images, attributes of each, how often each label occurs (None: without one).
+
+    broken: how many images were left out because they could not be read. small: because the transform wants larger ones.
+    """
+
+    images: int
+    attributes: dict[str, int]
+    labels: Counter
+    broken: int
+    small: int
+
+
+class Checker:
+    """The rules for the images of one dataset; the first image sets size and kind for the others."""
+
+    def __init__(self):
+        self.attributes: dict[str, int] | None = None  # of the first image: width, height, channels
+
+    def check(self, width: int, height: int, channels: int, name: str) -> None:
+        """Check one image. Raises UserError that names it."""
+        attributes = {'width': width, 'height': height, 'channels': channels}
+        if self.attributes is None:
+            if width != height:
+                raise UserError(f'{name}: Image dimensions after scale and crop are required to be square.  '
+                                f'Got {width}x{height}; use --transform=center-crop with --width and --height')
+            if channels not in (1, 3):
+                raise UserError(f'{name}: Input images must be stored as RGB or grayscale, not with {channels} channels; '
+                                'use --mode=rgb')
+            if width & (width - 1):
+                raise UserError(f'{name}: Image width/height after scale and crop are required to be power-of-two, '
+                                f'not {width}; use --width and --height')
+            self.attributes = attributes
+        elif attributes != self.attributes:
+            details = ', '.join(f'dataset {k}/cur image {k}: {self.attributes[k]}/{attributes[k]}' for k in attributes)
+            raise UserError(f'Image {name} attributes must be equal across all images of the dataset.  Got: {details}'
+                            + ('; use --mode=rgb or --mode=grey' if channels != self.attributes['channels'] else ''))
+
+
+def prepare(data: np.ndarray | bytes, name: str, transform: Transform, mode: str) -> Prepared:
+    """Decode, transform and encode one image."""
+    try:
+        pixels = data if isinstance(data, np.ndarray) else decode(data, name, mode)
+        pixels = transform(pixels)
+    except UserError as err:
+        return Prepared(trouble=str(err))
+    except DoesNotFit as err:
+        return Prepared(trouble=f'{name}: {err}')
+    if pixels is None:
+        return Prepared()
+    height, width, channels = (*pixels.shape, 1)[:3]
+    return Prepared(encode_png(pixels) if channels in (1, 3) else None, (width, height, channels))
+
+
+def _prepared(source: Iterable[SourceImage], transform: Transform, mode: str, workers: int
+              ) -> Generator[tuple[SourceImage, Prepared], None, None]:
+    def tasks() -> Iterator[tuple[SourceImage, tuple | Prepared]]:
+        for image in source:
+            try:
+                yield image, (image.load(), image.name, transform, mode)
+            except UserError as err:
+                yield image, Prepared(trouble=str(err))
+    return map_in_order(prepare, tasks(), workers)
+
+
+def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is', workers: int = 1,
+            skip_broken: bool = False) -> Summary:
+    """Write a dataset to `dest`, a .zip file or an empty folder; it appears there when it is complete.
+
+    mode: 'as-is', 'rgb' or 'grey' (images.decode). workers: processes; the bytes of the dataset don't depend on it.
+    skip_broken: leave out images that cannot be read, and name them.
+    Raises UserError for the first image that does not fit, or if none is left.
+    """
+    labels: list[list[Any]] = []
+    contents: list[list[Any]] = []
+    checker, broken, small = Checker(), 0, 0
+    with ArchiveWriter(dest) as out, Progress('images', source.size) as progress, \
+            contextlib.closing(_prepared(source, transform, mode, workers)) as images:
+        for index, (image, prepared) in enumerate(images):
+            progress.advance()
+            if prepared.trouble is not None:
+                if not skip_broken:
+                    raise UserError(prepared.trouble + '; or leave such images out with --on-error=skip')
+                broken += 1
+                if broken <= MOST_NAMED:
+                    progress.tell(f'Left out: {prepared.trouble}')
+                continue
+            if prepared.attributes is None:
+                small += 1
+                continue  # its number stays unused
+            checker.check(*prepared.attributes, image.name)
+            name = f'{index // 1000:05d}/img{index:08d}.png'
+            out.write(name, prepared.png)
+            labels.append([name, image.label])
+            contents.append([name, image.content])
+        if not labels:
+            raise UserError(f'{dest}: no image to write; all of the source are broken, or smaller than --width and --height, '
+                            'or it has none')
+        complete = all(label is not None for _, label in labels)
+        fields: dict[str, Any] = {'labels': labels if complete else None}
+        if complete and source.domains:
+            fields['domains'] = source.domains
+        if all(content is not None for _, content in contents):
+            fields['content'] = contents
+        out.write(FILE_NAME, json.dumps(fields).encode())
+    counts = Counter(tuple(v) if isinstance(v, list) else v for _, v in labels)
+    return Summary(len(labels), checker.attributes, counts, broken, small)

@@ -1,0 +1,175 @@
+"""Where the images of a new dataset come from: folders, ZIP files, and packed datasets by their file names."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnnlib import UserError
+from dnnlib.archive import FolderArchive, ZipArchive, open_archive
+from training.data.images import decode, image_names
+from training.data.labels import read_label_file
+from training.data.making import mnist, packed
+from training.data.making.label_tables import LabelTable
+
+
+class SourceImage(NamedTuple):
+    """One image on its way into a dataset.
+
+    data: pixels, uint8 [H, W] or [H, W, C], or the bytes of an image file, or a function that gives one of these.
+    label: a number, a list of numbers, or None. name: what messages call it.
+    content: the class of what it shows in whatever domain, if known.
+    """
+
+    data: np.ndarray | bytes | Callable[[], np.ndarray | bytes]
+    label: Any
+    name: str
+    content: int | None = None
+
+    def load(self) -> np.ndarray | bytes:
+        """Pixels, or the bytes of an image file. Raises UserError if it cannot be read."""
+        return self.data() if callable(self.data) else self.data
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Uint8 [H, W] or [H, W, C]. Raises UserError if it cannot be read or is damaged."""
+        data = self.load()
+        return data if isinstance(data, np.ndarray) else decode(data, self.name)
+
+
+class Source:
+    """A number of images, to be iterated once.
+
+    size: how many images come, if none is left out.
+    domains: names of the labels 0, 1, ... or None.
+    leave_out_broken: whether it is known for broken images, which are better left out than complained about.
+    """
+
+    def __init__(self, images: Iterable[SourceImage], size: int, domains: Sequence[str] | None = None,
+                 leave_out_broken: bool = False):
+        self._images = images
+        self.size = size
+        self.domains = list(domains) if domains is not None else None
+        self.leave_out_broken = leave_out_broken
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        return iter(self._images)
+
+    def first(self, count: int | None) -> Source:
+        """The first `count` images of this source; all if None."""
+        if count is None:
+            return self
+        return Source(itertools.islice(self._images, count), min(self.size, count), self.domains, self.leave_out_broken)
+
+
+def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_domain: int | None = None,
+                pad_mnist: bool = True, table: LabelTable | None = None) -> Source:
+    """Open what `--source` names.
+
+    path: a folder or ZIP file of images; a folder `*_lmdb` (LSUN) or with `train_data_batch_*.npz` (ImageNet 64x64);
+    `cifar-10-python.tar.gz`, `cifar-100-python.tar.gz`; `train-` or `t10k-images-idx3-ubyte.gz` (MNIST); the word
+    `mnist` or `mnist-test`, which finds it.
+    subfolders_are_domains: whether the folders at the root are domains, numbered by name; None: if it is a folder
+    without `dataset.json`, and they have images.
+    max_per_domain: how many images to take of each such domain.
+    pad_mnist: digits as 32x32, with black around them; or 28x28 as they come.
+    table: labels of the images of a folder or ZIP file, in place of any that it has.
+
+    Raises UserError if it is missing or nothing of the above, now or while iterating.
+    """
+    name = Path(path).name
+    source = None
+    if path in ('mnist', 'mnist-test'):
+        images, labels, origin = mnist.find_mnist('train' if path == 'mnist' else 't10k')
+        print(f'Using {origin}.')
+        source = _from_arrays(_pad(images) if pad_mnist else images, labels, path)
+    elif not Path(path).exists():
+        raise UserError(f'Missing input file or directory: {path}')
+    elif Path(path).is_dir() and str(path).rstrip('/\\').endswith('_lmdb'):
+        source = Source(*_named(packed.open_lmdb(path)), leave_out_broken=True)
+    elif Path(path).is_dir() and any(Path(path).glob('train_data_batch_*.npz')):
+        source = Source(*_named(packed.open_imagenet_npz(path)))
+    elif name in packed.CIFAR:
+        source = _from_arrays(*packed.read_cifar(path), path)
+    elif name.endswith(mnist.IMAGES_SUFFIX):
+        images, labels = mnist.read_mnist(path)
+        source = _from_arrays(_pad(images) if pad_mnist else images, labels, path)
+    elif Path(path).is_dir() or name.lower().endswith('.zip'):
+        return _from_archive(open_archive(path), subfolders_are_domains, max_per_domain, table)
+    else:
+        raise UserError(f'{path}: unknown archive type; give a folder, a .zip file, or one of the files that --help lists')
+    if table is not None:
+        raise UserError(f'{path}: --labels is for folders and ZIP files; leave it out')
+    if max_per_domain is not None or subfolders_are_domains:
+        raise UserError(f'{path}: has no sub-folders to be domains; use --max-images, or --domains with colours')
+    return source
+
+
+def _pad(images: np.ndarray) -> np.ndarray:
+    return np.pad(images, [(0, 0), (2, 2), (2, 2)])  # [N, 28, 28] -> [N, 32, 32], a power of two
+
+
+def _from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Source:
+    """A source of images uint8 [N, H, W(, C)] with labels [N]."""
+    items = (SourceImage(images[i], int(labels[i]), f'image {i} of {name}') for i in range(len(images)))
+    return Source(items, len(images))
+
+
+def _named(opened: tuple[Iterator[tuple], int]) -> tuple[Iterator[SourceImage], int]:
+    items, size = opened
+    return (SourceImage(*item) for item in items), size
+
+
+def _from_archive(archive: FolderArchive | ZipArchive, subfolders_are_domains: bool | None,
+                  max_per_domain: int | None, table: LabelTable | None) -> Source:
+    """Images of a folder or ZIP file. Labels: those given, then `dataset.json`, then the folders at the root."""
+    names = image_names(archive.names)
+    if not names:
+        raise UserError(f'{archive.path}: No image files found in the specified path; give a folder or ZIP file of images')
+    labels, domains, content = read_label_file(archive) if table is None else (table.of(names, archive.path), table.domains, None)
+    if subfolders_are_domains is None:
+        subfolders_are_domains = isinstance(archive, FolderArchive) and labels is None and not _is_canonical(archive.names)
+    groups: dict[str, list[str]] = {}
+    if subfolders_are_domains:
+        for name in names:
+            folder, slash, _ = name.partition('/')
+            if slash and not folder.startswith(('.', '__')):  # .ipynb_checkpoints, __MACOSX
+                groups.setdefault(folder, []).append(name)
+    if groups:
+        domains = sorted(groups)
+        chosen = [groups[domain][:max_per_domain] for domain in domains]
+        labels = {name: label for label, group in enumerate(chosen) for name in group}
+        names = list(itertools.chain.from_iterable(chosen))
+    elif max_per_domain is not None:
+        names = _first_of_each(names, labels, max_per_domain, archive.path)
+
+    labels, content = labels or {}, content or {}
+    where = archive.where
+    items = (SourceImage(partial(archive.read, name), labels.get(name), where(name), content.get(name)) for name in names)
+    return Source(items, len(names), domains)
+
+
+def _first_of_each(names: list[str], labels: dict[str, Any] | None, count: int, path: str | Path) -> list[str]:
+    """The first `count` of the images of each class, in the order of all."""
+    if labels is None or any(isinstance(label, list) for label in labels.values()):
+        raise UserError(f'{path}: --max-images-per-domain needs a folder whose sub-folders are domains, or class labels; '
+                        'use --max-images')
+    seen: Counter = Counter()
+    chosen = []
+    for name in names:
+        seen[labels.get(name)] += 1
+        if seen[labels.get(name)] <= count:
+            chosen.append(name)
+    return chosen
+
+
+def _is_canonical(names: list[str]) -> bool:
+    """Whether this is the layout of a converted dataset, `00000/...`, `00001/...`: its folders have no meaning."""
+    return 'dataset.json' in names or all(re.match(r'\d{5}/', name) for name in image_names(names))

@@ -1,0 +1,163 @@
+"""What one iteration gets: real images, latents, labels, and random numbers.
+
+Random numbers are keyed by (seed, images seen, worker), so that nothing between two batches disturbs them. With
+--seed-per-sample=1 they are keyed by the number of the sample in the batch of all workers instead: however the batch is divided between workers and
+rounds, each image gets the same latent, label, noise, augmentation and style mixing.
+
+Samples are dealt like cards: worker r of N holds the samples r, r + N, r + 2N, ... of a batch, and so do rounds with the samples
+of a worker. Then the first halves of all parts are, together, the first half of the batch; and the groups of minibatch stddev,
+which are dealt in the same way, are the same whatever the number of parts, as long as each holds whole groups.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from dnnlib.util import EasyDict, UserError
+from torch_utils import devices, distributed, misc, torchrun
+
+START, ITERATION, GRID, ROUND = range(4)  # what random numbers are for: part of the key that seeds them
+
+
+class RandomInputs:
+    """Latents and labels of generated images, batch by batch.
+
+    c: random_seed, batch_size (of all workers) and seed_per_sample are looked at. z_dim: width of latents.
+    """
+
+    def __init__(self, c: EasyDict, training_set: Any, z_dim: int, device: torch.device):
+        self._seed, self._per_sample = c.random_seed, bool(c.get('seed_per_sample'))
+        self._training_set, self._z_dim, self._device = training_set, z_dim, device
+        self._worker, self._workers = distributed.rank(), distributed.num_workers()
+        self._rows = c.batch_size // self._workers
+        self._cur_nimg, self._phase = 0, 0
+        self._rng = np.random.default_rng(0)
+
+    def begin(self, cur_nimg: int) -> None:
+        """Begin the iteration after so many images: seed all generators."""
+        self._cur_nimg, self._phase = cur_nimg, 0
+        own = [self._worker] if self._workers > 1 and not self._per_sample else []
+        self._rng = devices.seed_everything(self._seed, ITERATION, cur_nimg, *own)
+
+    def draw(self) -> dict[str, torch.Tensor]:
+        """z [N, z_dim] and c [N, label_dim] for the N samples of this worker in the next phase of the iteration."""
+        if not self._per_sample:
+            z = torch.randn(self._rows, self._z_dim, device=self._device)
+            return dict(z=z, c=random_labels(self._training_set, self._rows, self._rng).to(self._device))
+        self._phase += 1
+        devices.seed_everything(self._seed, ITERATION, self._cur_nimg, self._phase)
+        with PerSample(self._worker, self._workers):
+            z = torch.randn(self._rows, self._z_dim, device=self._device)
+        items = self._rng.integers(len(self._training_set), size=self._rows * self._workers)[self._worker::self._workers]
+        return dict(z=z, c=labels_of(self._training_set, items).to(self._device))
+
+    def in_round(self, index: int, rounds: int) -> contextlib.AbstractContextManager:
+        """In which round number `index` of so many draws its random numbers."""
+        if not self._per_sample:
+            return contextlib.nullcontext()
+        devices.seed_everything(self._seed, ROUND, self._cur_nimg, self._phase)
+        return PerSample(index * self._workers + self._worker, rounds * self._workers)
+
+
+class PerSample(TorchFunctionMode):
+    """Within it, random tensors are the rows part, part + parts, ... of tensors with `parts` times as many rows.
+
+    With generators in the same state, all parts together have drawn what one of them would draw alone for all samples. Rows are
+    samples; tensors without dimensions are the same for all parts.
+    """
+
+    def __init__(self, part: int, parts: int):
+        super().__init__()
+        self._part, self._parts = part, parts
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.randn_like, torch.rand_like):
+            x, *args = args
+            kwargs = {'dtype': x.dtype, 'device': x.device, **kwargs}
+            func, args = (torch.randn if func is torch.randn_like else torch.rand), [x.shape, *args]
+        if func in (torch.randn, torch.rand):
+            bounds, size = [], args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+        elif func is torch.randint:
+            *bounds, size = args
+        else:
+            return func(*args, **kwargs)
+        if len(size) == 0:
+            return func(*bounds, [], **kwargs)
+        return func(*bounds, [size[0] * self._parts, *size[1:]], **kwargs)[self._part::self._parts]
+
+
+def random_labels(training_set: Any, count: int, rng: np.random.Generator) -> torch.Tensor:
+    """Labels [count, label_dim] of random items: the empirical distribution."""
+    if training_set.label_dim == 0:
+        return torch.zeros([count, 0])
+    return labels_of(training_set, rng.integers(len(training_set), size=count))
+
+
+def labels_of(training_set: Any, items: np.ndarray) -> torch.Tensor:
+    """Labels [N, label_dim] of the items of these numbers."""
+    if training_set.label_dim == 0:
+        return torch.zeros([len(items), 0])
+    return torch.from_numpy(np.stack([training_set.get_label(i) for i in items]))
+
+
+# --- Real images ---
+
+
+def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Yield (images [N, C, H, W] in [-1, 1], labels [N, label_dim]) on the device for ever: of each batch of c.batch_size images,
+    this worker's share, which is every so manieth one."""
+    sampler = misc.InfiniteSampler(training_set, distributed.rank(), distributed.num_workers(), seed=c.random_seed,
+                                   start=start_nimg)
+    cores = max((os.cpu_count() or 1) // torchrun.num_local(), 1)
+    config = {**c.data_loader_kwargs, 'num_workers': min(c.data_loader_kwargs['num_workers'], cores),
+              'batch_size': c.batch_size // distributed.num_workers()}
+    loader = torch.utils.data.DataLoader(
+        training_set, sampler=sampler, pin_memory=devices.pins_memory(device), worker_init_fn=set_worker_signals,
+        generator=torch.Generator(), multiprocessing_context=start_method() if config['num_workers'] > 0 else None, **config)
+    atexit.register(end_workers)
+    try:
+        for images, labels in loader:
+            images = images.to(device, non_blocking=True).to(torch.float32) / 127.5 - 1
+            yield images, labels.to(device, non_blocking=True)
+    except UserError as err:  # from a worker process it comes with the worker's traceback: the last line is the message
+        raise UserError(str(err).strip().splitlines()[-1].partition('UserError: ')[2] or str(err)) from None
+
+
+def start_method() -> str | None:
+    """How the data loader's workers start; None for the default. Forked ones notice when their parent is killed; those of a
+    fork server, the default within a process that came from one, would stay for ever."""
+    return 'fork' if sys.platform == 'linux' else None
+
+
+def set_worker_signals(worker_id: int) -> None:
+    """Ctrl-C, and SIGTERM to a process group, reach the data loader's workers too: they leave it to the main process, which
+    still needs them until it has done its step. A worker that is told to end and yet is there ten minutes later, ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))
+
+
+def end_workers() -> None:
+    """At the end of the program: multiprocessing would wait for workers that it tells to end by a signal."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch takes the end of a worker for an error
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+def split_rounds(batch_gpu: int, **tensors: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+    """Deal the rows of tensors of one batch to rounds of batch_gpu rows; the head of this file says why not in one piece."""
+    rounds = len(next(iter(tensors.values()))) // batch_gpu
+    return [{name: t[i::rounds] for name, t in tensors.items()} for i in range(rounds)]

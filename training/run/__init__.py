@@ -1,0 +1,1 @@
+"""Everything about one run: its plan, directory, checkpoints, what it tells, and what ends it."""

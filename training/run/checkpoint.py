@@ -1,0 +1,116 @@
+"""Saving a run: pairs of files that are whole or not there, and a run that survives if they can't be written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnnlib.files import atomic_open
+from dnnlib.seal import seal
+from dnnlib.util import UserError
+from torch_utils import distributed
+from training.run.resume import state_of, state_paths
+from training.run.state import Progress, TrainingState, tensors_in
+from training.snapshots.file import write_network_snapshot
+
+
+class Checkpoints:
+    """Writes network-snapshot-<kimg>.pkl, which stay, and training-state-<kimg>.pt, of which the newest `keep` stay.
+
+    modules: G, D, G_ema and augment_pipe (or None), saved as they are when `save` is called. say: how to tell the user that
+    something could not be saved. Where several workers train, all call `save`, and the first one writes.
+    """
+
+    def __init__(self, run_dir: str | Path, keep: int, modules: Mapping[str, Any], training_set_kwargs: Mapping,
+                 state: TrainingState, say: Callable[[str], None]):
+        self._run_dir, self._keep, self._say = Path(run_dir), keep, say
+        self._modules, self._training_set_kwargs, self._state = modules, training_set_kwargs, state
+        self.saved_at = time.monotonic()  # when the last snapshot was complete
+        self.longest_save = 0.0           # seconds
+
+    def save(self, progress: Progress) -> Path | None:
+        """Write a pair. Returns the path of the network snapshot, or None if it could not be written: the older ones are
+        as they were then, and an error was told. Raises UserError if not all workers have the same."""
+        start = time.monotonic()
+        state = self._state.take(progress)
+        self._check_workers_agree(state)
+        network_pkl = self._network_pkl(progress.cur_nimg // 1000)
+        with self.surviving(network_pkl.name) as attempt:
+            if distributed.is_first():
+                self._save_pair(network_pkl, progress.cur_nimg, state)
+        succeeded = distributed.broadcast_object(attempt.succeeded)
+        self.saved_at = time.monotonic()
+        self.longest_save = max(self.longest_save, self.saved_at - start)
+        return network_pkl if succeeded else None
+
+    def _check_workers_agree(self, state: Mapping[str, Any]) -> None:
+        modules = {name: module.state_dict() for name, module in self._modules.items() if module is not None}
+        difference = distributed.first_difference(tensors_in({**modules, **state}, 'run'))
+        if difference is not None:
+            raise UserError(f'{difference}, is not what the first worker has: a fault of the hardware, or of the program. It is '
+                            f'not saved; go on from the snapshot before by --resume={self._run_dir}')
+
+    def _network_pkl(self, kimg: int) -> Path:
+        return self._run_dir / f'network-snapshot-{kimg:06d}.pkl'
+
+    def _save_pair(self, network_pkl: Path, cur_nimg: int, state: Mapping[str, Any]) -> None:
+        state_file, previous = state_paths(network_pkl)
+        if state_of(network_pkl) == state_file:  # an older pair of this name holds until the new one is complete
+            os.replace(state_file, previous)
+        try:
+            # The rename of the network snapshot, which comes last, makes the pair.
+            with atomic_open(network_pkl, 'w+b') as f:
+                write_network_snapshot(f, self._modules, self._training_set_kwargs, cur_nimg)
+                digest = seal(f)
+                with atomic_open(state_file, 'w+b') as g:
+                    torch.save(dict(state), g)
+                    seal(g, belongs_to=digest, zipped=True)
+        except BaseException:
+            if state_of(network_pkl) == previous:
+                os.replace(previous, state_file)
+            elif state_of(network_pkl) is None:  # a state without its snapshot would only take up room
+                state_file.unlink(missing_ok=True)
+            raise
+        self._prune(cur_nimg // 1000)
+
+    def _prune(self, newest: int) -> None:
+        """Remove all training states but the last ones up to the one just saved. Later ones are of a damaged pair, which the
+        run went on without."""
+        found = [(int(m[1]), m[2] is not None, path) for path in self._run_dir.glob('training-state-*.pt')
+                 if (m := re.fullmatch(r'training-state-(\d+)(\.previous)?', path.stem))]
+        kept = sorted({kimg for kimg, _, _ in found if kimg <= newest})[-self._keep:]
+        for kimg, replaced, path in found:
+            if kimg not in kept or (replaced and state_of(self._network_pkl(kimg)) != path):
+                path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def surviving(self, what: str) -> Iterator[Attempt]:
+        """If the system does not let a file be written (a full disk, a directory that is read-only), tell it and go on."""
+        attempt = Attempt()
+        try:
+            yield attempt
+            attempt.succeeded = True
+        except (OSError, RuntimeError) as err:
+            cause = err
+            while cause is not None and not isinstance(cause, OSError):  # torch.save makes something else of a full disk
+                cause = cause.__context__
+            if cause is None and 'inline_container' not in str(err):  # the file of torch that writes
+                raise
+            self._tell(what, getattr(cause, 'strerror', None) or err)
+
+    def _tell(self, what: str, reason: object) -> None:
+        self._say(f'Error: {self._run_dir / what} could not be saved ({reason}); training goes on, older files are as they were; '
+                  'make room, or make the directory writable')
+
+
+class Attempt:
+    """Whether something was saved."""
+
+    succeeded = False

@@ -1,0 +1,208 @@
+"""Draw the curves of one or several runs: `python -m training.run.curves <run directory>...` writes a PNG."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL.Image
+
+from dnnlib import cli
+from dnnlib.files import atomic_open
+from dnnlib.jsonl import read_lines
+from dnnlib.util import UserError
+
+CELLS = 12  # of the picture, as many across and down: more could not be seen
+LINES = ('-', '--', ':', '-.')
+NOT_TERMS = {'loss', 'reg', 'nonfinite_grads', 'logistic', 'logistic_real', 'logistic_fake'}  # of Loss/<net>/<term>
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes. series: {name in stats.jsonl, or key of results: its label}. of_metric: whether it is the latter."""
+
+    title: str
+    series: dict[str, str]
+    logarithmic: bool = False
+    from_zero: bool = False
+    of_metric: bool = False
+
+
+PANELS = (
+    Panel('Scores of the discriminator', {'Loss/scores/real': 'real', 'Loss/scores/fake': 'fake'}),
+    Panel('Overfitting', {'Loss/signs/real': 'mean sign of D(real)'}),
+    Panel('Augmentation', {'Progress/augment': 'strength p'}, from_zero=True),
+    Panel('Losses', {'Loss/G/loss': 'G', 'Loss/D/loss': 'D'}),
+    Panel('Seconds per 1000 images', {'Timing/sec_per_kimg': 'training'}, from_zero=True),
+    Panel('Memory, GiB', {'Resources/cpu_mem_gb': 'process', 'Resources/peak_gpu_mem_gb': 'GPU, peak'}, from_zero=True),
+)
+
+
+@dataclass
+class Curve:
+    """Points of one quantity. None, where it was not finite, becomes NaN: a gap."""
+
+    kimg: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, kimg: float, value: float | None) -> None:
+        self.kimg.append(kimg)
+        self.values.append(math.nan if value is None else value)
+
+
+class Run:
+    """What is drawn of a run directory. Raises UserError if it holds no statistics."""
+
+    def __init__(self, run_dir: str | Path):
+        self.path = Path(run_dir)
+        self.name = self.path.resolve().name
+        self.curves: dict[str, Curve] = {}  # by the names of stats.jsonl, without those that were never counted
+        self.metrics: dict[str, Curve] = {}  # by the keys of the results
+        self.keys: dict[str, list[str]] = {}  # of each metric
+        try:
+            for line in read_lines(self.path / 'stats.jsonl'):
+                self._add_tick(line)
+        except OSError as err:
+            raise UserError(f'{self.path}: there is no stats.jsonl to read ({err.strerror}); '
+                            'pass a run directory of train.py') from err
+        if not self.curves:
+            raise UserError(f'{self.path / "stats.jsonl"}: no tick has ended yet; try again later')
+        for path in sorted(self.path.glob('metric-*.jsonl')):
+            self._add_metric(path.stem.removeprefix('metric-'), read_lines(path))
+
+    def _add_tick(self, line: dict[str, Any]) -> None:
+        for name, values in line.items():
+            if isinstance(values, dict) and values['num'] and 'Progress/kimg' in line:
+                self.curves.setdefault(name, Curve()).add(line['Progress/kimg']['mean'], values['mean'])
+
+    def _add_metric(self, name: str, records: list[dict[str, Any]]) -> None:
+        found: dict[str, dict[float, float | None]] = {}  # the last of each snapshot, whatever was evaluated when
+        for record in records:
+            kimg = re.search(r'network-snapshot-(\d+)', str(record.get('snapshot_pkl')))
+            for key, value in record['results'].items() if kimg else ():
+                found.setdefault(key, {})[float(kimg[1])] = value
+        for key, values in found.items():
+            self.keys.setdefault(name, []).append(key)
+            self.metrics[key] = Curve()
+            for kimg, value in sorted(values.items()):
+                self.metrics[key].add(kimg, value)
+
+    def newest_fakes(self) -> Path | None:
+        """The latest picture of generated images."""
+        return max(self.path.glob('fakes[0-9]*.png'), key=lambda path: int(re.sub(r'\D', '', path.stem)), default=None)
+
+    def resolution(self) -> int | None:
+        """Of the images, if training_options.json says so."""
+        try:
+            return int(json.loads((self.path / 'training_options.json').read_text())['training_set_kwargs']['resolution'])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def draw(runs: Sequence[Run]) -> Any:
+    """A matplotlib figure. One run: a colour for each curve. Several: a colour for each run, a kind of line for each curve.
+
+    Beside the curves, the newest generated images of the last run that has any.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    panels = choose_panels(runs)
+    columns = -(-len(panels) // 2)
+    pictured = next((run for run in reversed(runs) if run.newest_fakes()), None)
+    figure = Figure(figsize=(4.2 * columns + (6.4 if pictured else 0), 6.8), layout='constrained', facecolor='white')
+    FigureCanvasAgg(figure)  # needs no screen
+    left, right = figure.subfigures(1, 2, width_ratios=[4.2 * columns, 6.4]) if pictured else (figure, None)
+    for axes, panel in itertools.zip_longest(left.subplots(2, columns, squeeze=False).flat, panels):
+        if panel:
+            draw_panel(axes, panel, runs)
+        else:
+            axes.set_visible(False)
+    if len(runs) > 1:
+        handles = [Line2D([], [], color=f'C{i % 10}', linewidth=3, label=run.name) for i, run in enumerate(runs)]
+        left.legend(handles=handles, loc='outside upper left', frameon=False, fontsize=10)
+    else:
+        left.suptitle(runs[0].name, fontsize=12, fontweight='bold')
+    if pictured:
+        show_picture(right.subplots(), pictured)
+    return figure
+
+
+def choose_panels(runs: Sequence[Run]) -> list[Panel]:
+    """The panels that have something to show, each with those of its series that a run has."""
+    names = list(dict.fromkeys(name for run in runs for name in run.curves))
+    terms = [name for name in names if re.fullmatch('Loss/[GD]/[^/]+', name) and name.split('/')[2] not in NOT_TERMS]
+    metrics = {name: dict.fromkeys(key for run in runs for key in run.keys.get(name, ())) for run in runs for name in run.keys}
+    used = {name for run in runs for name, curve in run.curves.items() if any(curve.values)}  # no GPU: 0 all the time
+    panels = [replace(panel, series={k: v for k, v in panel.series.items() if k in used}) for panel in PANELS]
+    panels.insert(4, Panel('Other terms, unweighted', {name: name[len('Loss/'):] for name in terms}, logarithmic=True))
+    panels += [Panel(f'Metric {name}', {key: key for key in keys}, of_metric=True) for name, keys in metrics.items()]
+    return [panel for panel in panels if panel.series]
+
+
+def draw_panel(axes: Any, panel: Panel, runs: Sequence[Run]) -> None:
+    """All curves of a panel."""
+    several = len(runs) > 1
+    for j, (name, label) in enumerate(panel.series.items()):
+        style = dict(linestyle=LINES[j % len(LINES)] if several else '-', linewidth=1.8, markersize=4,
+                     marker='o' if panel.of_metric else '')
+        axes.plot([], [], color='0.35' if several else f'C{j % 10}', label=label, **style)  # for the legend
+        for i, run in enumerate(runs):
+            curve = (run.metrics if panel.of_metric else run.curves).get(name, Curve())
+            axes.plot(curve.kimg, curve.values, color=f'C{(i if several else j) % 10}', **style)
+    axes.set_title(panel.title, fontsize=11, loc='left')
+    axes.set_xlabel('thousands of images', fontsize=9, color='0.35')
+    axes.tick_params(labelsize=9, color='0.6')
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.legend(frameon=False, fontsize=9)
+    if panel.logarithmic:
+        axes.set_yscale('log')
+    if panel.from_zero:
+        # The first tick, of a single batch, would leave no room for the others.
+        values = [value for run in runs for name in panel.series for value in run.curves.get(name, Curve()).values[1:]]
+        axes.set_ylim(0, max(values, default=0) * 1.15 or None)
+
+
+def show_picture(axes: Any, run: Run) -> None:
+    """The newest generated images of a run: as many cells from the corner of the grid as can be seen."""
+    path = run.newest_fakes()
+    with PIL.Image.open(path) as image:
+        side = min(*image.size, CELLS * (run.resolution() or min(image.size)))
+        pixels = np.asarray(image.convert('RGB').crop((0, 0, side, side)))
+    axes.imshow(pixels, interpolation='lanczos' if side > 600 else 'nearest')
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.set_title(path.name, fontsize=11, loc='left')
+
+
+@click.command(cls=cli.Command)
+@click.argument('run_dirs', nargs=-1, required=True, metavar='RUN...')
+@click.option('--out', help='The picture to write.  [default: curves.png, in the run directory if there is one, else here]',
+              metavar='PNG')
+def main(run_dirs: tuple[str, ...], out: str | None) -> None:
+    """Draw what training runs report in every tick, and the images they made last, into one PNG.
+
+    RUN: run directories of train.py; several are compared.
+    """
+    runs = [Run(run_dir) for run_dir in run_dirs]
+    path = Path(out) if out else Path(run_dirs[0] if len(runs) == 1 else '.', 'curves.png')
+    try:
+        with atomic_open(path) as f:
+            draw(runs).savefig(f, format='png', dpi=100)
+    except OSError as err:
+        raise UserError(f'{path}: cannot be written ({err.strerror}); choose another file with --out') from err
+    print(f'Wrote {path}')
+
+
+if __name__ == '__main__':
+    cli.run(main)

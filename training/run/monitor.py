@@ -1,0 +1,184 @@
+"""What a run tells of itself: progress bar, status lines, stats.jsonl, metric-<name>.jsonl, TensorBoard, Weights & Biases."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import psutil
+from tqdm import tqdm
+
+from dnnlib.jsonl import append_line
+from dnnlib.util import UserError, format_time
+from torch_utils import training_stats
+from training.run.health import Health
+from training.run.loggers.jsonl import StatsFile, finite_or_none, keep_lines
+from training.run.loggers.tensorboard import TensorBoardLogger
+from training.run.loggers.weights_biases import WandbLogger, resolve_mode
+
+LONGEST_SIDE = 2048  # of a picture sent to the loggers, in pixels; the PNG in the run directory is not scaled down
+
+
+class Monitor:
+    """Call `progress` after every batch, `end_of_tick`, `write` and `start_tick` in every tick, `close` at the end.
+
+    run_dir: where everything goes. start_nimg, total_nimg: images at which the run begins and ends; what an earlier run
+    in this directory wrote of later images is dropped. config: the whole configuration (training.config); its items
+    `wandb` and `resume_pkl` are looked at, and Weights & Biases shows all of it. rank: of this process; all processes
+    call end_of_tick and write, but only the first has files and prints. The bar appears on a terminal only; elsewhere
+    there are just the status lines.
+    """
+
+    def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int, config: Mapping[str, Any] | None = None,
+                 rank: int = 0):
+        config = config or {}
+        self.start_time = self._tick_start = self._previous_end = time.time()
+        self._tick_nimg, self._total_nimg = start_nimg, total_nimg
+        self._collector = training_stats.Collector()
+        self._health = Health(run_dir, start_nimg, config.get('resume_pkl'))
+        self._style_lives = True
+        self._process = psutil.Process()
+        self._run_dir, self._is_first = Path(run_dir), rank == 0
+        terminal = self._is_first and sys.__stderr__ is not None and sys.__stderr__.isatty()
+        self._bar = tqdm(total=total_nimg, initial=start_nimg, unit='img', file=sys.__stderr__, smoothing=0.1, dynamic_ncols=True,
+                         disable=not terminal, leave=False, bar_format='{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} img  '
+                         '{rate_fmt}  left {remaining}')
+        self._loggers: list[TensorBoardLogger | WandbLogger] = []
+        if self._is_first:
+            for path in self._run_dir.glob('metric-*.jsonl'):
+                keep_lines(path)
+            self._stats = StatsFile(run_dir, start_nimg)
+            try:
+                self._loggers.append(TensorBoardLogger(run_dir, start_nimg))
+            except OSError as err:
+                self._tell_off(TensorBoardLogger.__name__, err)
+            self._add_wandb(config)
+
+    def _add_wandb(self, config: Mapping[str, Any]) -> None:
+        options = config.get('wandb') or {'mode': 'disabled'}
+        mode = resolve_mode(options['mode'])
+        if mode != 'disabled':
+            self._loggers.append(WandbLogger(self._run_dir, {**options, 'mode': mode}, config, self.print))
+        elif options['mode'] == 'auto':
+            self.print('Weights & Biases: off (`wandb login` or --wandb=offline turns it on)')
+
+    def progress(self, cur_nimg: int) -> None:
+        """Move the bar."""
+        self._bar.update(cur_nimg - self._bar.n)
+
+    def print(self, text: str) -> None:
+        """Print a line without tearing the bar; in the first process only."""
+        if not self._is_first:
+            return
+        self._bar.clear()
+        print(text, flush=True)
+        self._bar.refresh()
+
+    def end_of_tick(self, tick: int, cur_nimg: int, augment_p: float, gpu_gib: float) -> None:
+        """Print the status line of the tick whose last batch was just done.
+
+        Raises UserError if a loss was not finite in the whole tick: before anything more is saved.
+        """
+        now = time.time()
+        report = training_stats.report0
+        images, seconds = cur_nimg - self._tick_nimg, now - self._tick_start
+        maintenance = self._tick_start - self._previous_end
+        total = now - self.start_time
+        cpu_gib = self._process.memory_info().rss / 2 ** 30
+        sec_per_kimg = seconds / images * 1e3
+        left = (self._total_nimg - cur_nimg) * (now - self._previous_end) / images  # at the pace of this tick and its maintenance
+        self.print(' '.join([
+            f'tick {report("Progress/tick", tick):<5d}',
+            f'kimg {report("Progress/kimg", cur_nimg / 1e3):<8.1f}',
+            f'time {format_time(report("Timing/total_sec", total)):<12s}',
+            f'sec/tick {report("Timing/sec_per_tick", seconds):<7.1f}',
+            f'sec/kimg {report("Timing/sec_per_kimg", sec_per_kimg):<7.2f}',
+            f'maintenance {report("Timing/maintenance_sec", maintenance):<6.1f}',
+            f'cpumem {report("Resources/cpu_mem_gb", cpu_gib):<6.2f}',
+            f'gpumem {report("Resources/peak_gpu_mem_gb", gpu_gib):<6.2f}',
+            f'augment {report("Progress/augment", augment_p):.3f}',
+            f'img/s {1e3 / sec_per_kimg:<7.1f}',
+            f'left {format_time(max(left, 0))}',
+        ]))
+        report('Timing/total_hours', total / 3600)
+        report('Timing/total_days', total / 86400)
+        self._tick_nimg = cur_nimg
+        self._previous_end = now
+        problem = self._health.check(cur_nimg)
+        if problem:
+            self.write(cur_nimg, {})
+            raise UserError(problem)
+
+    def write(self, cur_nimg: int, phase_milliseconds: dict[str, float]) -> None:
+        """Write the statistics of the tick to stats.jsonl and the loggers."""
+        for name, milliseconds in phase_milliseconds.items():
+            training_stats.report0(f'Timing/{name}', milliseconds)
+        self._collector.update()
+        stats = self._collector.as_dict()
+        for name, values in stats.items():
+            if name.endswith('/nonfinite_grads') and values['mean'] > 0:
+                self.print(f'warning: {name.split("/")[1]} had gradients that were not finite in this tick; they were zeroed')
+        if self._style_lives and stats.get('Progress/style_dims', {'mean': 1})['mean'] == 0:
+            self._style_lives = False
+            self.print('warning: no style coordinate is left alive (importance above 0.1), so that all domains share all latents '
+                       'and there is no Jacobian to make sparse; a smaller --lambda-sparse keeps more of them')
+        if self._is_first:
+            try:
+                self._stats.write(stats)
+            except OSError as err:
+                self.print(f'Error: {self._run_dir / "stats.jsonl"} could not be written ({err.strerror}); training goes on')
+        self._log_scalars({name: values['mean'] for name, values in stats.items() if values['num']}, cur_nimg)
+
+    def start_tick(self) -> None:
+        """The next tick begins now: what was between is maintenance."""
+        self._tick_start = time.time()
+
+    def image(self, name: str, path: str | Path, cur_nimg: int) -> None:
+        """Send a picture, such as the grid of fakes that was just written to `path`, to the loggers, scaled down if need be."""
+        if not self._loggers:
+            return
+        with PIL.Image.open(path) as image:
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            pixels = np.asarray(image)
+        for logger in self._loggers:
+            logger.image(name, pixels.reshape(*pixels.shape[:2], -1), cur_nimg)
+
+    def metric(self, record: Mapping[str, Any], snapshot_pkl: str, cur_nimg: int, seed: int = 0) -> None:
+        """Print what a metric found (the record of metrics.registry.calc_metric: results, metric, total_time, ...), append it
+        to metric-<metric>.jsonl in the published form, and log it once, as Metrics/<key>.
+
+        snapshot_pkl: the file name of the snapshot that was evaluated. seed: of the metric, which the line names if it is not 0.
+        """
+        if not self._is_first:
+            return
+        results = finite_or_none(record['results'])
+        line = {**record, 'results': results, 'snapshot_pkl': snapshot_pkl, 'timestamp': time.time()}
+        line |= {'seed': seed} if seed else {}
+        self.print(append_line(self._run_dir / f'metric-{record["metric"]}.jsonl', line))
+        self._log_scalars({f'Metrics/{key}': value for key, value in results.items() if value is not None}, cur_nimg)
+
+    def _log_scalars(self, values: dict[str, float], cur_nimg: int) -> None:
+        for logger in list(self._loggers):
+            try:
+                logger.scalars(values, cur_nimg)
+            except OSError as err:
+                self._loggers.remove(logger)
+                self._tell_off(type(logger).__name__, err)
+
+    def _tell_off(self, logger: str, err: OSError) -> None:
+        self.print(f'Error: {logger} cannot write ({err.strerror or err}) and is off from now on; training goes on')
+
+    def close(self) -> None:
+        """Close the files and remove the bar."""
+        self._bar.close()
+        if self._is_first:
+            self._stats.close()
+        for logger in self._loggers:
+            with contextlib.suppress(OSError):  # a full disk, which was told when something could not be written
+                logger.close()

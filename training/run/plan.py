@@ -1,0 +1,105 @@
+"""From a plan to workers that train by it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnnlib.log import TeeOutput
+from dnnlib.signals import StopOnSignal
+from dnnlib.util import EasyDict, UserError
+from torch_utils import torchrun
+from training.run.directory import create_run_dir, take, tell_changes, write_options
+from training.run.resume import Resume
+
+
+@dataclass
+class Plan:
+    """What will be done.
+
+    config: of the run, with the directory that it goes on in, or that it would make. resume: what it goes on from, and
+    find_resume looks for that once more. outdir, desc: where a new directory is made, and how it is called after its number.
+    """
+
+    config: EasyDict
+    resume: Resume | None
+    find_resume: Callable[[], Resume | None]
+    outdir: Path
+    desc: str
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether in its own directory."""
+        return self.resume is not None and self.resume.run_dir is not None
+
+
+def carry_out(plan: Plan) -> None:
+    """Train in this process, or in as many as the plan says, which are started and seen through."""
+    from torch_utils import devices, launching
+    with directory_of(plan):
+        launching.launch(train, [plan.config], plan.config.num_gpus, devices.resolve_device(plan.config.device).type)
+
+
+def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]) -> None:
+    """Train as one of the workers that torchrun started. The first one makes the plan of the options, which may be None, and has
+    the directory."""
+    from torch_utils import devices, distributed, meeting
+
+    def begin() -> EasyDict | None:
+        plan = make_plan(options_after_restart(o, again, meeting.recall('run_dir')))
+        if plan is None:
+            return None
+        at_the_end.enter_context(directory_of(plan))
+        meeting.remember('run_dir', str(Path(plan.config.run_dir).resolve()))
+        return plan.config
+
+    with distributed.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
+        again, = distributed.any_of(torchrun.was_started_again())  # a machine that took the place of another does not know
+        config = distributed.decided_by_first(begin, patiently=True)
+        if config is not None:
+            train(config)
+
+
+def options_after_restart(o: EasyDict, again: bool, run_dir: str | None) -> EasyDict:
+    """The options by which a run goes on that torchrun starts again. run_dir: where the same torchrun began it, if that is
+    known: then without a snapshot it begins anew, and the newest run of this kind, by --resume=latest, is another one."""
+    if run_dir is not None and any(Path(run_dir).glob('network-snapshot-*.pkl')):
+        return EasyDict(o, resume=run_dir, resume_kimg=None)
+    if run_dir is None and again:
+        return EasyDict(o, resume='latest', resume_kimg=None)
+    return o
+
+
+@contextlib.contextmanager
+def directory_of(plan: Plan) -> Iterator[None]:
+    """Have the run directory to this process, with all that it prints in the log file."""
+    config = plan.config
+    if plan.goes_on:
+        print(f'Going on in {config.run_dir}...')
+        tell_changes(config)
+    else:
+        print('Creating output directory...')
+        create_run_dir(config, plan.outdir, plan.desc)
+    run_dir = Path(config.run_dir)
+    with take(run_dir), TeeOutput(run_dir / 'log.txt'):
+        if plan.goes_on and plan.find_resume() != plan.resume:
+            raise UserError(f'{run_dir}: another process has just saved in it; start again')
+        write_options(config)
+        yield
+
+
+def train(config: EasyDict) -> None:
+    """Train until the end or until told to stop, as the only worker or as one of several."""
+    from torch_utils import distributed
+    from training.training_loop import training_loop
+    run_dir, first = Path(config.run_dir), distributed.is_first()
+    # What a process prints that was launched, the one that launched it does not see.
+    log = TeeOutput(run_dir / 'log.txt') if first and torchrun.was_launched() else contextlib.nullcontext()
+    with log, StopOnSignal(quiet=not first) as stop:
+        finished = training_loop(config, stop_requested=lambda: stop.requested)
+        if not finished:
+            print(f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}')
+        pictures = sorted(run_dir.glob('fakes[0-9]*.png'))
+        print(f'Results are in {run_dir}' + (f'; look at {pictures[-1].name}.' if pictures else '.'))

@@ -1,0 +1,75 @@
+"""Taking up the work of another run: what fits is restored, what is new is initialised, and both are said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from dnnlib.util import EasyDict, UserError
+from torch_utils import distributed
+from torch_utils.misc import copy_params_and_buffers
+from training.run.state import Progress, TrainingState
+from training.snapshots.file import NETWORKS, load_network_snapshot
+
+
+def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pipe: nn.Module | None) -> Progress:
+    """Copy the weights of c.resume_pkl, if there is one, into `networks`, and the strength of augmentation into the pipe of a
+    run that adapts it. Returns the images seen, by c.resume_nimg or else by the file or its name.
+
+    Raises UserError if the snapshot can't be read, or a network has nothing in common with its namesake in it, or they have
+    tensors of one name and different shapes.
+    """
+    if c.resume_pkl is None:
+        return Progress()
+    print(f'Resuming from "{c.resume_pkl}"')
+    snapshot = load_network_snapshot(c.resume_pkl)
+    for name in NETWORKS:
+        target, source = networks[name], snapshot[name]
+        try:
+            new = copy_params_and_buffers(source, target)
+        except ValueError as err:
+            raise UserError(f'{c.resume_pkl}: its {name} does not fit this run ({err}); '
+                            'use the options and dataset layout that it was trained with') from err
+        wanted = target.state_dict().keys()
+        if len(new) == len(wanted):
+            raise UserError(f'{c.resume_pkl}: its {name} has nothing in common with that of this run')
+        unused = [key for key in source.state_dict() if key not in wanted]
+        print(f'{name}: {len(wanted) - len(new)} tensors restored' + _listed('; new: ', new) + _listed('; not used: ', unused))
+    if c.resume_nimg != 0 and c.ada_target is not None and snapshot.augment_p is not None:
+        augment_pipe.p.fill_(snapshot.augment_p)
+        print(f'Augmentation goes on at p = {snapshot.augment_p:.3f}')
+    cur_nimg = next(n for n in (c.resume_nimg, snapshot.cur_nimg, _nimg_in_name(c.resume_pkl), 0) if n is not None)
+    return Progress(cur_nimg, tick_start_nimg=cur_nimg)
+
+
+def share_networks(networks: Mapping[str, nn.Module | None], progress: Progress) -> Progress:
+    """Give all workers the weights and the progress of the first one."""
+    distributed.broadcast_tensors([t for net in networks.values() if net is not None for t in net.state_dict().values()])
+    return distributed.broadcast_object(progress)
+
+
+def restore_state(c: EasyDict, state: TrainingState, progress: Progress) -> Progress:
+    """Restore the optimisers and the rest from c.resume_state, if there is one. Returns the progress to go on with."""
+    if c.resume_state is None:
+        if c.resume_pkl is not None:
+            print('Optimisers start anew: there is no training state with this snapshot' if c.resume_nimg != 0 else
+                  'Optimisers and counters start anew: transfer learning')
+        return progress
+    restored, missing = state.restore(c.resume_state)
+    print(f'Optimisers and counters restored from "{c.resume_state}"' + _listed('; starting anew: ', missing))
+    return progress if c.resume_nimg is not None else restored
+
+
+def _nimg_in_name(source: str) -> int | None:
+    """Published snapshots say in their name alone how many images they have seen."""
+    match = re.search(r'network-snapshot-(\d{1,9})\.pkl$', str(source))
+    return int(match[1]) * 1000 if match else None
+
+
+def _listed(title: str, names: Sequence[str], most: int = 6) -> str:
+    if not names:
+        return ''
+    rest = f' and {len(names) - most} more' if len(names) > most else ''
+    return title + ', '.join(names[:most]) + rest

@@ -1,0 +1,156 @@
+"""What `--resume` means: which files a run goes on from, and where. No torch here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnnlib import seal
+from dnnlib.download import is_url
+from dnnlib.util import OptionError, UserError
+
+# Networks to transfer from: names to files of the StyleGAN2-ADA authors, under their licence.
+_PRETRAINED = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
+PRESETS = {
+    'ffhq256':     _PRETRAINED + 'ffhq-res256-mirror-paper256-noaug.pkl',
+    'ffhq512':     _PRETRAINED + 'ffhq-res512-mirror-stylegan2-noaug.pkl',
+    'ffhq1024':    _PRETRAINED + 'ffhq-res1024-mirror-stylegan2-noaug.pkl',
+    'celebahq256': _PRETRAINED + 'celebahq-res256-mirror-paper256-kimg100000-ada-target0.5.pkl',
+    'lsundog256':  _PRETRAINED + 'lsundog-res256-paper256-kimg100000-noaug.pkl',
+}
+
+
+@dataclass(frozen=True)
+class Resume:
+    """What a run goes on from.
+
+    network_pkl: path or URL. training_state: the file with the optimisers, or None: they start anew. start_nimg: images to
+    begin at, or None for as many as the files say. run_dir: the run that goes on in its own directory, or None. transfer: the
+    files are of a run that itself began with networks alone, without a training state.
+    """
+
+    network_pkl: str
+    training_state: str | None = None
+    start_nimg: int | None = None
+    run_dir: str | None = None
+    transfer: bool = False
+
+
+def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
+                say: Callable[[str], None] = print) -> Resume | None:
+    """Understand --resume=source and --resume-kimg=kimg; None for a run that starts from the beginning.
+
+    desc: the description in the name that this run would have; `latest` is the newest run in outdir with that name, its
+    length (-kimg<N>) and origin (-resume<...>) aside. say: is told which damaged files were passed over. With kimg, a run goes
+    on in a new directory: in its own, what it did from there on would have to go. Raises OptionError for a directory without a
+    snapshot.
+    """
+    if kimg is not None and (kimg < 0 or source in (None, 'noresume')):
+        raise OptionError('--resume-kimg must be non-negative' if kimg < 0 else '--resume-kimg has no effect without --resume')
+    start_nimg = None if kimg is None else kimg * 1000
+    if source in (None, 'noresume'):
+        return None
+    if source in PRESETS or is_url(source):  # transfer learning: another dataset, so a new count
+        return Resume(PRESETS.get(source, source), start_nimg=start_nimg or 0)
+    if source == 'latest':
+        run_dir = _latest(Path(outdir), desc)
+        if run_dir is None:
+            say(f'--resume=latest: no run of this kind in {outdir} has a snapshot yet; starting from the beginning')
+            return None
+        return _in_run_dir(run_dir, start_nimg, say)
+    if Path(source).is_dir() and not (Path(source) / 'config.json').is_file():  # which an exported generator has
+        if not _snapshots(Path(source)):
+            raise OptionError(f'--resume={source}: no network-snapshot-<kimg>.pkl in this directory; name a run directory '
+                              'with one, or --resume=latest for the newest run in --outdir')
+        return _in_run_dir(Path(source), start_nimg, say)
+    state = None if start_nimg == 0 else state_of(Path(source))
+    if state is None and start_nimg != 0 and state_paths(Path(source))[0].exists():
+        say(f'{state_paths(Path(source))[0]}: damaged, or of another snapshot; passed over')
+    return _resume(Path(source), state, start_nimg, None, source)
+
+
+def _latest(outdir: Path, desc: str) -> Path | None:
+    def kind(name: str) -> str:
+        return re.sub(r'-kimg\d+|-noresume|-resume[^-]+', '', name)
+
+    found = {}
+    for path in outdir.iterdir() if outdir.is_dir() else ():
+        match = re.match(r'(\d+)-(.*)', path.name)
+        if match and kind(match[2]) == kind(desc) and _snapshots(path):
+            found[int(match[1])] = path
+    return found[max(found)] if found else None
+
+
+def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None]) -> Resume:
+    """The newest intact pair of network snapshot and training state; without any pair, the newest intact snapshot."""
+    snapshots = _snapshots(run_dir)
+    newest_first = [snapshots[kimg] for kimg in sorted(snapshots, reverse=True)]
+    alone, passed_over = [], []
+    for path in newest_first:
+        if not is_readable(path):
+            passed_over.append(f'{path}: damaged, passed over')
+        elif (state := state_of(path)) is not None:
+            for line in passed_over:
+                say(line)
+            return _resume(path, None if start_nimg == 0 else state, start_nimg, run_dir)
+        else:
+            alone.append(path)
+            passed_over.append(f'{path}: its training state is missing or damaged, passed over')
+    if not alone:
+        raise UserError(f'{run_dir}: no network snapshot in it is intact; resume from another run')
+    for path in newest_first[:newest_first.index(alone[0])]:
+        say(f'{path}: damaged, passed over')
+    return _resume(alone[0], None, start_nimg, run_dir)
+
+
+def _snapshots(run_dir: Path) -> dict[int, Path]:
+    """By kimg."""
+    return {int(m[1]): path for path in run_dir.glob('network-snapshot-*.pkl')
+            if (m := re.fullmatch(r'network-snapshot-(\d+)', path.stem))}
+
+
+def _resume(network_pkl: Path, state: Path | None, start_nimg: int | None, run_dir: Path | None,
+            source: str | None = None) -> Resume:
+    try:
+        options = json.loads((network_pkl.parent / 'training_options.json').read_text(encoding='utf-8'))
+        transfer = options.get('transfer') is True
+    except (OSError, ValueError, AttributeError):
+        transfer = False
+    return Resume(source or str(network_pkl), None if state is None else str(state), start_nimg,
+                  None if run_dir is None or start_nimg is not None else str(run_dir), transfer)
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a network snapshot is whole: by its checksum or, if it has none, by reading it."""
+    whole = seal.check_file(path)[0]
+    if whole is not None:
+        return whole
+    from training.snapshots.file import load_network_snapshot
+    try:
+        load_network_snapshot(str(path), only=('G_ema',))
+    except UserError:
+        return False
+    return True
+
+
+def state_paths(network_pkl: Path) -> tuple[Path, Path]:
+    """Where the training state of a network snapshot is; and where it is while a new snapshot of that name is being saved."""
+    kimg = network_pkl.stem.removeprefix('network-snapshot-')
+    return network_pkl.with_name(f'training-state-{kimg}.pt'), network_pkl.with_name(f'training-state-{kimg}.previous.pt')
+
+
+def state_of(network_pkl: Path) -> Path | None:
+    """The intact training state that was saved together with a network snapshot."""
+    try:
+        with open(network_pkl, 'rb') as f:
+            _, digest, _ = seal.check_seal(f)
+    except OSError:
+        return None
+    for path in state_paths(network_pkl):
+        whole, _, belongs_to = seal.check_file(path)
+        if whole and digest is not None and belongs_to == digest:
+            return path
+    return None

@@ -1,0 +1,176 @@
+"""`generate.py project`: the latent w whose image is most like a given one."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import PIL.Image
+import torch
+
+from dnnlib import cli
+from dnnlib.files import open_output, remove_leftovers
+from dnnlib.progress import Progress
+from dnnlib.signals import StopOnSignal
+from dnnlib.util import UserError, format_time, open_url
+from training.data import images
+from training.data.making.transforms import make_transform
+from training.networks import Generator
+from training.sampling import drawing as common
+from training.sampling import movie, options
+from training.sampling.projection import search_state as state
+from training.sampling.projection.search import Projection
+from training.sampling.projection.similarity import CHOICES, TITLES, Features, choose
+
+FPS, MEGABITS = 10, 16  # of the video, as published
+TELL_SECONDS = 5.0
+SAVE_SECONDS = 15.0
+
+EXAMPLES = """\b
+Examples:
+  # The latent of a face, and a video of how it was found
+  python generate.py project --outdir=out --target=face.jpg --network=network-snapshot-025000.pkl
+\b
+  # Draw it again
+  python generate.py --outdir=out --projected-w=out/projected_w.npz --network=network-snapshot-025000.pkl
+\b
+  # Fewer steps, no video, in one domain of a conditional network
+  python generate.py project --outdir=out --target=seven.png --num-steps=300 --save-video=0 --class=1 \\
+      --network=network-snapshot-000280.pkl
+"""
+
+
+@click.command(cls=cli.Command, epilog=EXAMPLES)
+@options.network
+@click.option('--target', 'target_path', help='The picture to be drawn: any image file. Its largest square in the middle '
+              'is taken, in the size of the network.', required=True, metavar='FILE')
+@click.option('--num-steps', help='Number of steps of the optimisation.', type=click.IntRange(min=1), default=1000,
+              show_default=True, metavar='INT')
+@click.option('--seed', help='One seed fixes the result.', type=click.IntRange(min=0), default=303, show_default=True,
+              metavar='INT')
+@cli.bool_option('--save-video', help='Write proj.mp4, a frame for each step.', default=True, show_default=True)
+@options.class_idx
+@click.option('--features', help='What tells how alike images are. lpips: LPIPS of VGG16, as published; its weights (553 MB) are '
+              'downloaded if need be. efficientnet: EfficientNet-Lite0, which is installed with the requirements. auto: lpips if '
+              'its weights are here.', type=click.Choice(CHOICES), default='auto', show_default=True)
+@click.option('--detector-path', help='Weights of VGG16: a file or URL.  [default: those in the cache directory, or downloaded]',
+              metavar='FILE')
+@options.outdir
+@options.device
+@options.ops
+def command(network: str, target_path: str, num_steps: int, seed: int, save_video: bool, class_idx: int | None, features: str,
+            detector_path: str | None, outdir: str, device: str, ops: str) -> None:
+    """Find the latent w whose image is most like a given picture.
+
+    Writes projected_w.npz, which `generate.py --projected-w` renders, target.png, proj.png, and proj.mp4: the target
+    beside the image of each step (*.gif without imageio-ffmpeg). When interrupted, the same command goes on from where
+    it was.
+    """
+    target_picture = read_picture(target_path)
+    where = options.start_on(device, ops)
+    G = common.open_generator(network, where)
+    label = common.class_label(G, class_idx, where)
+    target = fit(target_picture, G)
+    video = movie.movie_path(Path(outdir, 'proj.mp4')) if save_video else None
+    kind = choose(features, detector_path, G.img_resolution)
+    embed = Features(kind, where, detector_path)
+    common.make_outdir(outdir)
+
+    projection = Projection(G, embed, as_input(target, where), label, num_steps, seed)
+    marks = {'network': state.digest(G), '--target': hashlib.sha256(target).hexdigest(),
+             '--class': str(class_idx if G.c_dim else None), '--num-steps': str(num_steps), '--seed': str(seed),
+             '--features': f'{kind} {state.digest(embed.net)}', '--device': where.type}
+    state.restore(outdir, marks, projection)
+
+    def save() -> None:
+        state.save(outdir, marks, projection)
+
+    start = time.monotonic()
+    finished = optimise(projection, save)
+    if not finished:
+        print(f'Stopped after step {projection.step} of {num_steps}, which is saved. To go on: the same command again')
+        return
+    print(f'Elapsed: {time.monotonic() - start:.1f} s')
+    proj = write_results(G, projection, target, Path(outdir), video)
+    state.remove(outdir)
+
+    # Not with the noise that was optimised: that is what the user has.
+    mean = common.render(G, projection.mean.expand(1, G.num_ws, -1), 'const', [])[0]
+    reached, begun = (embed.distance(as_input(x, where), as_input(target, where)) for x in (proj, mean))
+    print(f'Distance of proj.png from target.png by {TITLES[kind]}: {reached:.4f} (of the mean image: {begun:.4f})')
+
+
+def read_picture(path: str) -> np.ndarray:
+    """An image file as uint8 [H, W, 3], as `dataset_tool.py --mode=rgb` converts it, but upright. Raises UserError."""
+    path = os.path.expanduser(path)  # which shells leave as it is in --target=~/face.jpg
+    with open_url(path) as f:
+        try:
+            data = f.read()
+        except OSError as err:
+            raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
+    return images.decode_upright(data, path, mode='rgb')
+
+
+def fit(picture: np.ndarray, G: Generator) -> np.ndarray:
+    """The largest square in the middle of uint8 [H, W, 3], as the network draws: uint8 [R, R, C]; greyscale where that is."""
+    square = make_transform('center-crop', G.img_resolution, G.img_resolution)(picture)
+    if G.img_channels == 1:
+        square = np.array(PIL.Image.fromarray(square).convert('L'))
+    return square.reshape(G.img_resolution, G.img_resolution, G.img_channels)
+
+
+def as_input(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+    """uint8 [H, W, C] -> float32 [1, C, H, W] in [-1, 1]."""
+    return torch.from_numpy(pixels).to(device, torch.float32).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def optimise(projection: Projection, save: Callable[[], None]) -> bool:
+    """Take all steps that are left, and tell about some of them; save now and then, and in the end. Returns False where that
+    came early, because of Ctrl-C or SIGTERM."""
+    save()  # what cannot be written is known at once
+    begun, told, start = projection.step, -math.inf, time.monotonic()
+    saved = start
+    with StopOnSignal() as stop, Progress('steps', projection.num_steps - begun, verbose=sys.stderr.isatty()) as progress:
+        while projection.step < projection.num_steps and not stop.requested:
+            distance, loss = projection.advance()
+            progress.advance()
+            last = projection.step == projection.num_steps
+            if last or time.monotonic() - told >= TELL_SECONDS:
+                left = (time.monotonic() - start) / (projection.step - begun) * (projection.num_steps - projection.step)
+                progress.tell(f'step {projection.step:>4}/{projection.num_steps}: dist {distance.item():<6.4f} '
+                              f'loss {loss.item():<6.4f}' + ('' if last else f' left {format_time(left)}'))
+                told = time.monotonic()
+            if time.monotonic() - saved >= SAVE_SECONDS:
+                save()
+                saved = time.monotonic()
+        save()
+    return projection.step == projection.num_steps
+
+
+def write_results(G: Generator, projection: Projection, target: np.ndarray, outdir: Path, video: Path | None) -> np.ndarray:
+    """Write all files, the video last. Returns the image of the result, with the network's own noise: uint8 [R, R, C]."""
+    ws = projection.ws(slice(-1, None))
+    proj = common.render(G, ws, 'const', [])[0]
+    for name in ('target.png', 'proj.', 'projected_w.npz'):
+        remove_leftovers(outdir, name)
+    common.save_image(target, outdir / 'target.png')
+    common.save_image(proj, outdir / 'proj.png')
+    with open_output(outdir / 'projected_w.npz') as f:
+        np.savez(f, w=ws.cpu().numpy())
+    if video is not None:
+        movie.write_movie(video, frames(G, projection, target), projection.num_steps, FPS, MEGABITS)
+    return proj
+
+
+def frames(G: Generator, projection: Projection, target: np.ndarray) -> Iterator[np.ndarray]:
+    """The target beside the image of each step, with the network's own noise: uint8 [R, 2 R, C]."""
+    for first in range(0, projection.num_steps, common.BATCH):
+        for image in common.render(G, projection.ws(slice(first, first + common.BATCH)), 'const', []):
+            yield np.concatenate([target, image], axis=1)

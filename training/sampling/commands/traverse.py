@@ -1,0 +1,169 @@
+"""`generate.py traverse`: move one coordinate of the latent at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from dnnlib import cli
+from dnnlib.util import OptionError, UserError
+from torch_utils.forward_ad import jvp
+from training.networks import Generator
+from training.networks.mapping import LIVING
+from training.sampling import captioned_grid as grid
+from training.sampling import drawing as common
+from training.sampling import options
+
+ROWS = 16
+
+EXAMPLES = """\b
+Examples:
+  # What each of the most important style coordinates does to seed 0 in domain 1
+  python generate.py traverse --outdir=out --class=1 --network=network-snapshot-000280.pkl
+\b
+  # The four most important ones, moved further and in finer steps, for three seeds
+  python generate.py traverse --outdir=out --class=0 --seeds=0-2 --rows=4 --span=4 --steps=13 \\
+      --network=network-snapshot-000280.pkl
+\b
+  # Coordinates of your choice, of any network: here content coordinates, which no domain moves
+  python generate.py traverse --outdir=out --class=0 --coordinates=256-263 --network=network-snapshot-000280.pkl
+"""
+
+
+@click.command(cls=cli.Command, epilog=EXAMPLES)
+@options.network
+@options.seeds(default='0', help='Random seeds, one picture each: 0-3 or 1,5,9-12.')
+@options.class_idx
+@click.option('--coordinates', help='Which coordinates of the latent, counted from 0, and in which order.  [default: the living '
+              'style coordinates, the most important first]', type=cli.NumRange(), metavar='RANGE')
+@click.option('--rows', help=f'Without --coordinates: how many at most.  [default: {ROWS}]', type=int, metavar='INT')
+@click.option('--span', help='Move by -span to +span; coordinates of the latent have about unit variance.', type=float,
+              default=2.0, show_default=True, metavar='FLOAT')
+@click.option('--steps', help='How many images in a row; odd, so that the middle one is the unmoved image.', type=int, default=7,
+              show_default=True, metavar='INT')
+@options.domain_trunc
+@cli.bool_option('--labels', default=True, help='Print the numbers into the margins.  [default: 1]')
+@options.outdir
+@options.device
+@options.ops
+def command(network: str, seeds: list[int], class_idx: int | None, coordinates: list[int] | None, rows: int | None, span: float,
+            steps: int, trunc: float, labels: bool, outdir: str, device: str, ops: str) -> None:
+    """Show what each coordinate of the latent does: a row of images in which nothing else is moved.
+
+    The latent is what enters the mapping network's MLP: u, after flow and normalisation. The style coordinates are
+    those that domains move (--cond-mode=flow or mlp); one is living if its importance is above 0.1. In the margin of
+    row j stand the coordinate, its importance, and the mean of |dx/du_j| over the unmoved image x in [-1, 1]: what it
+    does there, per unit. The last column shows where: |dx/du_j| of each pixel, from 0 (black) to its largest (white).
+
+    Writes traverse-seed<seed>.png.
+    """
+    options.check_seeds(seeds)
+    options.check_finite('--trunc', trunc)
+    options.check_finite('--span', span)
+    if span <= 0:
+        raise OptionError('--span must be positive')
+    if steps < 3 or steps % 2 == 0:
+        raise OptionError('--steps must be odd and at least 3')
+    if rows is not None and coordinates is not None:
+        raise OptionError('--rows can only be specified without --coordinates')
+    if rows is not None and rows < 1:
+        raise OptionError('--rows must be at least 1')
+    where = options.start_on(device, ops)
+    G = common.open_generator(network, where)
+
+    label = common.class_label(G, class_idx, where)
+    if coordinates is None:
+        coordinates = important_coordinates(G, network)[:rows or ROWS]
+    if not 0 <= min(coordinates) <= max(coordinates) < G.z_dim:
+        raise OptionError(f'--coordinates must be between 0 and {G.z_dim - 1} for this network')
+    grid.check_size(len(coordinates), steps + 1, G.img_resolution, 'ask for fewer --coordinates, --rows or --steps')
+    common.make_outdir(outdir)
+
+    w_mean = common.domain_w_mean(G, label) if trunc != 1 else None
+
+    def ws_of(u: torch.Tensor) -> torch.Tensor:
+        return common.truncate(G.mapping.map_latent(u), w_mean, trunc)
+
+    half = steps // 2
+    shifts = [step * span / half for step in range(-half, half + 1)]
+    for i, seed in enumerate(seeds):
+        print(f'Generating traversals of seed {seed} ({i}/{len(seeds)}) ...')
+        with torch.no_grad():
+            u = G.mapping.latent(common.seed_latent(G, seed, where), label)
+        moved = render_moved(G, ws_of, u, coordinates, shifts)
+        effects, maps = effects_of(G, ws_of, u, coordinates)
+        cells = np.concatenate([moved, np.repeat(maps[:, None, :, :, None], G.img_channels, axis=-1)], axis=1)
+        captions = make_captions(G, coordinates, shifts, effects) if labels else None
+        common.save_image(grid.assemble(cells, captions), Path(outdir, f'traverse-{common.image_name(seed)}.png'))
+
+
+def important_coordinates(G: Generator, network: str) -> list[int]:
+    """The living style coordinates, the most important first. Raises UserError if there is none; network: its name."""
+    if G.mapping.i_dim == 0:
+        trained = 'without --cond=1' if G.c_dim == 0 else 'with --cond_mode=concat'
+        raise UserError(f'{network}: has no style coordinates (trained {trained}); choose coordinates of the latent with '
+                        f'--coordinates, such as --coordinates=0-{min(G.z_dim, ROWS) - 1}')
+    coordinates = living_coordinates(G)
+    if not coordinates:
+        raise UserError(f'{network}: no style coordinate lives (no importance is above {LIVING}); choose some with '
+                        f'--coordinates, such as --coordinates=0-{min(G.mapping.i_dim, ROWS) - 1}')
+    return coordinates
+
+
+def living_coordinates(G: Generator) -> list[int]:
+    """The living style coordinates, the most important first; [] where there are none."""
+    if G.mapping.i_dim == 0:
+        return []
+    living = G.mapping.style_mask().tolist()
+    order = G.mapping.importance[0].abs().argsort(descending=True, stable=True).tolist()
+    return [j for j in order if living[j]]
+
+
+def render_moved(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u: torch.Tensor, coordinates: list[int],
+                 shifts: list[float]) -> np.ndarray:
+    """Images uint8 [coordinates, shifts, H, W, C] of the latent u [1, F] with one coordinate moved by a shift."""
+    moves = [(j, shift) for j in coordinates for shift in shifts]
+    images = []
+    for first in range(0, len(moves), common.BATCH):
+        batch = moves[first:first + common.BATCH]
+        latent = u.repeat(len(batch), 1)
+        for row, (j, shift) in enumerate(batch):
+            latent[row, j] += shift
+        with torch.no_grad():
+            ws = ws_of(latent)
+        images.append(common.render(G, ws, 'const', [''] * len(batch)))
+    images = np.concatenate(images)
+    return images.reshape(len(coordinates), len(shifts), *images.shape[1:])
+
+
+def effects_of(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u: torch.Tensor,
+               coordinates: list[int]) -> tuple[list[float], np.ndarray]:
+    """What moving each coordinate of the latent u [1, F] does: the mean |dx/du_j| over pixels and channels, and
+    |dx/du_j| of each pixel relative to its largest, as uint8 [coordinates, H, W]."""
+    def image(v: torch.Tensor) -> torch.Tensor:
+        return G.synthesis(ws_of(v), noise_mode='const', force_fp32=True)
+
+    effects, maps = [], []
+    for first in range(0, len(coordinates), common.BATCH):
+        batch = coordinates[first:first + common.BATCH]
+        direction = torch.nn.functional.one_hot(torch.tensor(batch, device=u.device), u.shape[1]).to(u.dtype)
+        with torch.no_grad():
+            column = jvp(image, u.repeat(len(batch), 1), direction)[1]
+        strength = column.abs().mean(dim=1)  # [N, H, W]
+        effects += strength.mean(dim=(1, 2)).tolist()
+        relative = strength / strength.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
+        maps.append((relative * 255).round().to(torch.uint8).cpu().numpy())
+    return effects, np.concatenate(maps)
+
+
+def make_captions(G: Generator, coordinates: list[int], shifts: list[float], effects: list[float]) -> grid.Captions:
+    """Numbers for the margins. A coordinate that is no style coordinate has no importance."""
+    importance = G.mapping.importance[0].tolist() if G.mapping.i_dim > 0 else []
+    rows = [(str(j), f'{importance[j]:.2f}' if j < len(importance) else '-', f'{effect:#.3g}')
+            for j, effect in zip(coordinates, effects, strict=True)]
+    return grid.Captions([f'{shift:+.2g}' if shift else '0' for shift in shifts] + ['where'], rows,
+                         ('coordinate', 'importance', '|dx/du|'))

@@ -1,0 +1,68 @@
+"""The README.md of an exported generator."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+
+def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
+    """The card as Markdown, with the front matter that model hubs read.
+
+    facts: of training.snapshots.facts. name: of the model. license: of the weights, as an identifier; None leaves it open.
+    """
+    size = facts['resolution']
+    labels = 'not conditional' if not facts['labels'] else f'{facts["labels"]} labels'
+    if facts['label_names']:
+        labels += ': ' + ', '.join(f'{i} {label}' for i, label in enumerate(facts['label_names']))
+    rows = {
+        'Method': facts['method'],
+        'Images': f'{size}x{size}, {"RGB" if facts["channels"] == 3 else "greyscale"}',
+        'Labels': labels,
+        'Latents': f'z {facts["z_dim"]}, w {facts["w_dim"]}',
+        'Parameters': f'{facts["parameters_G"]:,}',
+        'Trained for': 'not known' if facts['kimg'] is None else f'{facts["kimg"]:g} thousand images',
+        'Dataset': (facts['dataset'] or {}).get('path') or 'not named',
+    }
+    for metric, results in facts['metrics'].items():
+        rows[f'Metric {metric}'] = ', '.join(f'{k} {v:.4g}' for k, v in results.items() if isinstance(v, (int, float)))
+    table = '\n'.join(f'| {key} | {str(value).replace("|", " ")} |' for key, value in rows.items())
+    class_option = ' --class=0' if facts['labels'] else ''
+    label = f', torch.eye({facts["labels"]})[:1]' if facts['labels'] else ', None'
+    front = [f'license: {json.dumps(license)}'] if license else []
+    front += ['library_name: pytorch', 'pipeline_tag: unconditional-image-generation',
+              'tags: [gan, stylegan2, image-generation, safetensors]']
+    return '\n'.join(['---', *front, '---', '']) + f'''
+# {name}
+
+A style-based generator. Trained with a framework for StyleGAN2, i-StyleGAN, CG-GAN and CLR-GAN in PyTorch, whose commands
+take this folder in place of a network snapshot. It holds no code and no pickle.
+
+![Samples](samples.png)
+
+| | |
+|---|---|
+{table}
+
+## Use
+
+In a checkout of the framework, with this folder as `{name}`:
+
+    python generate.py --network={shlex.quote(name)} --seeds=0-15 --trunc=0.7{class_option} --outdir=out
+    python -m training.snapshot info --network={shlex.quote(name)}
+
+or in Python:
+
+```python
+import torch
+from training.snapshots.file import load_network_snapshot
+
+G = load_network_snapshot({name!r}, only=('G_ema',)).G_ema
+images = G(torch.randn(1, {facts["z_dim"]}){label}, truncation_psi=0.7)  # [1, {facts["channels"]}, {size}, {size}], \
+nominally in [-1, 1]
+```
+
+`model.safetensors` is the state dict of the generator (moving average of the weights); `config.json` has its class and
+constructor arguments. Pictures of a generator can repeat what it was trained on, and share the biases of that data.
+'''

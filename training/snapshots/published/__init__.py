@@ -1,0 +1,1 @@
+"""Networks as other programs keep them: pickles of PyTorch and TensorFlow, in and out."""

@@ -1,0 +1,131 @@
+"""`python -m training.snapshot export`: a folder for a model hub, or a pickle for the published code."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import PIL.Image
+import torch
+
+from dnnlib import cli
+from dnnlib.archive import ArchiveWriter
+from dnnlib.files import atomic_open
+from dnnlib.progress import Progress
+from dnnlib.util import EasyDict, OptionError, UserError
+from torch_utils.devices import resolve_device
+from training.networks import Generator
+from training.sampling import captioned_grid as grid
+from training.sampling import drawing as common
+from training.sampling import options
+from training.snapshots import hub
+from training.snapshots.facts import facts, label_names
+from training.snapshots.file import NETWORKS, load_network_snapshot
+from training.snapshots.model_card import model_card
+from training.snapshots.published import stylegan2_ada
+
+COLUMNS, ROWS = 8, 4        # of the picture of samples,
+LARGEST = 2048              # which is about so wide and high at most
+
+EXAMPLES = """\b
+Examples:
+  # A folder for a model hub, and how it gets there
+  python -m training.snapshot export --network=network-snapshot-025000.pkl --outdir=faces --license=cc-by-4.0
+  huggingface-cli upload <user>/faces faces
+\b
+  # A pickle that the published StyleGAN2-ADA code opens
+  python -m training.snapshot export --to=stylegan2-ada --network=network-snapshot-025000.pkl --outdir=out
+"""
+
+
+@click.command(cls=cli.Command, epilog=EXAMPLES)
+@options.network
+@click.option('--outdir', help='Where to write it: for a hub, a folder that is not there yet or is empty.', required=True,
+              metavar='DIR')
+@click.option('--to', help='hub: safetensors, JSON, a model card and samples of G_ema. stylegan2-ada: a pickle of G, D and G_ema '
+              'for the published code.', type=click.Choice(['hub', 'stylegan2-ada']), default='hub', show_default=True)
+@click.option('--data', help='Dataset whose dataset.json names the labels.  [default: the one that the run was trained on, if it '
+              'is still there]', metavar='PATH')
+@click.option('--license', help='License of the weights, for the model card: an identifier such as cc-by-4.0.', metavar='ID')
+@options.device
+def command(network: str, outdir: str, to: str, data: str | None, license: str | None, device: str) -> None:
+    """Write a snapshot in a form that others can read.
+
+    For a hub: model.safetensors, config.json, README.md and samples.png. The folder is complete or not there, and every
+    --network option takes it. For the published code: DIR/stylegan2-ada-<kimg>.pkl.
+    """
+    if to == 'stylegan2-ada':
+        for name, value in (('--data', data), ('--license', license)):
+            if value is not None:
+                raise OptionError(f'{name} has no effect with --to=stylegan2-ada; leave it out')
+        path = export_pickle(network, outdir)
+    else:
+        path = export_folder(network, outdir, data, license, resolve_device(device))
+    print(f'Wrote {path}')
+
+
+def export_folder(network: str, outdir: str, data: str | None, license: str | None, device: torch.device) -> Path:
+    """Write the folder for a hub. Returns its path."""
+    folder = Path(outdir)
+    if folder.suffix.lower() == '.zip' or (folder.exists() and not folder.is_dir()):
+        raise OptionError(f'--outdir: {outdir} is no name for a folder; choose another')
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OptionError(f'--outdir: {outdir} is not empty; choose another folder, or empty it')
+    snapshot = load_network_snapshot(network, only=('G_ema',))
+    about = facts(network, snapshot)
+    if data is not None:
+        about['label_names'] = label_names(data)
+        if len(about['label_names'] or ()) != about['labels']:
+            raise OptionError(f'--data: {data} names {len(about["label_names"] or ())} labels, but the network has '
+                              f'{about["labels"]}; leave it out, or give the dataset of the network')
+    G = snapshot.G_ema
+    shown = ('method', 'kimg', 'resolution', 'channels', 'labels', 'label_names', 'z_dim', 'w_dim', 'metrics')
+    terms = {name: {'weight': weight} for name, weight in about['loss_terms'].items()}
+    config = hub.make_config(G, snapshot.cur_nimg, snapshot.training_set_kwargs, **{key: about[key] for key in shown},
+                                  loss_terms=terms)
+    with ArchiveWriter(folder) as out:
+        out.write(hub.WEIGHTS, hub.weights(G))
+        out.write(hub.CONFIG, (json.dumps(config, indent=2) + '\n').encode())
+        out.write('README.md', model_card(about, folder.absolute().name, license).encode())
+        out.write('samples.png', samples(G.to(device), device))
+    return folder
+
+
+def export_pickle(network: str, outdir: str) -> Path:
+    """Write the pickle for the published code. Returns its path."""
+    snapshot: EasyDict = load_network_snapshot(network, only=tuple(NETWORKS))
+    path = Path(outdir) / f'stylegan2-ada-{(snapshot.cur_nimg or 0) // 1000:06d}.pkl'
+    try:
+        stylegan2_ada.check(snapshot.G_ema)  # before a folder is made
+        with atomic_open(path) as f:
+            stylegan2_ada.dump({name: snapshot[name] for name in NETWORKS},
+                               hub.public_data_kwargs(snapshot.training_set_kwargs), f)
+    except stylegan2_ada.UnknownToPublished as err:
+        raise UserError(f'{network}: {err}, and the published StyleGAN2-ADA code has no such layers; '
+                        'export it with --to=hub') from err
+    except OSError as err:
+        raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); choose another --outdir') from err
+    return path
+
+
+@torch.no_grad()
+def samples(G: Generator, device: torch.device) -> bytes:
+    """A PNG of what G draws; with labels, each row shows the same latents with another label."""
+    columns = min(COLUMNS, max(LARGEST // G.img_resolution, 2))
+    rows = min(G.c_dim or ROWS, max(LARGEST // G.img_resolution, 2))
+    seeds = [column if G.c_dim else row * columns + column for row, column in np.ndindex(rows, columns)]
+    z = torch.cat([common.seed_latent(G, seed, device) for seed in seeds])
+    c = torch.cat([common.one_hot(G, row, device) for row, _ in np.ndindex(rows, columns)])
+    images = []
+    with Progress('samples', len(seeds)) as progress:
+        for ws in common.map_latents(G, z, c).split(common.BATCH):
+            images.append(common.render(G, ws, 'const', []))
+            progress.advance(len(ws))
+    images = np.concatenate(images)
+    pixels = grid.assemble(images.reshape(rows, columns, *images.shape[1:]))
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, format='PNG')
+    return file.getvalue()
