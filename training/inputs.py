@@ -1,8 +1,8 @@
 """What one iteration gets: real images, latents, labels, and random numbers.
 
 Random numbers are keyed by (seed, images seen, worker), so that nothing between two batches disturbs them. With
---seed-per-sample=1 they are keyed by the number of the sample in the batch of all workers instead: however the batch is divided between workers and
-rounds, each image gets the same latent, label, noise, augmentation and style mixing.
+--seed-per-sample=1 they are keyed by the number of the sample in the batch of all workers instead: however the batch is divided
+between workers and rounds, each image gets the same latent, label, noise, augmentation and style mixing.
 
 Samples are dealt like cards: worker r of N holds the samples r, r + N, r + 2N, ... of a batch, and so do rounds with the samples
 of a worker. Then the first halves of all parts are, together, the first half of the batch; and the groups of minibatch stddev,

@@ -12,9 +12,7 @@ from dnnlib import cli
 from dnnlib.util import OptionError, UserError
 from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
-from training.sampling import captioned_grid as grid
-from training.sampling import drawing as common
-from training.sampling import options
+from training.sampling import captioned_grid, drawing, options
 
 FILE_NAME = 'domains.png'
 SHORT = dict(seeds=list(range(40)), rows=2, trunc=0.7, outdir='results/transgan_faces')  # what a network alone means
@@ -78,7 +76,7 @@ def command(short: str | None, network: str | None, seeds: list[int] | None, dom
     if data is not None and not labels:
         raise OptionError('--data can only be specified with --labels=1')
     where = options.start_on(device, ops)
-    G = common.open_generator(network, where)
+    G = drawing.open_generator(network, where)
 
     if G.c_dim == 0:
         raise UserError(f'{network}: has no domains (trained without --cond=1); use generate.py images')
@@ -87,13 +85,13 @@ def command(short: str | None, network: str | None, seeds: list[int] | None, dom
         raise OptionError(f'--domains must be between 0 and {G.c_dim - 1} for this network')
     names = domain_names(data, G.c_dim)
     per_picture = several or len(seeds)
-    grid.check_size(min(len(seeds), per_picture), len(domains), G.img_resolution, 'ask for fewer --seeds or --domains')
-    common.make_outdir(outdir)
+    captioned_grid.check_size(min(len(seeds), per_picture), len(domains), G.img_resolution, 'ask for fewer --seeds or --domains')
+    drawing.make_outdir(outdir)
 
     means = {}
     for domain in dict.fromkeys(domains) if trunc != 1 else ():
         print(f'Finding the mean of domain {domain} ({len(means)}/{len(set(domains))}) ...')
-        means[domain] = common.domain_w_mean(G, common.one_hot(G, domain, where))
+        means[domain] = drawing.domain_w_mean(G, drawing.one_hot(G, domain, where))
     for number, first in enumerate(range(0, len(seeds), per_picture)):
         some = seeds[first:first + per_picture]
         images = render_cells(G, [(seed, domain) for seed in some for domain in domains], means, trunc, noise_mode, where)
@@ -101,24 +99,24 @@ def command(short: str | None, network: str | None, seeds: list[int] | None, dom
         texts, heading = ([str(seed) for seed in some], [names[domain] for domain in domains]), 'seed'
         if layout == 'rows':
             cells, texts, heading = cells.swapaxes(0, 1), texts[::-1], 'domain'
-        captions = grid.Captions(texts[1], [(text,) for text in texts[0]], (heading,)) if labels else None
+        captions = captioned_grid.Captions(texts[1], [(text,) for text in texts[0]], (heading,)) if labels else None
         name = f'faces{number}.jpg' if several else FILE_NAME
-        common.save_image(grid.assemble(cells, captions), Path(outdir, name))
+        drawing.save_image(captioned_grid.assemble(cells, captions), Path(outdir, name))
 
 
 def render_cells(G: Generator, cells: list[tuple[int, int]], means: dict[int, torch.Tensor], psi: float, noise_mode: str,
                  device: torch.device) -> np.ndarray:
     """The images uint8 [N, H, W, C] of pairs (seed, domain), truncated towards the means [w_dim] of their domains, if any."""
     images = []
-    for first in range(0, len(cells), common.BATCH):
-        batch = cells[first:first + common.BATCH]
+    for first in range(0, len(cells), drawing.BATCH):
+        batch = cells[first:first + drawing.BATCH]
         print(f'Generating {len(batch)} images ({first}/{len(cells)}) ...')
-        z = torch.cat([common.seed_latent(G, seed, device) for seed, _ in batch])
-        c = torch.cat([common.one_hot(G, domain, device) for _, domain in batch])
+        z = torch.cat([drawing.seed_latent(G, seed, device) for seed, _ in batch])
+        c = torch.cat([drawing.one_hot(G, domain, device) for _, domain in batch])
         w_mean = torch.stack([means[domain] for _, domain in batch])[:, None] if means else None
         with torch.no_grad():
-            ws = common.truncate(common.map_latents(G, z, c), w_mean, psi)
-        images.append(common.render(G, ws, noise_mode, [common.image_name(seed) for seed, _ in batch]))
+            ws = drawing.truncate(drawing.map_latents(G, z, c), w_mean, psi)
+        images.append(drawing.render(G, ws, noise_mode, [drawing.image_name(seed) for seed, _ in batch]))
     return np.concatenate(images)
 
 

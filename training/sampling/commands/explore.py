@@ -18,8 +18,7 @@ import click
 from dnnlib import cli
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import OptionError, UserError
-from training.sampling import drawing as common
-from training.sampling import options
+from training.sampling import drawing, options
 from training.sampling.commands import domains
 from training.sampling.explorer.explorer import Explorer, State
 
@@ -64,7 +63,7 @@ def command(network: str, data: str | None, host: str, port: int | None, open_br
         address = url_of(host, sock)
         if not is_loopback(sock):
             print(f'warn: anyone who can reach {address} can use this page; without --host, this machine alone can')
-        G = common.open_generator(network, where)
+        G = drawing.open_generator(network, where)
         if data is not None and G.c_dim == 0:
             raise UserError(f'{network}: has no domains (trained without --cond=1); leave --data out')
         names = domains.domain_names(data, G.c_dim)

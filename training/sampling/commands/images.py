@@ -16,9 +16,7 @@ from dnnlib import cli
 from dnnlib.files import open_output
 from dnnlib.util import OptionError, UserError, open_url
 from training.networks import Generator
-from training.sampling import captioned_grid as grid
-from training.sampling import drawing as common
-from training.sampling import options
+from training.sampling import captioned_grid, drawing, options
 
 EXAMPLES = """\b
 Examples:
@@ -46,7 +44,7 @@ Examples:
 @options.noise_mode
 @click.option('--projected-w', help='Render the latents w [N, num_ws, w_dim] of this .npz instead of seeds.', metavar='FILE')
 @click.option('--format', 'suffix', help='Of the images: PNG and WebP lose nothing, JPEG has quality 95.',
-              type=click.Choice([suffix[1:] for suffix in common.FORMATS]), default='png', show_default=True)
+              type=click.Choice([suffix[1:] for suffix in drawing.FORMATS]), default='png', show_default=True)
 @cli.bool_option('--contact-sheet', help='All images in one picture, too: contact-sheet.png. With --class=all, a column for each '
                  'class.  [default: 0]')
 @cli.bool_option('--save-ws', help='Their latents, too: ws.npz, with w [N, num_ws, w_dim], the seeds, and the classes, in the '
@@ -71,13 +69,13 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: int 
     if save_ws and projected_w is not None:
         raise OptionError('--save-ws=1 can only be specified without --projected-w, whose file has them')
     where = options.start_on(device, ops)
-    G = common.open_generator(network, where)
+    G = drawing.open_generator(network, where)
 
     if projected_w is None:
         latents = None
-        classes = common.classes_of(G, class_idx, where)
+        classes = drawing.classes_of(G, class_idx, where)
         named = len(classes) > 1
-        images = [Image(seed, k, common.image_name(seed) + f'-class{k}' * named) for seed in seeds for k in classes]
+        images = [Image(seed, k, drawing.image_name(seed) + f'-class{k}' * named) for seed in seeds for k in classes]
         columns = len(classes)
     else:
         latents = read_latents(G, projected_w, where)
@@ -87,21 +85,21 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: int 
         columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     if contact_sheet:
-        grid.check_size(rows, columns, G.img_resolution, 'ask for fewer images, or leave --contact-sheet out')
-    common.make_outdir(outdir)
+        captioned_grid.check_size(rows, columns, G.img_resolution, 'ask for fewer images, or leave --contact-sheet out')
+    drawing.make_outdir(outdir)
 
     sheet = np.full([rows * columns * contact_sheet, G.img_resolution, G.img_resolution, G.img_channels], 255, dtype=np.uint8)
     saved = np.empty([len(images) * save_ws, G.num_ws, G.w_dim], dtype=np.float32)
-    for first in range(0, len(images), common.BATCH):
-        batch = images[first:first + common.BATCH]
+    for first in range(0, len(images), drawing.BATCH):
+        batch = images[first:first + drawing.BATCH]
         here = slice(first, first + len(batch))
         if latents is None:
             for i, image in enumerate(batch, start=first):
                 print(f'Generating image for seed {image.seed} ({i}/{len(images)}) ...')
         ws = seeded(G, batch, trunc, where) if latents is None else latents[here]
-        pixels = common.render(G, ws, noise_mode, [image.noise for image in batch])
+        pixels = drawing.render(G, ws, noise_mode, [image.noise for image in batch])
         for image, x in zip(batch, pixels, strict=True):
-            common.save_image(x, Path(outdir, f'{image.name}.{suffix}'))
+            drawing.save_image(x, Path(outdir, f'{image.name}.{suffix}'))
         if contact_sheet:
             sheet[here] = pixels
         if save_ws:
@@ -109,7 +107,7 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: int 
 
     if contact_sheet:
         cells = sheet.reshape(rows, columns, *sheet.shape[1:])
-        common.save_image(grid.assemble(cells), Path(outdir, 'contact-sheet.png'))
+        drawing.save_image(captioned_grid.assemble(cells), Path(outdir, 'contact-sheet.png'))
     if save_ws:
         with open_output(Path(outdir, 'ws.npz')) as f:
             np.savez(f, w=saved, seeds=[image.seed for image in images], classes=[image.label for image in images])
@@ -130,9 +128,9 @@ class Image(NamedTuple):
 
 def seeded(G: Generator, images: list[Image], trunc: float, device: torch.device) -> torch.Tensor:
     """ws [N, num_ws, w_dim] of images of seeds."""
-    z = torch.cat([common.seed_latent(G, image.seed, device) for image in images])
-    c = torch.cat([common.one_hot(G, image.label, device) for image in images])
-    return common.map_latents(G, z, c, trunc)
+    z = torch.cat([drawing.seed_latent(G, image.seed, device) for image in images])
+    c = torch.cat([drawing.one_hot(G, image.label, device) for image in images])
+    return drawing.map_latents(G, z, c, trunc)
 
 
 def read_latents(G: Generator, path: str, device: torch.device) -> torch.Tensor:

@@ -13,9 +13,7 @@ import torch
 from dnnlib import cli
 from dnnlib.util import OptionError
 from training.networks import Generator
-from training.sampling import captioned_grid as grid
-from training.sampling import drawing as common
-from training.sampling import options
+from training.sampling import captioned_grid, drawing, options
 
 NAMED = dict(coarse=(4, 8), middle=(16, 32), fine=(64, 2 ** 30))  # resolutions; Karras et al. 2019, fig. 3
 
@@ -79,16 +77,16 @@ def command(network: str, rows: list[int], cols: list[int], styles: list[int | t
     options.check_seeds([*rows, *cols], '--rows and --cols')
     options.check_finite('--trunc', trunc)
     where = options.start_on(device, ops)
-    G = common.open_generator(network, where)
-    label = common.class_label(G, class_idx, where)
+    G = drawing.open_generator(network, where)
+    label = drawing.class_label(G, class_idx, where)
     layers = layers_of(G, styles)
-    grid.check_size(len(rows) + 1, len(cols) + 1, G.img_resolution, 'ask for fewer --rows or --cols')
-    common.make_outdir(outdir)
+    captioned_grid.check_size(len(rows) + 1, len(cols) + 1, G.img_resolution, 'ask for fewer --rows or --cols')
+    drawing.make_outdir(outdir)
 
     print('Generating W vectors...')
     seeds = list(dict.fromkeys([*rows, *cols]))
-    z = torch.cat([common.seed_latent(G, seed, where) for seed in seeds])
-    ws = dict(zip(seeds, common.map_latents(G, z, label.expand(len(z), -1), trunc), strict=True))
+    z = torch.cat([drawing.seed_latent(G, seed, where) for seed in seeds])
+    ws = dict(zip(seeds, drawing.map_latents(G, z, label.expand(len(z), -1), trunc), strict=True))
     pairs = {(seed, seed): ws[seed] for seed in seeds}
     for row in dict.fromkeys(rows):
         for col in dict.fromkeys(cols):
@@ -96,18 +94,18 @@ def command(network: str, rows: list[int], cols: list[int], styles: list[int | t
 
     print(f'Generating {len(pairs)} images...')
     images, names = {}, list(pairs)
-    for first in range(0, len(names), common.BATCH):
-        batch = names[first:first + common.BATCH]
-        pixels = common.render(G, torch.stack([pairs[pair] for pair in batch]), noise_mode,
+    for first in range(0, len(names), drawing.BATCH):
+        batch = names[first:first + drawing.BATCH]
+        pixels = drawing.render(G, torch.stack([pairs[pair] for pair in batch]), noise_mode,
                                [f'{row}-{col}' for row, col in batch])
         for (row, col), x in zip(batch, pixels, strict=True):
             images[row, col] = x
-            common.save_image(x, Path(outdir, f'{row}-{col}.png'))
+            drawing.save_image(x, Path(outdir, f'{row}-{col}.png'))
 
     corner = np.zeros_like(images[rows[0], rows[0]])
     cells = [[corner, *(images[col, col] for col in cols)]]
     cells += [[images[row, row], *(images[row, col] for col in cols)] for row in rows]
-    common.save_image(grid.assemble(np.array(cells)), Path(outdir, 'grid.png'))
+    drawing.save_image(captioned_grid.assemble(np.array(cells)), Path(outdir, 'grid.png'))
 
 
 def layers_of(G: Generator, styles: list[int | tuple[int, int]]) -> list[int]:
@@ -117,7 +115,7 @@ def layers_of(G: Generator, styles: list[int | tuple[int, int]]) -> list[int]:
         if isinstance(style, int):
             layers.append(style)
         else:
-            layers += [i for i in range(G.num_ws) if style[0] <= common.layer_resolution(G, i) <= style[1]]
+            layers += [i for i in range(G.num_ws) if style[0] <= drawing.layer_resolution(G, i) <= style[1]]
     there = [i for i in dict.fromkeys(layers) if 0 <= i < G.num_ws]
     if not there:
         raise OptionError(f'--styles names none of the layers of this network, which are 0-{G.num_ws - 1}, up to '

@@ -23,8 +23,7 @@ from dnnlib.util import UserError, format_time, open_url
 from training.data import images
 from training.data.making.transforms import make_transform
 from training.networks import Generator
-from training.sampling import drawing as common
-from training.sampling import movie, options
+from training.sampling import drawing, movie, options
 from training.sampling.projection import search_state as state
 from training.sampling.projection.search import Projection
 from training.sampling.projection.similarity import CHOICES, TITLES, Features, choose
@@ -75,13 +74,13 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     """
     target_picture = read_picture(target_path)
     where = options.start_on(device, ops)
-    G = common.open_generator(network, where)
-    label = common.class_label(G, class_idx, where)
+    G = drawing.open_generator(network, where)
+    label = drawing.class_label(G, class_idx, where)
     target = fit(target_picture, G)
     video = movie.movie_path(Path(outdir, 'proj.mp4')) if save_video else None
     kind = choose(features, detector_path, G.img_resolution)
     embed = Features(kind, where, detector_path)
-    common.make_outdir(outdir)
+    drawing.make_outdir(outdir)
 
     projection = Projection(G, embed, as_input(target, where), label, num_steps, seed)
     marks = {'network': state.digest(G), '--target': hashlib.sha256(target).hexdigest(),
@@ -102,7 +101,7 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     state.remove(outdir)
 
     # Not with the noise that was optimised: that is what the user has.
-    mean = common.render(G, projection.mean.expand(1, G.num_ws, -1), 'const', [])[0]
+    mean = drawing.render(G, projection.mean.expand(1, G.num_ws, -1), 'const', [])[0]
     reached, begun = (embed.distance(as_input(x, where), as_input(target, where)) for x in (proj, mean))
     print(f'Distance of proj.png from target.png by {TITLES[kind]}: {reached:.4f} (of the mean image: {begun:.4f})')
 
@@ -157,11 +156,11 @@ def optimise(projection: Projection, save: Callable[[], None]) -> bool:
 def write_results(G: Generator, projection: Projection, target: np.ndarray, outdir: Path, video: Path | None) -> np.ndarray:
     """Write all files, the video last. Returns the image of the result, with the network's own noise: uint8 [R, R, C]."""
     ws = projection.ws(slice(-1, None))
-    proj = common.render(G, ws, 'const', [])[0]
+    proj = drawing.render(G, ws, 'const', [])[0]
     for name in ('target.png', 'proj.', 'projected_w.npz'):
         remove_leftovers(outdir, name)
-    common.save_image(target, outdir / 'target.png')
-    common.save_image(proj, outdir / 'proj.png')
+    drawing.save_image(target, outdir / 'target.png')
+    drawing.save_image(proj, outdir / 'proj.png')
     with open_output(outdir / 'projected_w.npz') as f:
         np.savez(f, w=ws.cpu().numpy())
     if video is not None:
@@ -171,6 +170,6 @@ def write_results(G: Generator, projection: Projection, target: np.ndarray, outd
 
 def frames(G: Generator, projection: Projection, target: np.ndarray) -> Iterator[np.ndarray]:
     """The target beside the image of each step, with the network's own noise: uint8 [R, 2 R, C]."""
-    for first in range(0, projection.num_steps, common.BATCH):
-        for image in common.render(G, projection.ws(slice(first, first + common.BATCH)), 'const', []):
+    for first in range(0, projection.num_steps, drawing.BATCH):
+        for image in drawing.render(G, projection.ws(slice(first, first + drawing.BATCH)), 'const', []):
             yield np.concatenate([target, image], axis=1)

@@ -13,9 +13,7 @@ from dnnlib import cli
 from dnnlib.util import OptionError, UserError
 from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
-from training.sampling import captioned_grid as grid
-from training.sampling import drawing as common
-from training.sampling import options
+from training.sampling import captioned_grid, drawing, options
 from training.snapshots.file import load_network_snapshot
 
 GRID_ROWS = 16  # images that the overview shows
@@ -68,32 +66,32 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
             raise OptionError(f'{name} must be between 0 and {G.c_dim - 1} for this network')
     sources, classes = read_images(images, G, source_class, max_images)
     targets = list(range(G.c_dim)) if class_idx is None else [class_idx]
-    grid.check_size(min(len(sources), GRID_ROWS), 2 + len(targets), G.img_resolution, 'name one domain with --class')
-    common.make_outdir(outdir)
+    captioned_grid.check_size(min(len(sources), GRID_ROWS), 2 + len(targets), G.img_resolution, 'name one domain with --class')
+    drawing.make_outdir(outdir)
     missing = rebuilding(G, D, where)
     print(f'Images that the network drew itself are rebuilt with {missing:.0%} of the error of any other image')
     if missing > MOST_MISSING:
         print('warn: so much that it hardly finds latents; was the network trained with --method=clr-gan, and for long enough?')
 
     rows = []
-    for first in range(0, len(sources), common.BATCH):
-        part = slice(first, first + common.BATCH)
-        print(f'Translating images {first} to {min(first + common.BATCH, len(sources)) - 1} of {len(sources)} ...')
+    for first in range(0, len(sources), drawing.BATCH):
+        part = slice(first, first + drawing.BATCH)
+        print(f'Translating images {first} to {min(first + drawing.BATCH, len(sources)) - 1} of {len(sources)} ...')
         x = torch.from_numpy(sources[part]).to(where, torch.float32) / 127.5 - 1
-        own = torch.cat([common.one_hot(G, k, where) for k in classes[part]])
+        own = torch.cat([drawing.one_hot(G, k, where) for k in classes[part]])
         code = refine(G, encode(D, x, own), x, own, steps, noise_mode)
-        columns = [common.to_pixels(x), draw(G, code, own, noise_mode, first)]
+        columns = [drawing.to_pixels(x), draw(G, code, own, noise_mode, first)]
         for target in targets:
-            drawn = draw(G, code, common.one_hot(G, target, where).expand(len(x), -1), noise_mode, first)
+            drawn = draw(G, code, drawing.one_hot(G, target, where).expand(len(x), -1), noise_mode, first)
             for i, pixels in enumerate(drawn):
-                common.save_image(pixels, Path(outdir, f'img{first + i:05d}-class{target}.png'))
+                drawing.save_image(pixels, Path(outdir, f'img{first + i:05d}-class{target}.png'))
             columns.append(drawn)
         if first < GRID_ROWS:
             rows.append(np.stack(columns, axis=1))
     overview = np.concatenate(rows)[:GRID_ROWS]
-    captions = grid.Captions(['image', 'rebuilt', *(f'to {k}' for k in targets)],
+    captions = captioned_grid.Captions(['image', 'rebuilt', *(f'to {k}' for k in targets)],
                              [(str(i), str(classes[i])) for i in range(len(overview))], ('', 'domain'))
-    common.save_image(grid.assemble(overview, captions), Path(outdir, 'translations.png'))
+    drawing.save_image(captioned_grid.assemble(overview, captions), Path(outdir, 'translations.png'))
 
 
 def read_images(path: str, G: Generator, source_class: int | None, count: int) -> tuple[np.ndarray, list[int]]:
@@ -117,12 +115,12 @@ def rebuilding(G: Generator, D: nn.Module, device: torch.device) -> float:
     """How well G rebuilds images that it drew itself from the latents that D finds in them: the mean square of what is missing,
     relative to that of images of other latents in the same domain. 0 at best; 1 if the latents say nothing."""
     seeds = range(REBUILT)
-    z = torch.cat([common.seed_latent(G, seed, device) for seed in seeds])
-    c = common.one_hot(G, 0, device).expand(len(z), -1)
+    z = torch.cat([drawing.seed_latent(G, seed, device) for seed in seeds])
+    c = drawing.one_hot(G, 0, device).expand(len(z), -1)
 
     def drawn(latents: torch.Tensor) -> torch.Tensor:
-        ws = common.map_latents(G, latents, c)
-        return torch.cat([G.synthesis(part, noise_mode='const') for part in ws.split(common.batch_size(G, device))])
+        ws = drawing.map_latents(G, latents, c)
+        return torch.cat([G.synthesis(part, noise_mode='const') for part in ws.split(drawing.batch_size(G, device))])
 
     x = drawn(z)
     again = drawn(encode(D, x, c))
@@ -162,4 +160,4 @@ def refine(G: Generator, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, s
 @torch.no_grad()
 def draw(G: Generator, code: torch.Tensor, c: torch.Tensor, noise_mode: str, first: int) -> np.ndarray:
     """G(code, c) as pixels uint8 [N, H, W, C]. first: number of the first image; random noise belongs to the number."""
-    return common.render(G, G.mapping(code, c), noise_mode, [f'img{first + i:05d}' for i in range(len(code))])
+    return drawing.render(G, G.mapping(code, c), noise_mode, [f'img{first + i:05d}' for i in range(len(code))])

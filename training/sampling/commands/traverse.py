@@ -14,9 +14,7 @@ from dnnlib.util import OptionError, UserError
 from torch_utils.forward_ad import jvp
 from training.networks import Generator
 from training.networks.mapping import LIVING
-from training.sampling import captioned_grid as grid
-from training.sampling import drawing as common
-from training.sampling import options
+from training.sampling import captioned_grid, drawing, options
 
 ROWS = 16
 
@@ -73,32 +71,32 @@ def command(network: str, seeds: list[int], class_idx: int | None, coordinates: 
     if rows is not None and rows < 1:
         raise OptionError('--rows must be at least 1')
     where = options.start_on(device, ops)
-    G = common.open_generator(network, where)
+    G = drawing.open_generator(network, where)
 
-    label = common.class_label(G, class_idx, where)
+    label = drawing.class_label(G, class_idx, where)
     if coordinates is None:
         coordinates = important_coordinates(G, network)[:rows or ROWS]
     if not 0 <= min(coordinates) <= max(coordinates) < G.z_dim:
         raise OptionError(f'--coordinates must be between 0 and {G.z_dim - 1} for this network')
-    grid.check_size(len(coordinates), steps + 1, G.img_resolution, 'ask for fewer --coordinates, --rows or --steps')
-    common.make_outdir(outdir)
+    captioned_grid.check_size(len(coordinates), steps + 1, G.img_resolution, 'ask for fewer --coordinates, --rows or --steps')
+    drawing.make_outdir(outdir)
 
-    w_mean = common.domain_w_mean(G, label) if trunc != 1 else None
+    w_mean = drawing.domain_w_mean(G, label) if trunc != 1 else None
 
     def ws_of(u: torch.Tensor) -> torch.Tensor:
-        return common.truncate(G.mapping.map_latent(u), w_mean, trunc)
+        return drawing.truncate(G.mapping.map_latent(u), w_mean, trunc)
 
     half = steps // 2
     shifts = [step * span / half for step in range(-half, half + 1)]
     for i, seed in enumerate(seeds):
         print(f'Generating traversals of seed {seed} ({i}/{len(seeds)}) ...')
         with torch.no_grad():
-            u = G.mapping.latent(common.seed_latent(G, seed, where), label)
+            u = G.mapping.latent(drawing.seed_latent(G, seed, where), label)
         moved = render_moved(G, ws_of, u, coordinates, shifts)
         effects, maps = effects_of(G, ws_of, u, coordinates)
         cells = np.concatenate([moved, np.repeat(maps[:, None, :, :, None], G.img_channels, axis=-1)], axis=1)
         captions = make_captions(G, coordinates, shifts, effects) if labels else None
-        common.save_image(grid.assemble(cells, captions), Path(outdir, f'traverse-{common.image_name(seed)}.png'))
+        drawing.save_image(captioned_grid.assemble(cells, captions), Path(outdir, f'traverse-{drawing.image_name(seed)}.png'))
 
 
 def important_coordinates(G: Generator, network: str) -> list[int]:
@@ -128,14 +126,14 @@ def render_moved(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u:
     """Images uint8 [coordinates, shifts, H, W, C] of the latent u [1, F] with one coordinate moved by a shift."""
     moves = [(j, shift) for j in coordinates for shift in shifts]
     images = []
-    for first in range(0, len(moves), common.BATCH):
-        batch = moves[first:first + common.BATCH]
+    for first in range(0, len(moves), drawing.BATCH):
+        batch = moves[first:first + drawing.BATCH]
         latent = u.repeat(len(batch), 1)
         for row, (j, shift) in enumerate(batch):
             latent[row, j] += shift
         with torch.no_grad():
             ws = ws_of(latent)
-        images.append(common.render(G, ws, 'const', [''] * len(batch)))
+        images.append(drawing.render(G, ws, 'const', [''] * len(batch)))
     images = np.concatenate(images)
     return images.reshape(len(coordinates), len(shifts), *images.shape[1:])
 
@@ -148,8 +146,8 @@ def effects_of(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u: t
         return G.synthesis(ws_of(v), noise_mode='const', force_fp32=True)
 
     effects, maps = [], []
-    for first in range(0, len(coordinates), common.BATCH):
-        batch = coordinates[first:first + common.BATCH]
+    for first in range(0, len(coordinates), drawing.BATCH):
+        batch = coordinates[first:first + drawing.BATCH]
         direction = torch.nn.functional.one_hot(torch.tensor(batch, device=u.device), u.shape[1]).to(u.dtype)
         with torch.no_grad():
             column = jvp(image, u.repeat(len(batch), 1), direction)[1]
@@ -160,10 +158,10 @@ def effects_of(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u: t
     return effects, np.concatenate(maps)
 
 
-def make_captions(G: Generator, coordinates: list[int], shifts: list[float], effects: list[float]) -> grid.Captions:
+def make_captions(G: Generator, coordinates: list[int], shifts: list[float], effects: list[float]) -> captioned_grid.Captions:
     """Numbers for the margins. A coordinate that is no style coordinate has no importance."""
     importance = G.mapping.importance[0].tolist() if G.mapping.i_dim > 0 else []
     rows = [(str(j), f'{importance[j]:.2f}' if j < len(importance) else '-', f'{effect:#.3g}')
             for j, effect in zip(coordinates, effects, strict=True)]
-    return grid.Captions([f'{shift:+.2g}' if shift else '0' for shift in shifts] + ['where'], rows,
+    return captioned_grid.Captions([f'{shift:+.2g}' if shift else '0' for shift in shifts] + ['where'], rows,
                          ('coordinate', 'importance', '|dx/du|'))

@@ -14,9 +14,7 @@ from scipy.interpolate import make_interp_spline
 from dnnlib import cli
 from dnnlib.util import OptionError, UserError
 from training.networks import Generator
-from training.sampling import captioned_grid as grid
-from training.sampling import drawing as common
-from training.sampling import movie, options
+from training.sampling import captioned_grid, drawing, movie, options
 
 MEGABITS = 12
 WRAPS = 2  # periods before and after the keyframes, by which the interpolation closes
@@ -100,18 +98,18 @@ def command(network: str, output: str, seeds: list[int], shuffle_seed: int | Non
         print(f'warn: only the first {cells * num_keyframes} of {len(seeds)} seeds are used, one for each cell and keyframe')
     path = movie.movie_path(output)
     where = options.start_on(device, ops)
-    G = common.open_generator(network, where)
+    G = drawing.open_generator(network, where)
     if morph and G.c_dim < 2:
         raise UserError(f'{network}: has no domains to go through (trained without --cond=1); leave --morph out')
-    classes = list(range(G.c_dim)) if morph else common.classes_of(G, class_idx, where)
+    classes = list(range(G.c_dim)) if morph else drawing.classes_of(G, class_idx, where)
     picture_rows = rows if morph else rows * len(classes)
-    grid.check_size(picture_rows, columns, G.img_resolution, 'ask for a smaller --grid')
+    captioned_grid.check_size(picture_rows, columns, G.img_resolution, 'ask for a smaller --grid')
 
     order = np.array(seeds)
     if shuffle_seed is not None:
         np.random.RandomState(shuffle_seed).shuffle(order)
     order = np.resize(order, [cells, num_keyframes])  # the seeds again and again
-    z = np.stack([common.seed_latent(G, seed, where).cpu().numpy()[0] for seed in order.flat]).reshape(cells, num_keyframes, -1)
+    z = np.stack([drawing.seed_latent(G, seed, where).cpu().numpy()[0] for seed in order.flat]).reshape(cells, num_keyframes, -1)
     maps = [Mapping(G, k, trunc, where) for k in classes]
     if morph:
         w_at = loop(np.concatenate([to_w(z) for to_w in maps], axis=1))
@@ -121,7 +119,7 @@ def command(network: str, output: str, seeds: list[int], shuffle_seed: int | Non
         z_at = spherical_loop(z)
         w_at = lambda time: np.concatenate([to_w(z_at(time)) for to_w in maps])  # noqa: E731
     count = (len(classes) if morph else num_keyframes) * w_frames
-    frames = (grid.assemble(images.reshape(picture_rows, columns, *images.shape[1:]))
+    frames = (captioned_grid.assemble(images.reshape(picture_rows, columns, *images.shape[1:]))
               for images in rendered(G, w_at, np.arange(count) / w_frames, where))
     movie.write_movie(path, frames, count, fps, MEGABITS)
     print(f'Wrote {path}: {count} frames, {count / fps:.1f} s')
@@ -135,13 +133,13 @@ class Mapping:
 
     def __init__(self, G: Generator, class_idx: int, psi: float, device: torch.device):
         self.G, self.psi = G, psi
-        self.label = common.one_hot(G, class_idx, device)
-        self.w_mean = common.domain_w_mean(G, self.label) if psi != 1 else None
+        self.label = drawing.one_hot(G, class_idx, device)
+        self.w_mean = drawing.domain_w_mean(G, self.label) if psi != 1 else None
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         flat = torch.from_numpy(z.reshape(-1, self.G.z_dim)).to(self.label.device, torch.float32)
-        ws = common.map_latents(self.G, flat, self.label.expand(len(flat), -1))
-        return common.truncate(ws, self.w_mean, self.psi)[:, 0].cpu().numpy().reshape(*z.shape[:-1], -1)
+        ws = drawing.map_latents(self.G, flat, self.label.expand(len(flat), -1))
+        return drawing.truncate(ws, self.w_mean, self.psi)[:, 0].cpu().numpy().reshape(*z.shape[:-1], -1)
 
 
 def loop(keys: np.ndarray) -> Callable[[float], np.ndarray]:
@@ -165,9 +163,9 @@ def spherical_loop(keys: np.ndarray) -> Callable[[float], np.ndarray]:
 
 def rendered(G: Generator, w_at: Callable[[float], np.ndarray], times: np.ndarray, device: torch.device) -> Iterator[np.ndarray]:
     """The images uint8 [N, H, W, C] of w_at(time) [N, w_dim], for each time."""
-    together = max(common.BATCH // len(w_at(0)), 1)
+    together = max(drawing.BATCH // len(w_at(0)), 1)
     for first in range(0, len(times), together):
         w = np.stack([w_at(time) for time in times[first:first + together]])
         ws = torch.from_numpy(w.reshape(-1, 1, G.w_dim)).to(device, torch.float32).expand(-1, G.num_ws, -1)
-        images = common.render(G, ws, 'const', [''] * len(ws))
+        images = drawing.render(G, ws, 'const', [''] * len(ws))
         yield from images.reshape(*w.shape[:2], *images.shape[1:])

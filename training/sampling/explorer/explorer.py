@@ -15,7 +15,7 @@ import torch
 
 from training.networks import Generator
 from training.networks.mapping import LIVING
-from training.sampling import drawing as common
+from training.sampling import drawing
 from training.sampling.commands import mix, traverse
 
 MOST_COORDINATES = 16
@@ -80,25 +80,25 @@ class Explorer:
         Except for truncation in conditional networks, which is towards the mean of the domain, as with `domains`.
         """
         with self._lock:
-            return common.render(self.G, self._ws(state), state.noise_mode, [''])[0]
+            return drawing.render(self.G, self._ws(state), state.noise_mode, [''])[0]
 
     @torch.no_grad()
     def _ws(self, state: State) -> torch.Tensor:
         G = self.G
-        label = common.one_hot(G, state.domain, self.device)
-        u = G.mapping.latent(common.seed_latent(G, state.seed, self.device), label)
+        label = drawing.one_hot(G, state.domain, self.device)
+        u = G.mapping.latent(drawing.seed_latent(G, state.seed, self.device), label)
         for j, offset in state.moved().items():
             u[0, j] += offset
         ws = G.mapping.map_latent(u)
         if state.mix_layers:
             layers = sorted(state.mix_layers)
-            ws[:, layers] = G.mapping(common.seed_latent(G, state.mix_seed, self.device), label)[:, layers]
-        return common.truncate(ws, self._mean(state.domain, label) if state.psi != 1 else None, state.psi)
+            ws[:, layers] = G.mapping(drawing.seed_latent(G, state.mix_seed, self.device), label)[:, layers]
+        return drawing.truncate(ws, self._mean(state.domain, label) if state.psi != 1 else None, state.psi)
 
     def _mean(self, domain: int, label: torch.Tensor) -> torch.Tensor:
         """The mean w [w_dim] that is truncated to: of one domain, or of all latents of an unconditional network."""
         if domain not in self._means:
-            self._means[domain] = common.domain_w_mean(self.G, label)
+            self._means[domain] = drawing.domain_w_mean(self.G, label)
         return self._means[domain]
 
     def summary(self) -> str:
@@ -157,7 +157,7 @@ class Explorer:
         elif moved:
             (j, offset), = moved.items()
             name, place = 'traverse', 'third' if offset > 0 else 'first'
-            remark = f'It is the {place} image of the row in traverse-{common.image_name(state.seed)}.png.'
+            remark = f'It is the {place} image of the row in traverse-{drawing.image_name(state.seed)}.png.'
             options += [f'--coordinates={j}', f'--span={abs(offset)}', '--steps=3', '--labels=0']
         elif truncated and conditional:
             name, remark = 'domains', 'Truncated towards the mean of the domain; `images` takes that of all domains.'
@@ -171,12 +171,12 @@ class Explorer:
         """Of the PNG that is downloaded: seed and domain, and '-edited' if that does not say all."""
         edited = bool(state.moved() or state.mix_layers) or state.psi != 1 or state.noise_mode != 'const'
         domain = f'-class{state.domain}' if self.G.c_dim > 0 else ''
-        return f'{common.image_name(state.seed)}{domain}{"-edited" if edited else ""}.png'
+        return f'{drawing.image_name(state.seed)}{domain}{"-edited" if edited else ""}.png'
 
 
 def layer_groups(G: Generator) -> list[LayerGroup]:
     """All layers of ws, by resolution."""
-    resolutions = [common.layer_resolution(G, i) for i in range(G.num_ws)]
+    resolutions = [drawing.layer_resolution(G, i) for i in range(G.num_ws)]
     return [LayerGroup(r, range(resolutions.index(r), resolutions.index(r) + resolutions.count(r)))
             for r in sorted(set(resolutions))]
 

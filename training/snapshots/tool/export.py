@@ -18,9 +18,7 @@ from dnnlib.progress import Progress
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils.devices import resolve_device
 from training.networks import Generator
-from training.sampling import captioned_grid as grid
-from training.sampling import drawing as common
-from training.sampling import options
+from training.sampling import captioned_grid, drawing, options
 from training.snapshots import hub
 from training.snapshots.facts import facts, label_names
 from training.snapshots.file import NETWORKS, load_network_snapshot
@@ -117,15 +115,15 @@ def samples(G: Generator, device: torch.device) -> bytes:
     columns = min(COLUMNS, max(LARGEST // G.img_resolution, 2))
     rows = min(G.c_dim or ROWS, max(LARGEST // G.img_resolution, 2))
     seeds = [column if G.c_dim else row * columns + column for row, column in np.ndindex(rows, columns)]
-    z = torch.cat([common.seed_latent(G, seed, device) for seed in seeds])
-    c = torch.cat([common.one_hot(G, row, device) for row, _ in np.ndindex(rows, columns)])
+    z = torch.cat([drawing.seed_latent(G, seed, device) for seed in seeds])
+    c = torch.cat([drawing.one_hot(G, row, device) for row, _ in np.ndindex(rows, columns)])
     images = []
     with Progress('samples', len(seeds)) as progress:
-        for ws in common.map_latents(G, z, c).split(common.BATCH):
-            images.append(common.render(G, ws, 'const', []))
+        for ws in drawing.map_latents(G, z, c).split(drawing.BATCH):
+            images.append(drawing.render(G, ws, 'const', []))
             progress.advance(len(ws))
     images = np.concatenate(images)
-    pixels = grid.assemble(images.reshape(rows, columns, *images.shape[1:]))
+    pixels = captioned_grid.assemble(images.reshape(rows, columns, *images.shape[1:]))
     file = io.BytesIO()
     PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, format='PNG')
     return file.getvalue()
