@@ -47,7 +47,7 @@ def load_module(path: str | Path) -> ModuleType:
 def load_object(name: str) -> Any:
     """What `package.module.Name` or `path/to/file.py:Name` names. Raises UserError if there is no such thing."""
     path, colon, attribute = name.rpartition(':')
-    if colon and path.endswith('.py') or Path(path).is_dir():
+    if colon:
         module = load_module(path)
     else:
         path, _, attribute = name.rpartition('.')
