@@ -15,11 +15,11 @@ from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_nam
 from metrics.detectors import check_detector
 from metrics.registry import OFFLINE, find_metric
 from torch_utils import torchrun
+from training import methods
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.data.dataset import ImageFolderDataset
 from training.data.image_cache import MODES, choose_place
-from training.methods import METHODS, complete_options
 from training.run.directory import next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
 from training.run.resume import PRESETS, find_resume
@@ -48,11 +48,27 @@ Examples:
 
 
 SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cfg', 'Augmentation': 'aug',
-            'Methods; several can be combined': 'method', 'CLR-GAN': 'lambda_latent', 'i-StyleGAN': 'cond_mode',
-            'CG-GAN': 'lambda_imgsparse', 'CSDI': 'lambda_orth', 'Transfer learning': 'resume', 'Performance': 'precision'}
+            'Methods; several can be combined': 'method', 'Transfer learning': 'resume', 'Performance': 'precision'}
 
 
-@click.command(cls=cli.Command, sections=SECTIONS, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
+class Command(cli.Command):
+    """The general options, and after --method those of all methods, the user's own included."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = methods.load_methods(methods.paths_in(args))
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        after = 1 + [param.name for param in params].index('method')
+        of_methods = [option for method in ctx.obj or methods.built_in() for option in method.options]
+        return [*params[:after], *of_methods, *params[after:]]
+
+    def get_sections(self, ctx: click.Context) -> dict[str, str]:
+        return {**SECTIONS, **{method.title: method.own_names()[0] for method in ctx.obj or methods.built_in() if method.options}}
+
+
+@click.command(cls=Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @click.option('--outdir', help='Where to save the results: each run gets a numbered directory below it.', required=True,
               metavar='DIR')
 @click.option('--gpus', help='Number of GPUs to train on, or of processes on the CPU; any that divides --batch.  [default: 1, or '
@@ -115,37 +131,9 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
               'overfits.  [default: 0.6]', type=float, metavar='FLOAT')
 @click.option('--augpipe', help='Transformations: blit (flips, turns, shifts by pixels), geom (scale, rotation, aspect, shift), '
               'color, filter, noise, cutout, or sets of them by initials.  [default: bgc]', type=click.Choice(list(AUGPIPES)))
-@click.option('--method', help='Set the options that were published for a method, where they are not given: '
-              f'{", ".join(METHODS)}, or several, such as cg-gan,clr-gan.', type=cli.ChoiceList(list(METHODS)), metavar='LIST')
-@click.option('--lambda-latent', help='CLR-GAN: weight of the latent consistency, by which the discriminator learns to recover '
-              'z from a generated image; 5 was published.  [default: 0]', type=float, metavar='FLOAT')
-@click.option('--lambda-recon', help='CLR-GAN: weight of the reconstruction of real images from what the discriminator takes '
-              'for their latent; 0.5 was published.  [default: 0]', type=float, metavar='FLOAT')
-@cli.bool_option('--clr-compat', help='CLR-GAN as published: style mixing in both terms, and the encoder sees augmented images.',
-                 show_default=True)
-@click.option('--cond-mode', help='How the label acts. concat: joined to z, as in StyleGAN2-ADA. flow: it moves the style '
-              'coordinates of z, the rest being content, the same in every domain (i-StyleGAN). mlp: the same by one MLP per '
-              'domain. Implies --cond=1.  [default: flow with any of the options below, or concat]',
-              type=click.Choice(['flow', 'concat', 'mlp']))
-@click.option('--i-dim', help='Number of style coordinates, the first ones of z.  [default: 256]', type=int, metavar='INT')
-@click.option('--flow-blocks', help='Depth of the flow.  [default: 2]', type=int, metavar='INT')
-@click.option('--flow-dim', help='Hidden width of the flow.  [default: 10]', type=int, metavar='INT')
-@cli.bool_option('--flow-norm', default=None, help='Normalise style and content, each by itself.  [default: 1]')
-@click.option('--lambda-sparse', help='Weight of mean |importance|: fewer style coordinates; 0.1 was published.  [default: 0]',
-              type=float, metavar='FLOAT')
-@click.option('--lambda-imgsparse', help="Weight of the sparsity of the generator's Jacobian with respect to the style (CG-GAN); "
-              '0.1 was published.  [default: 0]', type=float, metavar='FLOAT')
-@click.option('--perturb-norm', help='Step of the finite difference that finds the Jacobian; 0.1 was published.  [default: 0]',
-              type=float, metavar='FLOAT')
-@click.option('--jacobian', help='fd: the difference itself, as published. fd-normalized: divided by the step. jvp: exact, by '
-              'forward-mode differentiation.  [default: fd]', type=click.Choice(['fd', 'fd-normalized', 'jvp']))
-@click.option('--jacobian-penalty', help='l1: as published, also pulls towards no effect at all. hoyer: L1 / L2 of each '
-              'coordinate, sparsity at any strength.  [default: l1]', type=click.Choice(['l1', 'hoyer']))
-@click.option('--jacobian-shrink', help='Compute the term on one sample in so many.  [default: 2]', type=int, metavar='INT')
-@click.option('--lambda-orth', help='CSDI: weight of the orthogonality of what style and content do to the image; the larger, '
-              'the less one can imitate the other.  [default: 0]', type=float, metavar='FLOAT')
-@click.option('--orth-probes', help='CSDI: random projections per step that estimate it, a backward pass each.  [default: 4]',
-              type=int, metavar='INT')
+@click.option('--method', help='Set the published options of a method, where they are not given: '
+              f'{", ".join(m.name for m in methods.built_in())}; or of several, such as cg-gan,clr-gan. A folder or .py file, '
+              'such as ./my_method, adds a method of your own (docs/adding-a-method.md).', type=methods.MethodNames(), metavar='LIST')
 @click.option('--resume', help='Go on. latest: the newest run of this kind in --outdir, in its directory, or start one. A run '
               'directory: from its newest intact snapshot, there. A network pickle: in a new directory, at its kimg. A URL, or '
               f'{", ".join(PRESETS)}: transfer learning, from 0 kimg.  [default: noresume]', metavar='WHAT')
@@ -168,7 +156,8 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @click.option('--cache-images', help='Decode each image only once, and keep it. memory: while the run lasts, shared by its '
               'processes. disk: in the cache directory, for other runs too. auto: in memory or on disk, if half of what is free '
               'there will do, or not at all.', type=click.Choice(MODES), default='none', show_default=True)
-def main(**options) -> None:
+@click.pass_obj
+def main(methods_: tuple[methods.Method, ...], **options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 
     Everything goes into DIR/<number>-<description>: training_options.json, log.txt, stats.jsonl, TensorBoard events,
@@ -177,7 +166,7 @@ def main(**options) -> None:
 
     Every option can be written with hyphens or underscores.
     """
-    o = complete_options(EasyDict(options))
+    o = methods.complete_options(EasyDict(options), methods_)
     o.gpus = torchrun.how_many(o.gpus)
     if torchrun.under_torchrun() and not o.dry_run:
         carry_out_together(o, make_plan)

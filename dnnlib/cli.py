@@ -23,13 +23,17 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, sections: Mapping[str, str] | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.sections = {first: heading for heading, first in (sections or {}).items()}
+        self.sections = sections or {}
+
+    def get_sections(self, ctx: click.Context) -> Mapping[str, str]:
+        """The headings of this call, by which subclasses can add some."""
+        return self.sections
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         pages: dict[str, list[tuple[str, str]]] = {}
-        heading = 'Options'
+        sections, heading = {first: heading for heading, first in self.get_sections(ctx).items()}, 'Options'
         for param in self.get_params(ctx):
-            heading = self.sections.get(param.name, heading)
+            heading = sections.get(param.name, heading)
             record = param.get_help_record(ctx)
             if record is not None:
                 pages.setdefault(heading, []).append(record)

@@ -14,9 +14,14 @@ from typing import Any
 from dnnlib.errors import UserError
 
 
+def full_path(path: str | Path) -> Path:
+    """The absolute path, with ~ resolved."""
+    return Path(path).expanduser().resolve()
+
+
 def module_name(path: str | Path) -> str:
     """The name under which `load_module` imports a file or folder: it tells one path from another."""
-    path = Path(path).expanduser().resolve()
+    path = full_path(path)
     return f'plugin_{re.sub(r"[^0-9A-Za-z_]", "_", path.stem)}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}'
 
 
@@ -27,7 +32,7 @@ def load_module(path: str | Path) -> ModuleType:
     in the folder can import each other relatively. Raises UserError if there is no such file or folder; what the code itself
     raises keeps its traceback.
     """
-    path, name = Path(path).expanduser().resolve(), module_name(path)
+    path, name = full_path(path), module_name(path)
     if name in sys.modules:
         return sys.modules[name]
     file = path / '__init__.py' if path.is_dir() else path

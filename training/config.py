@@ -84,12 +84,9 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     """
     o = options
     check_options(o)
-    methods.check_domains(o, data.label_dim)
     if data.resolution < 8 or data.resolution & (data.resolution - 1):
         raise OptionError(f'--data={o.data}: images of {data.resolution}x{data.resolution}, but it must be a '
                           'power of two and 8x8 at least; resize them with dataset_tool.py --width and --height')
-    if o.cond and data.label_dim == 0:
-        raise OptionError('--cond=True requires labels specified in dataset.json')
     if o.subset is not None and not 1 <= o.subset <= data.size:
         raise OptionError(f'--subset must be between 1 and {data.size}')
 
@@ -100,7 +97,6 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     width = dict(channel_base=o.cbase or preset.channel_base, channel_max=o.cmax)
     if width['channel_base'] < data.resolution:
         raise OptionError(f'--cbase must be at least {data.resolution}, which leaves one feature map at this image size')
-    methods.check_code(o, min(width['channel_base'] // 4, width['channel_max']))
     layout = dict(fp16_channels_last=bool(o.nhwc))
     optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 
@@ -112,7 +108,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     if o.subset is not None and o.subset < data.size:
         c.training_set_kwargs.update(max_size=o.subset, random_seed=o.seed)
     c.data_loader_kwargs = dict(num_workers=o.workers, prefetch_factor=2)
-    mapping = dict(num_layers=o.map_depth or preset.map_depth, **methods.mapping_kwargs(o))
+    mapping = dict(num_layers=o.map_depth or preset.map_depth)
     if o.concat_dim is not None:
         mapping['embed_features'] = o.concat_dim
     c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=o.z_dim, w_dim=W_DIM, mapping_kwargs=mapping,
@@ -125,29 +121,26 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c.G_reg_interval, c.D_reg_interval = G_REG_INTERVAL, D_REG_INTERVAL
     gamma = preset.gamma if o.gamma is None else o.gamma
     mixing = preset.style_mixing_prob if o.mixing is None else o.mixing
-    c.loss_kwargs = dict(style_mixing_prob=mixing, terms={
-        'G/logistic': {},
-        'G/path_length': dict(weight=preset.pl_weight if o.pl_weight is None else o.pl_weight, interval=G_REG_INTERVAL),
-        'D/logistic_fake': {},
-        'D/logistic_real': {},
-        'D/r1': dict(weight=gamma / 2, interval=D_REG_INTERVAL),
-        **methods.terms(o),
-    })
+    pl_weight = preset.pl_weight if o.pl_weight is None else o.pl_weight
+    c.loss_kwargs = dict(style_mixing_prob=mixing, gamma=gamma, pl_weight=pl_weight, terms={})
     c.update(augmentation(o, data.resolution))
     c.batch_size = batch
     c.batch_gpu = o.batch_gpu or (batch // o.gpus if o.batch is not None else max(preset.batch // preset.ref_gpus, 1))
     if batch % o.gpus or (batch // o.gpus) % c.batch_gpu:
         raise OptionError(f'--batch={batch} must be a multiple of --batch-gpu={c.batch_gpu} times --gpus={o.gpus}; give --batch '
                           'or --batch-gpu')
+    check_minibatch_stddev(o, c, preset.mbstd)
     c.ema_kimg, c.ema_rampup = preset.ema_kimg, preset.ema_rampup
     c.total_kimg = preset.kimg if o.kimg is None else o.kimg
     c.kimg_per_tick = o.tick
-    c.grid_by_domain = o.cond_mode in ('flow', 'mlp')
-    c.reconstructs = o.lambda_latent > 0 or o.lambda_recon > 0
+    c.grid_by_domain = c.reconstructs = False
     c.metrics, c.metric_seed = parse_metrics(DEFAULT_METRICS if o.metrics is None else o.metrics), o.metric_seed
     c.slow_metrics = o.metrics is not None
-    c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or (40 if c.grid_by_domain else 50)
+    c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or 50
     c.keep, c.snap_minutes, c.max_minutes = o.keep, o.snap_minutes, o.max_minutes
+    methods.configure(o, c, data.label_dim)
+    if o.cond and data.label_dim == 0:
+        raise OptionError('--cond=True requires labels specified in dataset.json')
     c.resume_pkl, c.resume_state, c.resume_nimg, c.transfer = None, None, None, False
     if resume is not None:
         c.resume_pkl, c.resume_state, c.resume_nimg = resume.network_pkl, resume.training_state, resume.start_nimg
@@ -158,6 +151,16 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
     return c
+
+
+def check_minibatch_stddev(o: EasyDict, c: EasyDict, group: int) -> None:
+    """Raise OptionError for microbatches that switch minibatch stddev off: it compares the images of a group, of at most `group`
+    images, whose size divides the microbatch."""
+    largest = max(n for n in range(1, min(group, c.batch_gpu) + 1) if c.batch_gpu % n == 0)
+    if group > 1 and largest == 1:
+        name = 'batch-gpu' if o.batch_gpu is not None else 'batch'
+        raise OptionError(f'--{name}: a microbatch of {c.batch_gpu} cannot be split into groups of 2 to {group} images, so that '
+                          f'minibatch stddev would be off; take a multiple of {group}')
 
 
 def augmentation(o: EasyDict, resolution: int) -> dict:
@@ -239,7 +242,7 @@ def run_description(options: EasyDict, data: DatasetInfo) -> str:
         (o.augpipe is not None, f'-{o.augpipe}'),
         (o.resume not in (None, 'latest'), _resume_description(o.resume)),
         (o.freezed is not None, f'-freezed{o.freezed}'),
-        (True, methods.description(o)),
+        (True, methods.describe(o)),
         (o.desc, f'-{o.desc}'),
     ]
     return ''.join(text for given, text in parts if given)

@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
+from dnnlib import plugins
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
 from torch_utils import devices, distributed, misc, training_stats
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
 from training.data.image_cache import in_memory
 from training.inputs import START, RandomInputs, real_batches, split_rounds
-from training.losses import make_phases, make_terms
+from training.losses import make_phases
+from training.methods import make_terms
 from training.networks import layers
 from training.networks.ema import update_ema
 from training.run.checkpoint import Checkpoints
@@ -42,6 +44,8 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
 
 def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextlib.ExitStack) -> bool:
     run_dir = Path(c.run_dir)
+    for path in c.get('plugins', ()):  # code of the user's own, which class names in the config refer to
+        plugins.load_module(path)
     device = devices.resolve_device(c.device)
     devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
     backend.select(c.ops, device)

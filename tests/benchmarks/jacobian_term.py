@@ -11,7 +11,8 @@ import time
 import torch
 
 from torch_utils.devices import resolve_device
-from training.losses import TERMS, PhaseBatch
+from training.losses import PhaseBatch
+from training.methods import term_class
 from training.networks import Generator
 
 ROUNDS, BATCH = 15, 32
@@ -38,7 +39,7 @@ def main() -> None:
         batch = PhaseBatch(G, None, z, c, None, None)
         loss = batch.images.mean()
         if kwargs is not None:
-            loss = loss + TERMS['G/img_sparse'](**kwargs)(batch).mean()
+            loss = loss + term_class('G/img_sparse')(**kwargs)(batch).mean()
         loss.backward()
         float(loss.detach())  # waits for the device
         return (time.perf_counter() - start) * 1e3

@@ -22,7 +22,8 @@ from torch_utils import devices
 from torch_utils.ops import backend
 from training.augmentation.pipe import AugmentPipe
 from training.augmentation.presets import AUGPIPES
-from training.losses import make_phases, make_terms
+from training.losses import make_phases
+from training.methods import make_terms
 from training.networks import Discriminator, Generator
 from training.networks.layers import set_half_dtype
 

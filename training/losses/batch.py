@@ -19,20 +19,24 @@ class PhaseBatch:
     before the phase kept only the rows that its terms need; N by default. augment: applied to every
     image that enters D. style_mixing_prob: probability that later layers take their w from another latent.
     keep_unmixed: leave the first half of the rows without it, or all of them where that probability is 0.
-    exactly: arguments of synthesis and D for what is differentiated twice; usually: for the shared images and logits.
+    float32_kwargs: arguments of synthesis and D for what is differentiated twice; shared_kwargs: for the shared images and
+    logits. generated_grad: generated images are leaves that require a gradient, where they have no graph of their own.
+    reports: report statistics of D's opinion of real images; signs: among them their signs, which ADA follows.
     """
 
     def __init__(self, G: nn.Module, D: nn.Module, z: torch.Tensor, c: torch.Tensor, real_images: torch.Tensor,
                  real_c: torch.Tensor, round_size: int | None = None,
                  augment: Callable[[torch.Tensor], torch.Tensor] | None = None, style_mixing_prob: float = 0.0,
-                 keep_unmixed: bool = False, exactly: dict | None = None, usually: dict | None = None):
+                 keep_unmixed: bool = False, float32_kwargs: dict | None = None, shared_kwargs: dict | None = None,
+                 generated_grad: bool = False, reports: bool = True, signs: bool = True):
         self.G, self.D = G, D
         self.z, self.c = z, c
         self.real_images, self.real_c = real_images, real_c
         self.round_size = z.shape[0] if round_size is None else round_size
         self.augment = augment or (lambda images: images)
         self.style_mixing_prob = style_mixing_prob
-        self.exactly, self.usually = exactly or {}, usually or {}
+        self.float32_kwargs, self.shared_kwargs = float32_kwargs or {}, shared_kwargs or {}
+        self.generated_grad, self.reports, self.signs = generated_grad, reports, signs
         self.num_unmixed = 0 if not keep_unmixed else (z.shape[0] + 1) // 2 if style_mixing_prob > 0 else z.shape[0]
 
     @cached_property
@@ -61,7 +65,8 @@ class PhaseBatch:
     @cached_property
     def images(self) -> torch.Tensor:
         """Generated images [N, C, H, W]."""
-        return self.G.synthesis(self.ws, **self.usually)
+        images = self.G.synthesis(self.ws, **self.shared_kwargs)
+        return images.requires_grad_() if self.generated_grad else images
 
     @cached_property
     def fake_logits(self) -> torch.Tensor:
@@ -76,15 +81,17 @@ class PhaseBatch:
     @cached_property
     def real_logits(self) -> torch.Tensor:
         """D's opinion of the real images [M, 1]."""
-        return _reported('real', self.D(self.augment(self.real_images), self.real_c, **self.usually))
+        logits = self.D(self.augment(self.real_images), self.real_c, **self.shared_kwargs)
+        return _reported('real', logits, self.signs) if self.reports else logits
 
     @cached_property
     def _fake(self) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, latent = self.D(self.augment(self.images), self.c, return_latent=True, **self.usually)
+        logits, latent = self.D(self.augment(self.images), self.c, return_latent=True, **self.shared_kwargs)
         return _reported('fake', logits), latent
 
 
-def _reported(kind: str, logits: torch.Tensor) -> torch.Tensor:
+def _reported(kind: str, logits: torch.Tensor, signs: bool = True) -> torch.Tensor:
     training_stats.report(f'Loss/scores/{kind}', logits)
-    training_stats.report(f'Loss/signs/{kind}', logits.detach().sign())
+    if signs:
+        training_stats.report(f'Loss/signs/{kind}', logits.detach().sign())
     return logits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -21,18 +22,23 @@ class Phase:
     name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'. interval: it is due every so many iterations, and its
     gradient counts as many times. networks: {'G': ..., 'D': ...}; only networks[net] is trained.
     exact_second_order: compute what is differentiated twice in float32 (for bfloat16, in which it is also slow on CPUs).
-    batch_kwargs: augment, style_mixing_prob.
+    signs: report the signs of D's opinion of real images. batch_kwargs: augment, style_mixing_prob.
     """
 
     def __init__(self, name: str, net: str, interval: int, terms: Sequence[Term], networks: dict[str, nn.Module],
-                 optimizer: torch.optim.Optimizer, exact_second_order: bool = False, **batch_kwargs: Any):
+                 optimizer: torch.optim.Optimizer, exact_second_order: bool = False, signs: bool = True,
+                 **batch_kwargs: Any):
         self.name, self.net, self.interval, self.terms = name, net, interval, list(terms)
-        exactly = dict(force_fp32=True) if exact_second_order else {}
-        usually = exactly if any(term.second_order for term in terms) else {}
+        float32_kwargs = dict(force_fp32=True) if exact_second_order else {}
+        shared_kwargs = float32_kwargs if any(term.float32 for term in terms) else {}
+        self.groups = groups_of(self.terms)
         self.networks, self.optimizer = networks, optimizer
         # What follows the mean of a batch, linearly, is averaged as gradients are.
         self._running_means = [b for net in networks.values() for name, b in net.named_buffers() if name.endswith('w_avg')]
-        self.batch_kwargs = dict(batch_kwargs, exactly=exactly, usually=usually)
+        # In G's phases, D's opinion of real images is asked for comparison only.
+        self.batch_kwargs = dict(batch_kwargs, float32_kwargs=float32_kwargs, shared_kwargs=shared_kwargs, reports=net == 'D',
+                                 signs=signs, keep_unmixed=any(term.needs_unmixed for term in terms),
+                                 generated_grad=net == 'D' and any('generated' in term.needs_grad for term in terms))
 
     def run(self, rounds: Sequence[dict[str, torch.Tensor]],
             in_round: Callable[[int, int], AbstractContextManager] = lambda index, rounds: nullcontext()) -> None:
@@ -46,7 +52,10 @@ class Phase:
             with in_round(i, len(rounds)):
                 self._accumulate(inputs, gain=self.interval / len(rounds))
         network.requires_grad_(False)
-        grads = [p.grad for p in network.parameters() if p.grad is not None]
+        for p in network.parameters():
+            # As published, where lazy terms reach every parameter, some by a factor of zero: Adam's moments decay in each step.
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        grads = [p.grad for p in network.parameters()]
         distributed.average([*grads, *self._running_means])
         self._clean(grads)
         self.optimizer.step()
@@ -55,15 +64,13 @@ class Phase:
         size = inputs['z'].shape[0]
         rows = max(term.num_rows(size) for term in self.terms)
         inputs = {k: v[:rows] for k, v in inputs.items()}
-        inputs['real_images'] = inputs['real_images'].detach().requires_grad_(any(t.needs_real_grad for t in self.terms))
-        batch = PhaseBatch(**self.networks, **inputs, round_size=size, keep_unmixed=any(t.needs_unmixed for t in self.terms),
-                           **self.batch_kwargs)
+        inputs['real_images'] = inputs['real_images'].detach().requires_grad_(any('real' in t.needs_grad for t in self.terms))
+        if any(term.same_labels for term in self.terms):
+            inputs['c'] = inputs['real_c']
+        batch = PhaseBatch(**self.networks, **inputs, round_size=size, **self.batch_kwargs)
 
         totals = []
-        for pass_ in ('generated', 'real'):  # the graph of the first is gone before the second is built
-            terms = [term for term in self.terms if term.pass_ == pass_]
-            if not terms:
-                continue
+        for terms in self.groups:  # the graph of the first is gone before the second is built
             values = [training_stats.report(f'Loss/{term.net}/{term.name}', term(batch)) for term in terms]
             total = _weighted_sum([term.weight for term in terms], values)
             (total.mean() * gain).backward()
@@ -79,6 +86,15 @@ class Phase:
             torch.nan_to_num(g, nan=0.0, posinf=1e5, neginf=-1e5, out=g)
 
 
+def groups_of(terms: Sequence[Term]) -> list[list[Term]]:
+    """Terms that share a backward pass: those of generated images (and of weights), then those of real images; all together if
+    one of them needs both kinds of images in one graph."""
+    if any(len(term.needs) > 1 for term in terms):
+        return [list(terms)]
+    groups = [[term for term in terms if 'real' not in term.needs], [term for term in terms if 'real' in term.needs]]
+    return [group for group in groups if group]
+
+
 def _weighted_sum(weights: Sequence[float], values: Sequence[torch.Tensor]) -> torch.Tensor:
     """Σ w·v, per sample while all values have equally many samples, otherwise of their means."""
     if len({v.shape for v in values if v.ndim}) > 1:
@@ -91,25 +107,29 @@ def make_phases(terms: Sequence[Term], networks: dict[str, nn.Module], optimizer
     """Sort terms into phases, in the order in which they run: for each of G and D, first main, then lazy ones.
 
     networks, optimizer_kwargs (class_name, lr, betas, ...), lazy_intervals (None: no lazy regularisation): by 'G'
-    and 'D'. One optimiser per network serves all its phases. phase_kwargs: to each Phase.
+    and 'D'. One optimiser per network serves all its phases, corrected for each lazy interval that its terms have, or for that
+    of lazy_intervals if none is lazy, as published. phase_kwargs: to each Phase.
     """
     phases = []
+    signs = not any(term.relative for term in terms)
     for net in ('G', 'D'):
         own = [term for term in terms if term.net == net]
         lazy = sorted({term.interval for term in own if term.interval is not None})
-        optimizer = _lazy_optimizer(networks[net], lazy_intervals[net], **optimizer_kwargs[net])
+        configured = [] if lazy_intervals[net] is None else [lazy_intervals[net]]
+        optimizer = _lazy_optimizer(networks[net], lazy or configured, **optimizer_kwargs[net])
         for interval in (None, *lazy):
             group = [term for term in own if term.interval == interval]
             name = f'{net}main' if interval is None else f'{net}reg' if len(lazy) == 1 else f'{net}reg{interval}'
             if lazy_intervals[net] is None:
                 name = f'{net}both'
             if group:
-                phases.append(Phase(name, net, interval or 1, group, networks, optimizer, **phase_kwargs))
+                phases.append(Phase(name, net, interval or 1, group, networks, optimizer, signs=signs, **phase_kwargs))
     return phases
 
 
-def _lazy_optimizer(network: nn.Module, interval: int | None, lr: float, betas: Sequence[float],
+def _lazy_optimizer(network: nn.Module, intervals: Sequence[int], lr: float, betas: Sequence[float],
                     **kwargs: Any) -> torch.optim.Optimizer:
-    """Scale learning rate and decay for the extra steps of lazy regularisation (Karras et al. 2020, appendix B)."""
-    ratio = 1.0 if interval is None else interval / (interval + 1)
+    """Scale learning rate and decay for the extra steps of lazy regularisation (Karras et al. 2020, appendix B): a phase every
+    N iterations adds 1/N steps to each iteration."""
+    ratio = float(1 / (1 + sum(Fraction(1, interval) for interval in intervals)))
     return construct_class_by_name(network.parameters(), lr=lr * ratio, betas=tuple(b ** ratio for b in betas), **kwargs)

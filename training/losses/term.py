@@ -7,34 +7,45 @@ from torch import nn
 
 from training.losses.batch import PhaseBatch
 
+GENERATED, REAL = frozenset({'generated'}), frozenset({'real'})
+BOTH = GENERATED | REAL
+
 
 class Term(nn.Module):
     """One summand of a network's loss, as an unweighted value per sample.
 
-    A subclass sets the class attributes and computes `forward`. What it must remember between calls is a buffer, so
-    that it moves with the device and is saved. Its value is reported as `Loss/<net>/<name>`.
+    A subclass says what it needs by class attributes (or sets them in its constructor) and computes `forward`. Buffers hold what
+    it must remember between calls: they move with the device and are saved. Its value is reported as `Loss/<net>/<name>`.
 
-    net: 'G' or 'D', the network that it trains. name: the key in the registry. pass_: 'generated' or 'real', the
-    images that it looks at; terms of one pass share one graph, and the passes of a phase run one after the other, so
-    that only one graph is in memory. needs_real_grad: it differentiates with respect to batch.real_images.
-    second_order: its value is a gradient through the shared images or logits, which bfloat16 is too coarse for.
+    net          'G' or 'D', the network that it trains
+    name         together with net, its key in the configuration: 'G/logistic'
+    needs        the images that it looks at: {'generated'}, {'real'}, both, or none if it looks at weights only. Terms that need
+                 the same images share their forward passes and one graph. Generated and real images are separate passes, one
+                 graph in memory at a time, unless a term of the phase needs both
+    needs_grad   the images with respect to which it differentiates: a subset of `needs`
+    needs_unmixed   it looks at rows without style mixing: the first `batch.num_unmixed`
+    float32      its value is a gradient through the shared images or logits, for which bfloat16 is too coarse
+    same_labels  it compares generated image i with real image i: both get the label of the real one
+    relative     it defines D only up to a constant, so it reports 'Loss/signs/real', ADA's signal, by itself
     """
 
     net: str
     name: str
-    pass_: str
-    needs_real_grad = False
+    needs: frozenset[str] = GENERATED
+    needs_grad: frozenset[str] = frozenset()
     needs_unmixed = False
-    second_order = False
+    float32 = False
+    same_labels = False
+    relative = False
 
     def __init__(self, weight: float = 1.0, interval: int | None = None):
-        """weight: factor in the loss. interval: compute it only every so many iterations, in a phase of its own, with
-        the gradient scaled up in return (lazy regularisation, Karras et al. 2020, sec. 3.1); None for every one."""
+        """weight: factor in the loss. interval: compute it only every N iterations, in a phase of its own, with the gradient
+        scaled up by N in return (lazy regularisation, Karras et al. 2020, sec. 3.1); None: in every iteration."""
         super().__init__()
         self.weight, self.interval = float(weight), interval
 
     def num_rows(self, batch_size: int) -> int:
-        """How many rows of a round of `batch_size` it looks at."""
+        """How many rows of a microbatch of `batch_size` it looks at."""
         return batch_size
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:

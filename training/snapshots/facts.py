@@ -40,7 +40,7 @@ def facts(source: str, snapshot: EasyDict) -> dict[str, Any]:
         'file': str(source),
         'bytes': _size(path),
         'origin': snapshot.get('origin', 'this project'),
-        'method': method(G, terms),
+        'method': ','.join(config.get('methods') or []) or method(G, terms),
         'kimg': None if snapshot.cur_nimg is None else snapshot.cur_nimg / 1000,
         'resolution': G.img_resolution,
         'channels': G.img_channels,

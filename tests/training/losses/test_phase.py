@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from torch_utils import training_stats
-from training.losses import Term, make_phases, make_terms
+from training.losses import Term, make_phases
+from training.methods import make_terms
 from training.networks import Discriminator, Generator
 
 ADAM = dict(class_name='torch.optim.Adam', lr=0.002, betas=[0.0, 0.99], eps=1e-8)
@@ -109,7 +110,7 @@ def test_what_is_reported(networks):
 
 
 class Broken(Term):
-    net, name, pass_ = 'D', 'broken', 'real'
+    net, name, needs = 'D', 'broken', frozenset({'real'})
 
     def forward(self, batch):
         return batch.real_logits[:, 0] * float('nan')

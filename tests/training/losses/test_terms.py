@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.losses import TERMS, PhaseBatch, make_terms
-from training.losses.path_length import PathLength
-from training.losses.r1 import R1
+from training.losses import PhaseBatch
+from training.methods import built_in, make_terms, term_class
+from training.methods.stylegan2.path_length import PathLength
+from training.methods.stylegan2.r1 import R1
 
 
 class ToyMapping(torch.nn.Module):
@@ -53,7 +54,7 @@ class ToyD(torch.nn.Module):
         super().__init__()
         self.fc0, self.fc1 = torch.nn.Linear(32, 6, dtype=torch.float64), torch.nn.Linear(6, 1, dtype=torch.float64)
 
-    def forward(self, img, c, return_latent=False):
+    def forward(self, img, c, return_latent=False, force_fp32=False):
         features = torch.tanh(self.fc0(img.flatten(1)))
         return (self.fc1(features), features[:, :3]) if return_latent else self.fc1(features)
 
@@ -70,15 +71,16 @@ def make_batch(G, D, term=None, n=4, **kwargs):
     kwargs.setdefault('keep_unmixed', term is not None and term.needs_unmixed)
     g = torch.Generator().manual_seed(1)
     z, x = (torch.randn(s, dtype=torch.float64, generator=g) for s in ((n, 3), (n, 2, 4, 4)))
-    x.requires_grad_(term is not None and term.needs_real_grad)
+    x.requires_grad_(term is not None and 'real' in term.needs_grad)
+    kwargs.setdefault('generated_grad', term is not None and term.net == 'D' and 'generated' in term.needs_grad)
     return PhaseBatch(G, D, z, torch.zeros(n, 0), x, torch.zeros(n, 0), **kwargs)
 
 
-@pytest.mark.parametrize('key', TERMS)
+@pytest.mark.parametrize('key', [key for method in built_in() for key in method.terms])
 def test_gradient_agrees_with_finite_differences(key, networks):
     """Along a random direction in the space of all parameters, by central differences; double backward included."""
     G, D = networks
-    term = TERMS[key]().double()
+    term = term_class(key)().double()
     module = {'G': G, 'D': D}[term.net]
     params = list(module.parameters())
     initial = {k: v.clone() for k, v in term.state_dict().items()}
@@ -110,7 +112,7 @@ def test_logistic_terms_by_the_equation(networks):
     fake, real = batch.fake_logits[:, 0], batch.real_logits[:, 0]
     expected = {'G/logistic': -fake, 'D/logistic_fake': fake, 'D/logistic_real': -real}
     for key, x in expected.items():
-        torch.testing.assert_close(TERMS[key]()(batch), torch.log1p(x.exp()))
+        torch.testing.assert_close(term_class(key)()(batch), torch.log1p(x.exp()))
 
 
 def test_r1_by_the_equation(networks):
@@ -187,7 +189,7 @@ def test_forward_passes_are_shared(networks):
     batch = make_batch(G, D)
     G.mapping.calls.clear()
     for key in ('G/logistic', 'D/logistic_fake'):
-        TERMS[key]()(batch)
+        term_class(key)()(batch)
     assert len(G.mapping.calls) == 1 and batch.images is batch.images
 
 
@@ -199,4 +201,4 @@ def test_terms_of_weight_zero_are_left_out():
 def test_softplus_stays_finite_for_large_logits():
     batch = PhaseBatch(None, None, torch.zeros(2, 1), None, None, None)
     batch.fake_logits = torch.tensor([[1e4], [-1e4]])
-    assert TERMS['G/logistic']()(batch).tolist() == [0.0, 1e4] == F.softplus(-batch.fake_logits)[:, 0].tolist()
+    assert term_class('G/logistic')()(batch).tolist() == [0.0, 1e4] == F.softplus(-batch.fake_logits)[:, 0].tolist()

@@ -238,9 +238,14 @@ def test_methods_combine_in_any_order():
 
 
 def test_methods_that_set_an_option_differently_are_refused(monkeypatch):
-    monkeypatch.setitem(methods.METHODS, 'loud', dict(lambda_recon=9.0))
+    methods_here = methods.built_in()
+
+    class Loud(methods.Method):
+        name, title, published = 'loud', 'Loud', {'lambda_recon': 9.0}
+
+    monkeypatch.setattr(methods, 'built_in', lambda: (*methods_here, Loud()))
     with pytest.raises(OptionError, match='clr-gan,loud: they set --lambda_recon to different values'):
-        methods._method_options(['clr-gan', 'loud'])
+        options('--method=clr-gan,loud')
 
 
 def test_a_list_of_methods_is_checked_word_by_word():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from torch_utils import devices
-from training.losses import make_phases, make_terms
+from training.losses import make_phases
+from training.methods import make_terms
 from training.networks import Discriminator, Generator, layers
 
 WIDTH = dict(channel_base=64, channel_max=16, num_fp16_res=2, conv_clamp=256)

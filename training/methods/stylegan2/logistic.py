@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from training.losses.batch import PhaseBatch
-from training.losses.term import Term
+from training.losses.term import REAL, Term
 
 
 class GeneratorLogistic(Term):
     """softplus(-D(G(z)))."""
 
-    net, name, pass_ = 'G', 'logistic', 'generated'
+    net, name = 'G', 'logistic'
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.softplus(-batch.fake_logits).squeeze(1)
@@ -21,7 +21,7 @@ class GeneratorLogistic(Term):
 class DiscriminatorLogisticFake(Term):
     """softplus(D(G(z)))."""
 
-    net, name, pass_ = 'D', 'logistic_fake', 'generated'
+    net, name = 'D', 'logistic_fake'
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.softplus(batch.fake_logits).squeeze(1)
@@ -30,7 +30,7 @@ class DiscriminatorLogisticFake(Term):
 class DiscriminatorLogisticReal(Term):
     """softplus(-D(x))."""
 
-    net, name, pass_ = 'D', 'logistic_real', 'real'
+    net, name, needs = 'D', 'logistic_real', REAL
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.softplus(-batch.real_logits).squeeze(1)

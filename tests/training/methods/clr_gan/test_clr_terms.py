@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from training.losses import PhaseBatch, make_phases, make_terms
-from training.losses.clr import ImageReconstruction, LatentConsistency
+from training.losses import PhaseBatch, make_phases
+from training.methods import make_terms
+from training.methods.clr_gan.terms import ImageReconstruction, LatentConsistency
 from training.networks import Discriminator, Generator
 
 ADAM = dict(class_name='torch.optim.Adam', lr=0.002, betas=[0.0, 0.99], eps=1e-8)

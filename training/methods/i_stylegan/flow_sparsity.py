@@ -11,7 +11,7 @@ from training.losses.term import Term
 class FlowSparsity(Term):
     """Mean |α| over the style coordinates, with α their importance in the mapping network."""
 
-    net, name, pass_ = 'G', 'sparse', 'generated'
+    net, name, needs = 'G', 'sparse', frozenset()
 
     def num_rows(self, batch_size: int) -> int:
         return 0  # it looks at weights only

@@ -14,11 +14,10 @@ from training.losses.term import Term
 class PathLength(Term):
     """(ℓ - a)² with ℓ = |Jᵀy|, J = ∂g/∂w, y ~ N(0, I) / √(HW), and a the running mean of ℓ.
 
-    decay: how fast a follows. batch_shrink: look at one sample in so many, at least one.
+    decay: how fast a follows. batch_shrink: look at 1/N of the samples, at least one.
     """
 
-    net, name, pass_ = 'G', 'path_length', 'generated'
-    second_order = True
+    net, name, float32 = 'G', 'path_length', True
 
     def __init__(self, weight: float = 2.0, interval: int | None = 4, decay: float = 0.01, batch_shrink: int = 2):
         super().__init__(weight, interval)

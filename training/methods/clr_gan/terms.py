@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from training.losses.batch import PhaseBatch
-from training.losses.term import Term
+from training.losses.term import REAL, Term
 
 
 class LatentConsistency(Term):
@@ -18,7 +18,7 @@ class LatentConsistency(Term):
     compat: over all samples, as published.
     """
 
-    net, name, pass_ = 'D', 'latent', 'generated'
+    net, name = 'D', 'latent'
 
     def __init__(self, weight: float = 5.0, interval: int | None = None, compat: bool = False):
         super().__init__(weight, interval)
@@ -36,7 +36,7 @@ class ImageReconstruction(Term):
     compat: encode the augmented image, mix styles and let w_avg follow, as published.
     """
 
-    net, name, pass_ = 'G', 'recon', 'real'
+    net, name, needs = 'G', 'recon', REAL
 
     def __init__(self, weight: float = 0.5, interval: int | None = None, compat: bool = False):
         super().__init__(weight, interval)

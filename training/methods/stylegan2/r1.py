@@ -6,14 +6,13 @@ import torch
 
 from torch_utils import training_stats
 from training.losses.batch import PhaseBatch
-from training.losses.term import Term
+from training.losses.term import REAL, Term
 
 
 class R1(Term):
     """|∂D(T(x)) / ∂x|² per real image x, before augmentation T. With weight γ/2 this is the paper's penalty."""
 
-    net, name, pass_ = 'D', 'r1', 'real'
-    needs_real_grad = second_order = True
+    net, name, needs, needs_grad, float32 = 'D', 'r1', REAL, REAL, True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         gradient = torch.autograd.grad(batch.real_logits.sum(), batch.real_images, create_graph=True)[0]

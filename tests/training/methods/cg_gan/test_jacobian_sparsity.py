@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from torch_utils import training_stats
-from training.losses import PhaseBatch, make_phases, make_terms
-from training.losses.flow_sparsity import FlowSparsity
-from training.losses.jacobian_sparsity import JACOBIANS, PENALTIES, JacobianSparsity, random_coordinates
+from training.losses import PhaseBatch, make_phases
+from training.methods import make_terms
+from training.methods.cg_gan.jacobian_sparsity import JACOBIANS, PENALTIES, JacobianSparsity, random_coordinates
+from training.methods.i_stylegan.flow_sparsity import FlowSparsity
 from training.networks import Discriminator, Generator, layers
 
 ALL = list(itertools.product(JACOBIANS, PENALTIES))

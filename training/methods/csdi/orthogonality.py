@@ -17,10 +17,10 @@ class Orthogonality(Term):
     s_k = J_sᵀ v_k and c_k = J_cᵀ v_k, the mean of (s_k·s_l)(c_k·c_l) over k ≠ l is unbiased for |J_sᵀ J_c|². The published
     code takes k = l too, which adds about 1 / probes.
 
-    probes: K >= 2, backward passes per step. batch_shrink: look at one sample in so many, at least one.
+    probes: K >= 2, backward passes per step. batch_shrink: look at 1/N of the samples, at least one.
     """
 
-    net, name, pass_ = 'G', 'orth', 'generated'
+    net, name = 'G', 'orth'
 
     def __init__(self, weight: float = 1.0, interval: int | None = 4, probes: int = 4, batch_shrink: int = 2):
         super().__init__(weight, interval)
@@ -36,7 +36,7 @@ class Orthogonality(Term):
         latent = batch.latent[:self.num_rows(batch.round_size)]
         style = mapping.style_mask().to(latent.dtype)
         displacement = torch.zeros_like(latent).requires_grad_()
-        images = batch.G.synthesis(mapping.map_latent(latent + displacement, skip_w_avg_update=True), **batch.exactly)
+        images = batch.G.synthesis(mapping.map_latent(latent + displacement, skip_w_avg_update=True), **batch.float32_kwargs)
         rows = []
         for _ in range(self.probes):
             v = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])

@@ -26,10 +26,10 @@ class JacobianSparsity(Term):
     divided by ε. 'jvp': exact, by forward-mode differentiation; no ε.
     penalty: 'l1', the mean |J| over all pixels and channels, which the paper takes: less effect is better. 'hoyer':
     mean |J| / rms J, between 1/√CHW (a single pixel) and 1 (all alike); it asks for sparsity at any strength of effect.
-    batch_shrink: look at one sample in so many, at least one.
+    batch_shrink: look at 1/N of the samples, at least one.
     """
 
-    net, name, pass_ = 'G', 'img_sparse', 'generated'
+    net, name = 'G', 'img_sparse'
 
     def __init__(self, weight: float = 1.0, interval: int | None = None, jacobian: str = 'fd', penalty: str = 'l1',
                  perturb_norm: float = 0.1, batch_shrink: int = 2):
@@ -58,7 +58,7 @@ class JacobianSparsity(Term):
 
         def render(u: torch.Tensor, noise_repeat: int = 1) -> torch.Tensor:
             return G.synthesis(G.mapping.map_latent(u, skip_w_avg_update=True), noise_repeat=noise_repeat,
-                               **batch.exactly)
+                               **batch.float32_kwargs)
 
         if self.jacobian == 'jvp':
             return jvp(render, latent, direction)[1]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from training.losses import TERMS, PhaseBatch
+from training.losses import PhaseBatch
+from training.methods import term_class
 
 N, STYLE, CONTENT, PIXELS = 3, 2, 3, 16
 
@@ -34,7 +35,7 @@ def value(columns, probes=4, n=N, seed=0):
     z = torch.randn(n, STYLE + CONTENT, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     batch = PhaseBatch(Linear(columns), None, z, torch.zeros(n, 0), z, torch.zeros(n, 0))
     torch.manual_seed(seed)
-    return TERMS['G/orth'](probes=probes, batch_shrink=1)(batch)
+    return term_class('G/orth')(probes=probes, batch_shrink=1)(batch)
 
 
 def jacobian():
@@ -65,7 +66,7 @@ def test_strength_does_not_matter_and_no_effect_is_no_trouble():
 
 
 def test_fewer_samples_and_at_least_two_probes():
-    term = TERMS['G/orth'](batch_shrink=2)
+    term = term_class('G/orth')(batch_shrink=2)
     assert term.num_rows(8) == 4 and term.num_rows(1) == 1 and term.interval == 4
     with pytest.raises(ValueError, match='two of them'):
-        TERMS['G/orth'](probes=1)
+        term_class('G/orth')(probes=1)
