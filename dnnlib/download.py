@@ -61,7 +61,8 @@ def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool
             return f
         cached.parent.mkdir(parents=True, exist_ok=True)
         lock_path = Path(f'{cached}.lock')
-        with lock(lock_path, wait=math.inf, on_wait=lambda: _say(f'Waiting for another process that downloads {url} ...')):
+        waiting = f'Waiting for another process that downloads {url} ...'
+        with lock(lock_path, wait=math.inf, on_wait=(lambda: _say(waiting)) if verbose else None):
             try:
                 if cache and (f := _open_intact(cached, sha256, verbose=False)):  # another process has downloaded it
                     return f
