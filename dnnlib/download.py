@@ -1,20 +1,25 @@
-"""Reading a local path, a file: URL or an http(s) URL alike; downloads are cached, checked, atomic, and resumed."""
+"""Opening a local path, a file: URL or an https URL alike. pooch downloads; the cache holds each file with its SHA-256."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import sys
+import tempfile
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
-from dnnlib import transfer
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_open
+from dnnlib.files import atomic_open, lock
+
+LARGEST = 16 << 30  # bytes of one download: no published network comes near, and a disk is not filled by mistake
+BLOCK = 1 << 16
+LOOPBACK = ('127.0.0.1', '::1', 'localhost')  # plain http is fine where it does not leave the machine
 
 
 def cache_dir(*parts: str) -> Path:
@@ -31,14 +36,14 @@ def is_url(name: str) -> bool:
 def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool = True, sha256: str | None = None) -> BinaryIO:
     """Open `url` for reading in binary.
 
-    url: a path, file: or http(s): address. Downloads go to `cached_path(url)`, with their SHA-256 in a file beside it that
-    is checked whenever it is opened: what was damaged since is downloaded again. A file that was put there by hand, without
-    a SHA-256, is taken as it is. What an interrupted download left is gone on from, if the server can do that.
-    cache: False reads an http(s) address anew, and replaces what the cache holds.
-    sha256: expected hex digest of an http(s) address, or its first digits; anything else is downloaded again, and then is an
-    error.
+    url: a path, file: or https: address. Downloads go to `cached_path(url)`. The SHA-256 of the first download is recorded
+    in a file beside it and checked whenever the file is opened. A corrupt file is downloaded again, and must then have the
+    recorded digest. A file that the user put there, without a recorded digest, is used as it is.
+    cache: False downloads an address anew and replaces the cached file and its digest.
+    sha256: expected hex digest of a download, or its first digits. A cached file with another digest is downloaded again.
 
-    Raises UserError when the file is missing, the download fails `num_attempts` times, or the server refuses it.
+    Raises UserError if the file is missing, the address is not https, the download fails `num_attempts` times, the server
+    refuses it, or the digest is wrong. Several processes may ask for the same file: one downloads, the others wait.
     """
     if not is_url(url):
         path = url
@@ -49,45 +54,40 @@ def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool
         except OSError as err:
             raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
 
+    check_secure(url)
     cached = cached_path(url)
     try:
         if cache and (f := _open_intact(cached, sha256, verbose)):
             return f
-        _download(url, cached, cache, num_attempts, verbose, sha256)
-        if f := _open_intact(cached, sha256, verbose=False):
-            return f
-        raise UserError(f'{cached}: changed while it was written; check the disk, or try again')
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        lock_path = Path(f'{cached}.lock')
+        waiting = f'Waiting for another process that downloads {url} ...'
+        with lock(lock_path, wait=math.inf, on_wait=(lambda: _say(waiting)) if verbose else None):
+            try:
+                if cache and (f := _open_intact(cached, sha256, verbose=False)):  # another process has downloaded it
+                    return f
+                _download(url, cached, cache, num_attempts, verbose, sha256)
+                return open(cached, 'rb')
+            finally:
+                with contextlib.suppress(OSError):
+                    lock_path.unlink()  # at worst two processes download, each into a folder of its own
     except OSError as err:
         raise UserError(f'{cached}: cannot be written or read ({(err.strerror or str(err)).lower()}); free some space, '
                         'or set DNNLIB_CACHE_DIR to another folder') from err
 
 
 def cached_path(url: str) -> Path:
-    """Where the cache keeps the download of an http(s) address: `downloads/<md5 of the URL>_<name>`."""
+    """Where the cache keeps the download of an address: `downloads/<md5 of the URL>_<name>`."""
     name = re.sub(r'[^0-9a-zA-Z._-]', '_', urllib.parse.urlparse(url).path.rsplit('/', 1)[-1])[-100:]
     return cache_dir('downloads', f'{hashlib.md5(url.encode()).hexdigest()}_{name}')
 
 
-def _checksum_path(cached: Path) -> Path:
-    return cached.with_name(cached.name + '.sha256')
-
-
-def _open_intact(cached: Path, sha256: str | None, verbose: bool) -> BinaryIO | None:
-    """Open a file of the cache whose content is what was downloaded; None if there is no such file."""
-    try:
-        f = open(cached, 'rb')  # noqa: SIM115 (closed by the caller)
-    except FileNotFoundError:
-        return None
-    expected = sha256
-    if expected is None:
-        with contextlib.suppress(OSError, UnicodeDecodeError, IndexError):
-            expected = _checksum_path(cached).read_text(encoding='utf-8').split()[0]
-    if expected is None or sha256_of(f).startswith(expected.lower()):
-        return f
-    f.close()
-    if verbose:
-        print(f'{cached} is damaged or not the expected file; it is downloaded again', file=sys.stderr, flush=True)
-    return None
+def check_secure(url: str, source: str = '') -> None:
+    """Raise UserError for plain http, which anybody on the way could change. source: the address that redirects to `url`."""
+    address = urllib.parse.urlparse(url)
+    if address.scheme != 'https' and address.hostname not in LOOPBACK:
+        what = f'{source}: redirects to {url}, which is not https' if source else f'{url}: not https'
+        raise UserError(f'{what}; use an https address, or download the file yourself and pass its path')
 
 
 def sha256_of(f: BinaryIO) -> str:
@@ -100,37 +100,96 @@ def sha256_of(f: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _download(url: str, cached: Path, cache: bool, num_attempts: int, verbose: bool, sha256: str | None) -> None:
-    part = cached.with_name(cached.name + '.part')
-    with transfer.only_process(part, verbose) as f:
-        if cache and (done := _open_intact(cached, sha256, verbose=False)):  # by the process that was waited for
-            done.close()
-            part.unlink()
-            return
-        for attempt in range(1, num_attempts + 1):
-            if verbose:
-                print(f'Downloading {url} ...', file=sys.stderr, flush=True)
-            try:
-                transfer.transfer(url, f, part, verbose)
-                break
-            except transfer.TransferError as err:
-                if err.final or attempt == num_attempts:
-                    kept = transfer.validator_path(part).exists()
-                    if not kept:
-                        part.unlink()
-                    remedy = 'check the address' if err.final else 'check the network'
-                    resumed = ' (what has arrived is kept, the next try goes on from there)' if kept else ''
-                    raise UserError(f'{url}: download failed ({err}); {remedy}{resumed}, pass a local file, '
-                                    f'or get the file in another way and put it at {cached}') from err
-                transfer.pause(attempt)
+def _digest_path(cached: Path) -> Path:
+    return Path(f'{cached}.sha256')
 
-        digest = sha256_of(f)
-        transfer.validator_path(part).unlink(missing_ok=True)
-        if sha256 and not digest.startswith(sha256.lower()):
-            part.unlink()
-            raise UserError(f'{url}: what arrived is not the expected file (SHA-256 {digest})')
-        os.fsync(f.fileno())
-        # In this order: whenever this is interrupted, the checksum never vouches for the wrong content.
-        with atomic_open(_checksum_path(cached), 'w') as out:
+
+def _expected(cached: Path, sha256: str | None) -> str:
+    """What the SHA-256 of a cached file must begin with: the recorded digest, if it fits the caller's; '' if none is known."""
+    known = (sha256 or '').lower()
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if cached.is_file():  # who removes the file also gives up its digest
+            recorded = _digest_path(cached).read_text(encoding='utf-8')[:64]
+            if re.fullmatch(r'[0-9a-f]{64}', recorded) and recorded.startswith(known):
+                return recorded
+    return known
+
+
+def _open_intact(cached: Path, sha256: str | None, verbose: bool) -> BinaryIO | None:
+    """Open a cached file if its content has the expected digest; None if not, or if there is no such file."""
+    try:
+        f = open(cached, 'rb')  # noqa: SIM115 (closed by the caller)
+    except FileNotFoundError:
+        return None
+    expected = _expected(cached, sha256)
+    if not expected or sha256_of(f).startswith(expected):
+        return f
+    f.close()
+    if verbose:
+        _say(f'{cached} is corrupt or not the expected file; downloading it again')
+    return None
+
+
+def _download(url: str, cached: Path, cache: bool, num_attempts: int, verbose: bool, sha256: str | None) -> None:
+    """Download to a temporary file, compare the digest, record it, and rename the file to `cached`."""
+    import pooch  # imported when used: most commands never download
+    import requests
+
+    def failed(reason: str, remedy: str) -> UserError:
+        return UserError(f'{url}: download failed ({reason}); {remedy}, pass a local file, '
+                         f'or get the file in another way and put it at {cached}')
+
+    def vet(reply: requests.Response, **_) -> None:
+        """Before a redirect is followed or content is read. What asking again cannot help is a UserError: not retried."""
+        if reply.is_redirect:
+            check_secure(urllib.parse.urljoin(reply.url, reply.headers['Location']), source=url)
+        if 400 <= reply.status_code < 500 and reply.status_code not in (408, 429):
+            raise failed(f'HTTP status {reply.status_code}', 'check the address')
+
+    def receive(_url: str, path: str, _pooch: pooch.Pooch) -> None:
+        if verbose:
+            _say(f'Downloading {url} ...')
+        with open(path, 'wb') as f:
+            get = pooch.HTTPDownloader(progressbar=verbose and sys.stderr.isatty(), chunk_size=BLOCK, timeout=(5, 60),
+                                       headers={'Accept-Encoding': 'identity'}, hooks={'response': vet})
+            get(url, _Limited(f, url), None)
+
+    pooch.get_logger().setLevel('ERROR')
+    with tempfile.TemporaryDirectory(prefix='.', dir=cached.parent) as folder:
+        store = pooch.create(folder, base_url='', registry={cached.name: None}, urls={cached.name: url},
+                             retry_if_failed=num_attempts - 1)
+        try:
+            new = store.fetch(cached.name, downloader=receive)
+        except requests.RequestException as err:
+            status = None if err.response is None else err.response.status_code
+            raise failed(f'HTTP status {status}' if status else type(err).__name__, 'check the network') from err
+        with open(new, 'rb') as f:
+            digest = sha256_of(f)
+        known = (sha256 or '').lower()
+        expected = _expected(cached, sha256) if cache else known
+        if not digest.startswith(expected):
+            remedy = 'pass a local file' if expected == known else f'remove {cached} to accept another version'
+            raise UserError(f'{url}: what arrived is not the expected file (SHA-256 {digest}, expected {expected}); {remedy}')
+        # In this order: whenever this is interrupted, the recorded digest never vouches for the wrong content.
+        with atomic_open(_digest_path(cached), 'w') as out:
             out.write(f'{digest}  {cached.name}\n')  # as `sha256sum --check` takes it
-        os.replace(part, cached)
+        os.chmod(new, _digest_path(cached).stat().st_mode)  # pooch made it private
+        os.replace(new, cached)
+
+
+class _Limited:
+    """A file for writing that refuses more than LARGEST bytes."""
+
+    def __init__(self, f: BinaryIO, url: str):
+        self._f, self._url = f, url
+        self.flush = f.flush
+
+    def write(self, block: bytes) -> None:
+        if self._f.tell() + len(block) > LARGEST:
+            raise UserError(f'{self._url}: larger than {LARGEST >> 30} GiB; check the address, '
+                            'or download the file yourself and pass its path')
+        self._f.write(block)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

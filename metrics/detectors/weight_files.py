@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from dnnlib.download import cache_dir, cached_path, is_url, open_url, sha256_of
+from dnnlib.download import cache_dir, cached_path, check_secure, is_url, open_url, sha256_of
 from dnnlib.errors import UserError
 
 OFFLINE = '--metrics=fd50k_full --detector=efficientnet'  # needs neither a network nor a file
@@ -16,7 +16,8 @@ OFFLINE = '--metrics=fd50k_full --detector=efficientnet'  # needs neither a netw
 class Source(NamedTuple):
     """One file of weights.
 
-    filename: as its publisher calls it. sha256: all of its SHA-256 in hex, or the first digits; '' where unknown.
+    filename: as its publisher calls it. sha256: all of its SHA-256 in hex, or the first digits where no more is known; '' where
+    nothing is known. Downloads are also held to the full digest of the first one (see dnnlib.download).
     url: where it is published. package: the requirement of a Python package that carries it instead, and where in it.
     """
 
@@ -30,7 +31,7 @@ class Source(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A file of weights that is here. given: whether the user named it. verified: its digest is the one of the Source."""
+    """A file of weights that is here. given: whether the user named it. verified: all digits in its Source agree."""
 
     path: Path
     source: Source
@@ -84,6 +85,7 @@ def check_source(name: str, source: Source, path: str | None = None, alternative
         with open_url(path) as f:
             kind_of(Path(f.name), source)
     elif path is not None:
+        check_secure(path)
         if not cached_path(path).is_file() and not _answers(path):
             raise UserError(f'{path}: cannot be reached; check the address and the network, or pass a local file')
     elif there := local_path(source):

@@ -1,4 +1,4 @@
-"""open_url: paths, file:// and http:// alike; downloads are cached whole or not at all."""
+"""open_url: paths, file: and https: alike; downloads are cached whole or not at all, and come over https only."""
 
 import hashlib
 import http.server
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.serving import serving
 
-from dnnlib import UserError
+from dnnlib import UserError, download
 from dnnlib.download import cache_dir, cached_path, is_url, open_url
 
 CONTENT = bytes(range(256)) * 5000  # more than one block
@@ -18,7 +18,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         status, content, length = self.server.answers.pop(0) if self.server.answers else (200, CONTENT, len(CONTENT))
         self.send_response(status)
-        self.send_header('Content-Length', str(length))
+        self.send_header('Location' if status == 302 else 'Content-Length', str(length))
         self.end_headers()
         self.wfile.write(content)
 
@@ -28,7 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A server on this machine. It answers CONTENT, after the (status, content, Content-Length) in `answers`."""
+    """A server on this machine. It answers CONTENT, after the (status, content, Content-Length or target) in `answers`."""
     with serving(Handler, monkeypatch, tmp_path / 'cache', 'some/net%20work.pkl?version=1', asked=[], answers=[]) as server:
         yield server
 
@@ -110,6 +110,31 @@ def test_an_address_that_does_not_exist_is_not_tried_again(server):
     server.answers = [(404, b'nothing here', 12)] * 5
     refused(f'{server.url}: download failed (HTTP status 404)', server.url)
     assert len(server.asked) == 1 and cached_files() == []
+
+
+# What is never opened: there is no server behind these names, and none is asked.
+
+@pytest.mark.parametrize('url', ['http://example.invalid/net.pkl', 'http://127.0.0.1.example.invalid/net.pkl'])
+def test_plain_http_is_refused(url, monkeypatch, tmp_path):
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
+    refused(f'{url}: not https; use an https address, or download the file yourself and pass its path', url)
+    assert not cache_dir().exists()
+
+
+def test_a_redirect_to_plain_http_is_refused_and_others_are_followed(server):
+    server.answers = [(302, b'', 'http://example.invalid/net.pkl')]
+    refused(f'{server.url}: redirects to http://example.invalid/net.pkl, which is not https', server.url)
+    assert len(server.asked) == 1 and cached_files() == []
+    server.answers = [(302, b'', '/elsewhere/net.pkl')]
+    assert read(server.url) == CONTENT and server.asked[1:] == [server.asked[0], '/elsewhere/net.pkl']
+
+
+def test_a_file_that_is_too_large_is_refused(server, monkeypatch):
+    monkeypatch.setattr(download, 'LARGEST', len(CONTENT) - 1)
+    refused('larger than', server.url)
+    assert len(server.asked) == 1 and cached_files() == []
+    monkeypatch.setattr(download, 'LARGEST', len(CONTENT))
+    assert read(server.url) == CONTENT
 
 
 def test_a_server_that_does_not_answer_is_named(server):

@@ -13,7 +13,7 @@ def serving(handler, monkeypatch, cache, path, **state):
     """
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
     monkeypatch.setenv('DNNLIB_CACHE_DIR', str(cache))
-    monkeypatch.setattr('dnnlib.transfer.time.sleep', lambda seconds: None)
+    monkeypatch.setattr('time.sleep', lambda seconds: None)
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         server.daemon_threads = False
         server.handle_error = lambda *args: None  # clients that hang up are part of the tests

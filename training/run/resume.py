@@ -12,7 +12,8 @@ from dnnlib import seal
 from dnnlib.download import is_url
 from dnnlib.util import OptionError, UserError
 
-# Networks to transfer from: names to files of the StyleGAN2-ADA authors, under their licence.
+# Networks to transfer from: names to files of the StyleGAN2-ADA authors, under their licence. No digests of these files are
+# known here: each is held to the digest of its first download.
 _PRETRAINED = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
 PRESETS = {
     'ffhq256':     _PRETRAINED + 'ffhq-res256-mirror-paper256-noaug.pkl',

@@ -151,6 +151,7 @@ def test_a_path_or_url_of_the_user_comes_first(server, tmp_path):
     url = server.url.replace('small', 'other')
     check_detector('small', url)
     assert load_detector('small', CPU, path=url).key == mine.key
+    refused('http://example.invalid/w: not https', path='http://example.invalid/w')
     refused(f'{tmp_path}/no.pth: no such file', path=f'{tmp_path}/no.pth')
     refused(f'{tmp_path}: is a directory', path=str(tmp_path))
     server.status = 404

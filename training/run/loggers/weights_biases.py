@@ -1,45 +1,65 @@
-"""Weights & Biases, which is never worth a run: whatever goes wrong with it is told in one line, and training goes on."""
+"""Weights & Biases. It never ends a run: trouble with it is reported in one line, and training continues."""
 
 from __future__ import annotations
 
-import configparser
-import netrc
+import contextlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from dnnlib.files import atomic_open
 
-STEP = 'global_step'    # thousands of images, the horizontal axis of all charts
-INIT_TIMEOUT = 30       # seconds to wait for the server at the start; WANDB_INIT_TIMEOUT changes it
-FINISH_TIMEOUT = 60     # seconds to wait at the end until everything is uploaded; WANDB_FINISH_TIMEOUT changes it
+STEP = 'global_step'  # thousands of images, the horizontal axis of all charts
 ID_FILE = 'wandb-run-id.txt'
+ENVIRONMENT = {
+    'WANDB_SILENT': 'true', 'WANDB_ERROR_REPORTING': 'false',  # nothing on the terminal, no reports about this program
+    'WANDB_INIT_TIMEOUT': '30', 'WANDB_FINISH_TIMEOUT': '60',  # seconds to wait for the server: at the start, and at the end
+}
+MODES = {'online': 'online', 'run': 'online', 'offline': 'offline', 'dryrun': 'offline'}  # of WANDB_MODE; others mean off
+
+
+def resolve_mode(option: str) -> str:
+    """What --wandb means here: auto follows WANDB_MODE, `wandb offline`, or else is online for those who are logged in.
+
+    Returns online, offline or disabled: auto is disabled where wandb is not installed or does not understand its settings.
+    The server is not asked.
+    """
+    if option != 'auto':
+        return option
+    with contextlib.suppress(Exception):
+        wandb = _import()
+        try:
+            mode = MODES.get(wandb.setup().settings.mode, 'disabled')
+            if mode == 'offline' or (mode == 'online' and _logged_in(wandb)):
+                return mode
+        finally:
+            wandb.teardown()  # ends its background process
+    return 'disabled'
 
 
 class WandbLogger:
     """One run of Weights & Biases, named after the run directory, whose files go into <run_dir>/wandb.
 
     options: mode (online or offline) and project; WANDB_PROJECT and WANDB_ENTITY come first. config: shown beside the curves.
-    The id of the run is kept in the directory, so that a run that goes on there continues its curves.
-    Without a server, what would be sent is kept in files for `wandb sync`. say: how to tell the user that.
+    The id of the run is kept in the directory, so that a resumed run continues its curves. Without a server, what would be
+    sent is kept in files for `wandb sync`. say: called with the lines that tell the user.
     """
 
     def __init__(self, run_dir: str | Path, options: Mapping[str, Any], config: Mapping[str, Any], say: Callable[[str], None]):
         self._run_dir, self._say = Path(run_dir), say
         self._run = None
-        if options['mode'] == 'online' and not has_credentials():
-            say('Weights & Biases: not logged in, so nothing is sent (log in with `wandb login`, or use --wandb=offline)')
-            return
-        # Neither questions on the terminal, which would wait for ever, nor reports about this program.
-        os.environ.update(WANDB_SILENT='true', WANDB_ERROR_REPORTING='false')
         try:
-            import wandb
-            self._wandb = wandb
+            self._wandb = wandb = _import()
+            wandb.setup(wandb.Settings(mode=options['mode']))
+            if options['mode'] == 'online' and not _logged_in(wandb):
+                say('Weights & Biases: not logged in, so nothing is sent (log in with `wandb login`, or use --wandb=offline)')
+                wandb.teardown()
+                return
             self._run = self._start(options, config)
             self._run.define_metric(STEP)
             self._run.define_metric('*', step_metric=STEP)
@@ -55,7 +75,7 @@ class WandbLogger:
         self._log(lambda: {name: self._wandb.Image(pixels)}, cur_nimg)
 
     def close(self) -> None:
-        """Wait until everything has been sent, but not for longer than FINISH_TIMEOUT."""
+        """Wait until everything has been sent, but not for longer than WANDB_FINISH_TIMEOUT."""
         if self._run is None:
             return
         try:
@@ -78,14 +98,11 @@ class WandbLogger:
     def _start(self, options: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
         wandb, run_dir = self._wandb, self._run_dir
         settings = wandb.Settings(
-            silent=True, console='off',  # the log is log.txt
-            save_code=False, disable_code=True, disable_git=True,
-            init_timeout=float(os.environ.get('WANDB_INIT_TIMEOUT', INIT_TIMEOUT)),
-            finish_timeout=float(os.environ.get('WANDB_FINISH_TIMEOUT', FINISH_TIMEOUT)), finish_timeout_raises=True)
+            console='off', save_code=False, disable_code=True, disable_git=True,  # the log is log.txt
+            finish_timeout_raises=True)
         kwargs = dict(
-            project=os.environ.get('WANDB_PROJECT') or options['project'], entity=os.environ.get('WANDB_ENTITY') or None,
-            name=run_dir.resolve().name, id=_run_id(run_dir), resume='allow', dir=str(run_dir), config=dict(config),
-            settings=settings)
+            project=os.environ.get('WANDB_PROJECT') or options['project'], name=run_dir.resolve().name,
+            id=_run_id(run_dir), resume='allow', dir=str(run_dir), config=dict(config), settings=settings)
         try:
             return wandb.init(mode=options['mode'], **kwargs)
         except wandb.errors.CommError as err:
@@ -97,45 +114,19 @@ class WandbLogger:
 
     def _give_up(self, what: str, err: Exception) -> None:
         self._run = None
-        self._say(f'Weights & Biases {what} ({_reason(err)}); training goes on without it')
+        self._say(f'Weights & Biases {what} ({_reason(err)}); training continues without it')
 
 
-def resolve_mode(option: str, environ: Mapping[str, str] = os.environ) -> str:
-    """What --wandb means here: auto follows WANDB_MODE, `wandb offline`, or else is online for those who are logged in.
-
-    Returns online, offline or disabled. wandb is not imported, nor need it be installed.
-    """
-    if option != 'auto':
-        return option
-    mode = environ.get('WANDB_MODE') or _settings(environ).get('mode')
-    if mode is None:
-        return 'online' if has_credentials(environ) else 'disabled'
-    return {'online': 'online', 'run': 'online', 'offline': 'offline', 'dryrun': 'offline'}.get(mode.lower(), 'disabled')
+def _import() -> ModuleType:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import wandb  # takes seconds; only for those who use it
+    return wandb
 
 
-def has_credentials(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether there is a key for the server: in WANDB_API_KEY, or in the file that `wandb login` writes."""
-    if environ.get('WANDB_API_KEY') or environ.get('WANDB_IDENTITY_TOKEN_FILE'):
-        return True
-    url = environ.get('WANDB_BASE_URL') or _settings(environ).get('base_url') or 'https://api.wandb.ai'
-    names = [environ['NETRC']] if environ.get('NETRC') else ['~/.netrc', '~/_netrc']
-    for path in (Path(name).expanduser() for name in names):
-        try:
-            if path.is_file():
-                return bool((netrc.netrc(path).authenticators(urlsplit(url).netloc) or ('', '', ''))[2])
-        except (OSError, netrc.NetrcParseError):
-            return False
-    return False
-
-
-def _settings(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The user's settings, which `wandb login --host` and `wandb offline` write."""
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read(Path(environ.get('WANDB_CONFIG_DIR') or '~/.config/wandb').expanduser() / 'settings')
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        return {}
-    return parser['default'] if parser.has_section('default') else {}
+def _logged_in(wandb: ModuleType) -> bool:
+    """Whether the user has credentials. Neither asks for them on the terminal, which would wait for ever, nor the server."""
+    return wandb.login(prompt=False, verify=False)
 
 
 def _run_id(run_dir: Path) -> str:

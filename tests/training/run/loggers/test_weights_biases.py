@@ -14,11 +14,12 @@ import pytest
 from helpers.wandb_doubles import Server, history, read_run_file
 
 import train
-from training.run.loggers.weights_biases import WandbLogger, has_credentials, resolve_mode
+from training.run.loggers.weights_biases import ENVIRONMENT, WandbLogger, resolve_mode
 from training.run.monitor import Monitor
 
 ROOT = Path(__file__).parents[4]
 OPTIONS = dict(mode='offline', project='stylegan-research')
+KEY = 'a' * 40
 CONFIG = dict(batch_size=32, G_kwargs=dict(z_dim=64))
 
 
@@ -28,8 +29,9 @@ def nobody(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith('WANDB_') or name == 'NETRC']:
         monkeypatch.delenv(name)
     monkeypatch.setenv('HOME', str(tmp_path))
-    for name in ('WANDB_SILENT', 'WANDB_ERROR_REPORTING'):  # the logger sets them: undone at the end
+    for name in ENVIRONMENT:  # the logger sets them: undone at the end
         monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
     yield
     if sys.modules.get('wandb'):
         sys.modules['wandb'].teardown()
@@ -118,7 +120,7 @@ def test_not_installed_is_said_once(run_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, 'wandb', None)
     said = []
     use(WandbLogger(run_dir, OPTIONS, CONFIG, said.append))
-    assert len(said) == 1 and 'not installed' in said[0] and 'goes on' in said[0]
+    assert len(said) == 1 and 'not installed' in said[0] and 'continues' in said[0]
 
 
 def test_a_broken_installation_is_said_once(run_dir, monkeypatch, tmp_path):
@@ -130,7 +132,7 @@ def test_a_broken_installation_is_said_once(run_dir, monkeypatch, tmp_path):
         use(WandbLogger(run_dir, OPTIONS, CONFIG, said.append))
     finally:
         sys.modules.pop('wandb', None)
-    assert len(said) == 1 and 'a_part_that_is_missing' in said[0] and 'goes on' in said[0]
+    assert len(said) == 1 and 'a_part_that_is_missing' in said[0] and 'continues' in said[0]
 
 
 @pytest.mark.parametrize('call', ['log', 'finish'])
@@ -149,17 +151,17 @@ def test_failures_on_the_way_are_said_once(call, run_dir, monkeypatch):
 
 
 @pytest.mark.parametrize('mode', ['online', 'auto'])
-def test_not_logged_in_asks_nothing_and_is_said_once(mode, run_dir, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, 'wandb', None)  # it is not even imported
+def test_not_logged_in_asks_nothing_and_is_said_once(mode, run_dir, capfd):
     monitor = Monitor(run_dir, 0, 1000, {'wandb': dict(OPTIONS, mode=mode)})
     monitor.write(1000, {})
     monitor.close()
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == 1 and said[0].startswith('Weights & Biases: ') and 'wandb login' in said[0]
+    out, err = capfd.readouterr()
+    said = out.splitlines()
+    assert err == '' and len(said) == 1 and said[0].startswith('Weights & Biases: ') and 'wandb login' in said[0]
 
 
 def test_without_a_network_it_is_kept_for_later(run_dir, monkeypatch, capfd):
-    for name, value in dict(MODE='online', BASE_URL='http://127.0.0.1:9', API_KEY='a' * 40, INIT_TIMEOUT='2').items():
+    for name, value in dict(MODE='online', BASE_URL='http://127.0.0.1:9', API_KEY=KEY, INIT_TIMEOUT='2').items():
         monkeypatch.setenv(f'WANDB_{name}', value)
     start = time.monotonic()
     monitor = Monitor(run_dir, 0, 1000, {'wandb': dict(OPTIONS, mode='auto')})
@@ -175,7 +177,8 @@ def test_without_a_network_it_is_kept_for_later(run_dir, monkeypatch, capfd):
 @pytest.mark.parametrize('goes_away', [False, True])
 def test_what_is_sent_arrives_and_a_server_that_goes_away_holds_up_the_end_for_a_limited_time(goes_away, run_dir, monkeypatch):
     server = Server()
-    for name, value in dict(BASE_URL=f'http://127.0.0.1:{server.port}', API_KEY='a' * 40, INIT_TIMEOUT='20',
+    # The option comes before WANDB_MODE.
+    for name, value in dict(MODE='offline', BASE_URL=f'http://127.0.0.1:{server.port}', API_KEY=KEY, INIT_TIMEOUT='20',
                             FINISH_TIMEOUT='1' if goes_away else '20').items():
         monkeypatch.setenv(f'WANDB_{name}', value)
     said = []
@@ -196,37 +199,46 @@ def test_what_is_sent_arrives_and_a_server_that_goes_away_holds_up_the_end_for_a
 
 
 def test_disabled_says_nothing(run_dir, monkeypatch, capsys):
-    monkeypatch.setenv('WANDB_API_KEY', 'a' * 40)
+    monkeypatch.setenv('WANDB_API_KEY', KEY)
     Monitor(run_dir, 0, 1000, {'wandb': dict(OPTIONS, mode='disabled')}).close()
     assert capsys.readouterr().out == '' and not (run_dir / 'wandb').exists()
 
 
 @pytest.mark.parametrize('environ, expected', [
-    ({}, 'disabled'), ({'WANDB_API_KEY': 'x'}, 'online'), ({'WANDB_MODE': 'offline'}, 'offline'),
-    ({'WANDB_MODE': 'online'}, 'online'), ({'WANDB_MODE': 'disabled', 'WANDB_API_KEY': 'x'}, 'disabled'),
-    ({'WANDB_MODE': 'dryrun'}, 'offline'), ({'WANDB_MODE': '', 'WANDB_API_KEY': 'x'}, 'online'),
+    ({}, 'disabled'), ({'API_KEY': KEY}, 'online'), ({'MODE': 'offline'}, 'offline'), ({'MODE': 'online'}, 'disabled'),
+    ({'MODE': 'online', 'API_KEY': KEY}, 'online'), ({'MODE': 'disabled', 'API_KEY': KEY}, 'disabled'),
+    ({'MODE': 'dryrun'}, 'offline'), ({'MODE': 'nonsense', 'API_KEY': KEY}, 'disabled'), ({'API_KEY': 'short'}, 'disabled'),
 ])
-def test_auto_follows_the_environment(environ, expected):
-    assert resolve_mode('auto', environ) == expected
-    assert resolve_mode('offline', environ) == 'offline'
+def test_auto_follows_the_environment(environ, expected, monkeypatch, capfd):
+    for name, value in environ.items():
+        monkeypatch.setenv(f'WANDB_{name}', value)
+    assert resolve_mode('auto') == expected
+    assert resolve_mode('offline') == 'offline'
+    assert capfd.readouterr() == ('', '')
 
 
-def test_auto_finds_who_logged_in_and_what_they_set(tmp_path):
-    environ = {'NETRC': str(tmp_path / 'netrc'), 'WANDB_CONFIG_DIR': str(tmp_path)}
-    assert not has_credentials(environ)
+def test_auto_finds_who_logged_in_and_what_they_set(tmp_path, monkeypatch):
+    monkeypatch.setenv('WANDB_CONFIG_DIR', str(tmp_path))
+    monkeypatch.setenv('NETRC', str(tmp_path / 'netrc'))
     (tmp_path / 'netrc').write_text('machine github.com\n login me\n password p\n')
-    assert not has_credentials(environ)
-    (tmp_path / 'netrc').write_text('machine api.wandb.ai\n login user\n password 0123\n')
-    assert resolve_mode('auto', environ) == 'online'
+    assert resolve_mode('auto') == 'disabled'
+    (tmp_path / 'netrc').write_text(f'machine api.wandb.ai\n login user\n password {KEY}\n')
+    assert resolve_mode('auto') == 'online'
     (tmp_path / 'settings').write_text('[default]\nbase_url = https://wandb.lab.org\n')
-    assert resolve_mode('auto', environ) == 'disabled', 'the key is for another server'
-    (tmp_path / 'netrc').write_text('machine wandb.lab.org\n login user\n password 0123\n')
-    assert resolve_mode('auto', environ) == 'online'
+    assert resolve_mode('auto') == 'disabled', 'the key is for another server'
+    (tmp_path / 'netrc').write_text(f'machine wandb.lab.org\n login user\n password {KEY}\n')
+    assert resolve_mode('auto') == 'online'
     (tmp_path / 'settings').write_text('[default]\nmode = offline\n')
-    assert resolve_mode('auto', environ) == 'offline'
+    assert resolve_mode('auto') == 'offline'
     for name in ('netrc', 'settings'):
         (tmp_path / name).write_text('[no such thing')
-    assert resolve_mode('auto', environ) == 'disabled'
+    assert resolve_mode('auto') == 'disabled'
+
+
+def test_auto_is_off_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    monkeypatch.setenv('WANDB_API_KEY', KEY)
+    assert resolve_mode('auto') == 'disabled'
 
 
 def test_wandb_is_imported_only_when_it_is_used():
