@@ -18,7 +18,6 @@ from torch_utils import torchrun
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.data.dataset import ImageFolderDataset
-from training.data.image_cache import MODES, choose_place
 from training.methods import METHODS, complete_options
 from training.run.directory import next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
@@ -165,9 +164,6 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
               type=click.Choice(['auto', 'native', 'torch']), default='auto', show_default=True, envvar='STYLEGAN_OPS',
               show_envvar=True)
 @click.option('--workers', help='Processes that read images.', type=int, default=3, show_default=True, metavar='INT')
-@click.option('--cache-images', help='Decode each image only once, and keep it. memory: while the run lasts, shared by its '
-              'processes. disk: in the cache directory, for other runs too. auto: in memory or on disk, if half of what is free '
-              'there will do, or not at all.', type=click.Choice(MODES), default='none', show_default=True)
 def main(**options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 
@@ -193,8 +189,6 @@ def make_plan(o: EasyDict) -> Plan | None:
     desc = run_description(o, info)
     resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc)
     config = build_config(o, info, resume)
-    cache = choose_place(o.cache_images, training_set) if o.cache_images != 'none' else None
-    config.image_cache = None if cache is None else str(cache)
     goes_on = resume is not None and resume.run_dir is not None
     config.run_dir = resume.run_dir if goes_on else str(next_run_dir(Path(o.outdir), desc))
     print_config(config, info)
