@@ -19,7 +19,7 @@ from training.data.making import checking
 from training.data.making.conversion import Summary, convert
 from training.data.making.in_parallel import workers_for
 from training.data.making.label_tables import read_label_table
-from training.data.making.painting import coloured, dependent
+from training.data.making.painting import coloured, dependent, stacked
 from training.data.making.sources import Source, open_source
 from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, make_transform
 
@@ -76,8 +76,8 @@ def at_home(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 
 
 def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Turn --domains into None, 'none', 'folders', 'dependent', or a dict: name of a domain -> (red, green, blue)."""
-    if value in (None, 'none', 'folders', 'dependent'):
+    """Turn --domains into None, 'none', 'folders', 'dependent', 'stacked', or a dict: name of a domain -> (red, green, blue)."""
+    if value in (None, 'none', 'folders', 'dependent', 'stacked'):
         return value
     if value in ('two-color', 'two-colour'):
         return TWO_COLOUR
@@ -85,7 +85,8 @@ def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None)
     try:
         colours = {name: PIL.ImageColor.getrgb(name)[:3] for name in names}
     except ValueError as err:
-        raise click.BadParameter(f'{err}; give two-color, dependent, none, folders, or colours such as red,#00ff00,blue') from err
+        raise click.BadParameter(f'{err}; give two-color, dependent, stacked, none, folders, or colours such as '
+                                 'red,#00ff00,blue') from err
     if len(colours) < len(names):
         raise click.BadParameter('a colour is given twice')
     return colours
@@ -142,7 +143,8 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--dest', metavar='PATH', callback=at_home, help='Dataset to write: a .zip file, or an empty or new folder')
 @click.option('--check', metavar='PATH', callback=at_home, help='Instead, look at every image of a finished dataset, and say '
               'what it holds; its mean image is written beside it, or to --dest')
-@click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source')
+@click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source; '
+              'with --domains=stacked make N images')
 @click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Take only N images of each domain')
 @click.option('--crop', metavar='SIZE', callback=parse_crop, help='First cut this out of each image: N or WxH pixels from its '
               'middle, or WxH+X+Y, X from the left and Y from the top. CelebA: 178, 140, or 128x128+25+57')
@@ -164,10 +166,11 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--domains', callback=parse_domains, metavar='SPEC',
               help='Colours: paint the images of a greyscale source to make a domain of each, such as red,#00ff00,blue; '
               'two-color is red and pure green. dependent: MNIST as coloured digits and as digits on a colour, which depend on '
-              'the digit. none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json')
+              'the digit. stacked: Stacked MNIST, three random digits as the colour channels of each image, labelled 0 to 999. '
+              'none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json')
 @click.option('--paired', is_flag=True, help='With colours: every image in every domain, not in one drawn at random')
 @click.option('--seed', type=click.IntRange(0, 2 ** 32 - 1), default=0, show_default=True,
-              help='With colours: which image goes to which domain; with dependent: the colours')
+              help='With colours: which image goes to which domain; with dependent: the colours; with stacked: the digits')
 @click.option('--on-error', type=click.Choice(['stop', 'skip']), help='What to do about images that cannot be read: stop, or '
               'skip them, named and counted.  [default: skip with LSUN, or stop]')
 @click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Processes; the result is the same with any number.  '
@@ -212,11 +215,16 @@ def open_images(source: str, max_images: int | None, max_images_per_domain: int 
         raise click.UsageError('--labels contradicts --domains=folders')
     if label_column and not labels:
         raise click.UsageError('--label-column needs --labels')
-    new_domains = painted or domains == 'dependent'
+    if max_images_per_domain and domains == 'stacked':
+        raise click.UsageError('--max-images-per-domain contradicts --domains=stacked; use --max-images')
+    new_domains = painted or domains in ('dependent', 'stacked')
     columns = [name.strip() for name in label_column.split(',')] if label_column else None
     images = open_source(source, {'none': False, 'folders': True}.get('none' if new_domains else domains),
                          None if new_domains else max_images_per_domain, pad_mnist=domains != 'dependent',
-                         table=read_label_table(labels, columns) if labels else None).first(max_images)
+                         table=read_label_table(labels, columns) if labels else None)
+    if domains == 'stacked':
+        return stacked(images, max_images, seed)  # of all digits, however few images are made
+    images = images.first(max_images)
     if painted:
         return coloured(images, domains, seed, paired, max_images_per_domain)
     return dependent(images, seed, max_images_per_domain) if domains == 'dependent' else images

@@ -19,7 +19,6 @@ from training import methods
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.data.dataset import ImageFolderDataset
-from training.data.image_cache import MODES, choose_place
 from training.run.directory import next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
 from training.run.resume import PRESETS, find_resume
@@ -133,7 +132,8 @@ class Command(cli.Command):
               'color, filter, noise, cutout, or sets of them by initials.  [default: bgc]', type=click.Choice(list(AUGPIPES)))
 @click.option('--method', help='Set the published options of a method, where they are not given: '
               f'{", ".join(m.name for m in methods.built_in())}; or of several, such as cg-gan,clr-gan. A folder or .py file, '
-              'such as ./my_method, adds a method of your own (docs/adding-a-method.md).', type=methods.MethodNames(), metavar='LIST')
+              'such as ./my_method, adds a method of your own (docs/adding-a-method.md).', metavar='LIST',
+              type=methods.MethodNames())
 @click.option('--resume', help='Go on. latest: the newest run of this kind in --outdir, in its directory, or start one. A run '
               'directory: from its newest intact snapshot, there. A network pickle: in a new directory, at its kimg. A URL, or '
               f'{", ".join(PRESETS)}: transfer learning, from 0 kimg.  [default: noresume]', metavar='WHAT')
@@ -153,9 +153,6 @@ class Command(cli.Command):
               type=click.Choice(['auto', 'native', 'torch']), default='auto', show_default=True, envvar='STYLEGAN_OPS',
               show_envvar=True)
 @click.option('--workers', help='Processes that read images.', type=int, default=3, show_default=True, metavar='INT')
-@click.option('--cache-images', help='Decode each image only once, and keep it. memory: while the run lasts, shared by its '
-              'processes. disk: in the cache directory, for other runs too. auto: in memory or on disk, if half of what is free '
-              'there will do, or not at all.', type=click.Choice(MODES), default='none', show_default=True)
 @click.pass_obj
 def main(methods_: tuple[methods.Method, ...], **options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
@@ -182,8 +179,6 @@ def make_plan(o: EasyDict) -> Plan | None:
     desc = run_description(o, info)
     resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc)
     config = build_config(o, info, resume)
-    cache = choose_place(o.cache_images, training_set) if o.cache_images != 'none' else None
-    config.image_cache = None if cache is None else str(cache)
     goes_on = resume is not None and resume.run_dir is not None
     config.run_dir = resume.run_dir if goes_on else str(next_run_dir(Path(o.outdir), desc))
     print_config(config, info)

@@ -12,13 +12,12 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_open
-from dnnlib.folder_listing import list_files
 from dnnlib.zip_archive import ZipArchive
 
 __all__ = ['ArchiveWriter', 'FolderArchive', 'ZipArchive', 'open_archive']
@@ -45,7 +44,7 @@ class FolderArchive:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self.names = list_files(self.path)
+        self.names = sorted(_files_below(self.path))
 
     def where(self, name: str) -> str:
         """How to name a member in a message."""
@@ -82,6 +81,24 @@ class FolderArchive:
 
     def __exit__(self, *exc: Any) -> None:
         self.close()
+
+
+def _files_below(root: Path) -> Iterator[str]:
+    """Relative paths of all files below a folder, with `/`. Raises UserError if a folder cannot be read."""
+    def fail(err: OSError) -> None:
+        raise UserError(f'{err.filename}: {(err.strerror or str(err)).lower()}') from err
+
+    seen = set()
+    for folder, subfolders, files in os.walk(root, onerror=fail, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders.sort()  # which of several links to a folder counts, is the same on every file system
+        relative = Path(folder).relative_to(root).as_posix()
+        prefix = '' if relative == '.' else f'{relative}/'
+        yield from (prefix + name for name in files)
 
 
 class ArchiveWriter:

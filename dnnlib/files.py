@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,14 +25,14 @@ def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
-    os.close(fd)
+    temporary = str(path.parent / f'.{path.name}.{secrets.token_hex(4)}.tmp')
+    # Not by tempfile, which makes private files: reading the umask to correct that would change it for all threads.
+    file = open(temporary, mode.replace('w', 'x'), encoding=None if 'b' in mode else 'utf-8')  # noqa: SIM115 (closed below)
     try:
-        with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as f:
+        with file as f:
             yield f
             f.flush()
             os.fsync(f.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp made it private
         os.replace(temporary, path)
         _flush_directory(path.parent)
     except BaseException:
@@ -98,9 +98,3 @@ def remove_leftovers(directory: str | os.PathLike, name: str = '') -> None:
     for path in Path(directory).glob(f'.{name}*.tmp'):
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

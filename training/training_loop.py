@@ -15,7 +15,6 @@ from dnnlib.util import EasyDict, UserError, construct_class_by_name
 from torch_utils import devices, distributed, misc, training_stats
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
-from training.data.image_cache import in_memory
 from training.inputs import START, RandomInputs, real_batches, split_rounds
 from training.losses import make_phases
 from training.methods import make_terms
@@ -52,10 +51,6 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     devices.seed_everything(c.random_seed, START)
 
     training_set = construct_class_by_name(**c.training_set_kwargs)
-    if c.get('image_cache') is not None:
-        cache = training_set.cache_images(c.image_cache)
-        if in_memory(c.image_cache):
-            at_the_end.callback(cache.remove)
     print(f'\nNum images:   {len(training_set)}')
     print(f'Image shape:  {training_set.image_shape}')
     print(f'Label shape:  {training_set.label_shape}')

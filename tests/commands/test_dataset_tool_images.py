@@ -225,7 +225,8 @@ def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path, monkeyp
 @pytest.mark.parametrize('args', [
     ['--resolution=8', '--width=8'], ['--resolution=0x8'], ['--resolution=8x'], ['--crop=0'], ['--crop=8x8+1'], ['--crop=a'],
     ['--transform=pad'], ['--on-error=cry'], ['--workers=0'], ['--mode=hsv'], ['--label-column=x'],
-    ['--labels=x', '--domains=folders'], ['--domains=dependent', '--paired'],
+    ['--labels=x', '--domains=folders'], ['--domains=dependent', '--paired'], ['--domains=stacked', '--paired'],
+    ['--domains=stacked', '--max-images-per-domain=3'],
 ])
 def test_wrong_options_exit_with_2(tmp_path, args):
     result = CliRunner().invoke(dataset_tool.main, ['--source', str(tmp_path), '--dest', str(tmp_path / 'o.zip'), *args])

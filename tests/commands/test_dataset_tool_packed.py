@@ -137,6 +137,23 @@ def test_paired_puts_every_image_in_every_domain(tmp_path):
         np.testing.assert_array_equal(data[i][0][:, 2:30, 2:30], images[i // 3] * np.uint8(colour)[:, None, None])
 
 
+def test_stacked_mnist(tmp_path):
+    path, images = write_idx(tmp_path / 'mnist', count=10)
+    _, labels = mnist.read_mnist(path)
+    args = ['--source', path, '--domains=stacked']
+    tool(*args, '--dest', tmp_path / 'o.zip', '--max-images=25')  # more than the source has
+    tool(*args, '--dest', tmp_path / 'same.zip', '--max-images=25', '--workers=2')
+    assert (tmp_path / 'o.zip').read_bytes() == (tmp_path / 'same.zip').read_bytes()
+    assert '10 images, 32x32 RGB' in tool(*args, '--dest', tmp_path / 'all.zip')
+    assert list(content(tmp_path / 'o.zip')) == ['labels']
+    assert ImageFolderDataset(tmp_path / 'o.zip').label_dim == 0  # not used unless asked for
+    data = ImageFolderDataset(tmp_path / 'o.zip', use_labels=True)
+    assert len(data) == 25 and data[0][0].shape == (3, 32, 32)
+    for image, label in (data[i] for i in range(25)):
+        for channel, digit in enumerate(f'{label.argmax():03d}'):
+            assert any(np.array_equal(image[channel, 2:30, 2:30], images[i]) for i in np.flatnonzero(labels == int(digit)))
+
+
 @pytest.mark.parametrize('args', [[], ['--paired'], ['--seed=1']])
 def test_painted_digits_stay_known(tmp_path, args):
     path, images = write_idx(tmp_path / 'mnist', count=5)

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from dnnlib import UserError, zip_archive
-from dnnlib.archive import ArchiveWriter, open_archive
+from dnnlib.archive import ArchiveWriter, FolderArchive, open_archive
 
 FILES = {'b.txt': b'one', 'a/x.bin': b'two' * 100, 'a/b/c.txt': b''}
 
@@ -226,4 +226,28 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / 'root').mkdir()
     (tmp_path / 'root' / 'link').symlink_to(tmp_path / 'real')
     (tmp_path / 'root' / 'loop').symlink_to(tmp_path / 'root')
-    assert open_archive(tmp_path / 'root').names == ['link/a.txt']
+    (tmp_path / 'root' / 'other').symlink_to(tmp_path / 'real')
+    (tmp_path / 'root' / 'itself').symlink_to(tmp_path / 'root' / 'itself')
+    assert open_archive(tmp_path / 'root').names == ['itself', 'link/a.txt']
+
+
+def test_strange_names_of_files_are_kept(tmp_path):
+    names = sorted(['a/ü\n"\\.png', 'a/' + os.fsdecode(b'\xff.png'), 'b c.png'])
+    (tmp_path / 'a').mkdir()
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode(errors='surrogateescape'))
+    archive = open_archive(tmp_path)
+    assert archive.names == names
+    assert all(archive.read(name) == name.encode(errors='surrogateescape') for name in names)
+
+
+@pytest.mark.skipif(os.name != 'posix' or os.geteuid() == 0, reason='needs a user whom permissions stop')
+def test_a_folder_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / 'shut').mkdir(mode=0)
+    with pytest.raises(UserError, match='shut: permission denied'):
+        open_archive(tmp_path)
+
+
+def test_a_folder_that_vanishes_is_named(tmp_path):
+    with pytest.raises(UserError, match='gone: no such file'):
+        FolderArchive(tmp_path / 'gone')

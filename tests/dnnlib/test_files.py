@@ -106,6 +106,15 @@ def test_permissions_follow_the_umask(tmp_path, mask):
     assert (tmp_path / 'file').stat().st_mode & 0o777 == 0o666 & ~mask
 
 
+def test_the_umask_is_not_touched_as_other_threads_share_it(tmp_path, monkeypatch):
+    def changed(mask):
+        raise AssertionError(mask)
+    monkeypatch.setattr(os, 'umask', changed)
+    with atomic_open(tmp_path / 'file') as f:
+        f.write(b'x')
+    assert os.listdir(tmp_path) == ['file']
+
+
 def test_a_folder_in_the_way_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / 'file').mkdir()
     with pytest.raises(OSError), atomic_open(tmp_path / 'file') as f:

@@ -11,7 +11,6 @@ import numpy as np
 
 from dnnlib import EasyDict, UserError
 from dnnlib.archive import open_archive
-from training.data.image_cache import ImageCache
 from training.data.images import image_names, read_header, read_pixels
 from training.data.labels import label_array, read_label_file
 
@@ -43,7 +42,6 @@ class ImageFolderDataset:
         self._use_labels = use_labels
         self._label_cache: np.ndarray | None = None
         self._content_cache: np.ndarray | None = None
-        self._image_cache: ImageCache | None = None
 
         # Which image item i shows, and whether mirrored.
         self._raw_idx = np.arange(len(self._names))
@@ -80,20 +78,6 @@ class ImageFolderDataset:
         digest.update(np.asarray(self._raw_idx, np.int64).tobytes() + self._xflip.tobytes())
         return digest.hexdigest()
 
-    def fingerprint(self) -> str:
-        """Hex digest of all images of the archive, whatever the subset: where their cache may lie."""
-        return self._archive.fingerprint(self._names)
-
-    def cache_images(self, path: str) -> ImageCache:
-        """From now on keep decoded images in this file, which other processes may share (training.data.image_cache)."""
-        self._image_cache = ImageCache(path, len(self._names), self._image_shape)
-        return self._image_cache
-
-    @property
-    def num_files(self) -> int:
-        """How many images the archive has, whatever the subset."""
-        return len(self._names)
-
     def close(self) -> None:
         """Close the ZIP file; the next access opens it again."""
         self._archive.close()
@@ -122,15 +106,6 @@ class ImageFolderDataset:
         return EasyDict(raw_idx=raw_idx, xflip=bool(self._xflip[idx]), raw_label=self._labels()[raw_idx].copy())
 
     def _load(self, raw_idx: int) -> np.ndarray:
-        if self._image_cache is None:
-            return self._decode(raw_idx)
-        image = self._image_cache.get(int(raw_idx))
-        if image is None:
-            image = self._decode(raw_idx)
-            self._image_cache.put(int(raw_idx), image)
-        return image
-
-    def _decode(self, raw_idx: int) -> np.ndarray:
         name = self._names[raw_idx]
         where = self._archive.where(name)
         pixels, mode = read_pixels(self._archive.read(name), where)

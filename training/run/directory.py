@@ -66,5 +66,5 @@ def tell_changes(config: EasyDict) -> None:
     except (OSError, ValueError, TypeError):
         return
     for key, value in config.items():
-        if not key.startswith('resume_') and key not in ('run_dir', 'image_cache') and key in before and before[key] != value:
+        if not key.startswith('resume_') and key != 'run_dir' and key in before and before[key] != value:
             print(f'changed: {key} from {json.dumps(before[key])} to {json.dumps(value)}')

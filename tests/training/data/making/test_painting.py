@@ -1,4 +1,4 @@
-"""Dependent MNIST: its colours, and how they depend on the digit."""
+"""Dependent MNIST, its colours and how they depend on the digit; Stacked MNIST, its digits and modes."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from dnnlib import UserError
-from training.data.making.painting import DEPENDENT_COLOURS, DEPENDENT_DOMAINS, dependent
+from training.data.making.painting import DEPENDENT_COLOURS, DEPENDENT_DOMAINS, dependent, stacked
 from training.data.making.sources import Source, SourceImage
 
 
@@ -64,3 +64,30 @@ def test_seeds_and_limits():
 def test_digits_must_be_known(label):
     with pytest.raises(UserError, match='x: has no digit 0 to 9'):
         list(dependent(Source([SourceImage(np.zeros([28, 28], np.uint8), label, 'x')], 1)))
+
+
+def test_stacked_channels_are_the_digits_that_the_label_names():
+    source = list(digits(10))  # one of each
+    images = list(stacked(Source(source, 10), 200))
+    for image in images:
+        for channel, digit in enumerate(f'{image.label:03d}'):
+            np.testing.assert_array_equal(image.pixels[:, :, channel], source[int(digit)].pixels)
+    assert len({image.label for image in images}) > 150  # 181 expected of the 1,000 modes
+    seen = Counter(''.join(f'{image.label:03d}' for image in images))
+    assert all(35 < seen[str(digit)] < 90 for digit in range(10))  # 60 expected, standard deviation 7
+
+
+def test_stacked_number_and_seed():
+    def labels(**kwargs):
+        return [image.label for image in stacked(digits(30), **kwargs)]
+    assert len(labels()) == 30 and stacked(digits(30), 70).size == len(labels(count=70)) == 70
+    assert labels() == labels(count=70)[:30] != labels(seed=1)
+
+
+def test_stacked_needs_grey_digits_of_one_size():
+    with pytest.raises(UserError, match='x: has no digit 0 to 9 as label; --domains=stacked'):
+        list(stacked(Source([SourceImage(np.zeros([28, 28], np.uint8), None, 'x')], 1)))
+    for shapes in ([[28, 28, 3]], [[28, 28], [32, 32]]):
+        source = Source([SourceImage(np.zeros(shape, np.uint8), 0, f'image of {shape}') for shape in shapes], len(shapes))
+        with pytest.raises(UserError, match=r'image of .* is not greyscale, or not of the same size'):
+            [image.pixels for image in stacked(source, 20)]
