@@ -98,7 +98,7 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
         arguments = dict(
             name=name, build_directory=folder, is_python_module=False, with_cuda=cuda, verbose=True,
             sources=[str(p.absolute()) for p in sorted(sources.iterdir())
-                     if p.suffix == '.cpp' and (cuda or not p.stem.endswith('_cuda')) or cuda and p.suffix == '.cu'],
+                     if p.suffix in (('.cpp', '.cu') if cuda else ('.cpp',)) and (cuda or not p.stem.endswith('_cuda'))],
             extra_cflags=[*CXX_FLAGS, *openmp], extra_cuda_cflags=[*NVCC_FLAGS, *host_compiler])
         done = subprocess.run([sys.executable, '-c', LOAD], input=json.dumps(arguments).encode(), stdout=log,
                               stderr=subprocess.STDOUT, cwd=folder, env=env)
@@ -144,9 +144,10 @@ def _cuda_home() -> Path:
     nvcc = shutil.which('nvcc')
     homes = [Path(asked)] if asked else [*([Path(nvcc).resolve().parents[1]] if nvcc else []), Path('/usr/local/cuda'),
                                          *Path(sysconfig.get_paths()['purelib'], 'nvidia').glob('cu*')]
-    # A script on PATH that calls nvcc has no headers beside it.
     for home in homes:
-        if (home / 'bin' / 'nvcc').is_file() and any(home.glob('**/include/cuda_runtime.h')):
+        # A script on PATH that calls nvcc has no headers beside it.
+        headers = [*home.glob('include/cuda_runtime.h'), *home.glob('targets/*/include/cuda_runtime.h')]
+        if headers and (home / 'bin' / 'nvcc').is_file():
             said = subprocess.run([home / 'bin' / 'nvcc', '--version'], capture_output=True, text=True).stdout
             version = re.search(r'release (\d+)', said)
             if version is None or version[1] != wanted.split('.')[0]:
@@ -159,7 +160,8 @@ def _cuda_home() -> Path:
 def _first_error(log: Path) -> str:
     """The line of a log that says what went wrong, cut short."""
     lines = log.read_text(encoding='utf-8', errors='replace').strip().splitlines() or ['no output']
-    text = next((line for line in lines if re.search(r'\b(error|fatal|cannot find|No space left)\b', line)), lines[-1])
+    telling = r'\b(error|fatal|cannot find|undefined symbol|No space left)\b'
+    text = next((line for line in lines if re.search(telling, line)), lines[-1])
     text = re.sub(r'^(?:/[^/:\s]+)+/', '', text.strip())  # the name of the file is enough
     return text if len(text) <= 160 else text[:157] + '...'
 
