@@ -28,6 +28,7 @@ import torch
 
 from dnnlib.files import atomic_open, lock, remove_leftovers
 
+CXX = 'c++'
 CXX_FLAGS = ('-O3', '-march=native', '-fno-math-errno', '-fno-trapping-math', '-w')
 NVCC_FLAGS = ('-O3', '-w')
 LOAD = 'import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.load(sys.stdin))'
@@ -81,7 +82,8 @@ def obtain(path: Path, name: str, sources: Path, kind: str, duration: str) -> Pa
 def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> None:
     root, cuda = path.parent, kind == 'cuda'
     # pip puts ninja beside this Python; PATH has that folder only in an activated environment.
-    env = {**os.environ, 'PATH': f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{Path(sys.executable).parent}'}
+    path_variable = f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{Path(sys.executable).parent}'
+    env = {**os.environ, 'PATH': path_variable, 'CXX': os.environ.get('CXX') or CXX}
     if shutil.which('ninja', path=env['PATH']) is None:
         raise CannotBuild('ninja is missing', 'install it (pip install ninja)')
     if cuda:
@@ -90,10 +92,10 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
     for left in root.glob('.build.*'):
         shutil.rmtree(left, ignore_errors=True)
     remove_leftovers(root)
-    # Not linked with -fopenmp: torch has its own libgomp, and two pools of threads get into each other's way. That of clang is
-    # another one than torch's.
+    # Not linked with -fopenmp: the library uses the libgomp that torch has loaded, because two thread pools slow each other
+    # down. Clang needs another OpenMP library than torch's.
     openmp = [] if b'__clang__' in _macros() else ['-fopenmp']
-    host_compiler = ['-ccbin', _compiler()[-1]] if os.environ.get('CXX') else []
+    host_compiler = ['-ccbin', [word for word in _compiler() if word[0] != '-'][-1]] if os.environ.get('CXX') else []
     with tempfile.TemporaryDirectory(prefix='.build.', dir=root) as folder, open(root / 'build.log', 'wb') as log:
         arguments = dict(
             name=name, build_directory=folder, is_python_module=False, with_cuda=cuda, verbose=True,
@@ -109,7 +111,8 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
 
 
 def _compiler() -> list[str]:
-    return shlex.split(os.environ.get('CXX') or 'c++')  # as cpp_extension has it
+    """Of cpp_extension, split into words such as 'ccache', 'g++', '-m64'."""
+    return shlex.split(os.environ.get('CXX') or CXX)
 
 
 def _macros() -> bytes:

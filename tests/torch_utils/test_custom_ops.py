@@ -86,7 +86,8 @@ def test_a_library_without_the_operators(tmp_path):
         pytest.skip('no C++ compiler')
     (tmp_path / 'tiny.cpp').write_text('int answer() { return 42; }\n')
     code = (f'import torch; from pathlib import Path; from torch_utils import custom_ops; from torch_utils.ops import backend\n'
-            f'custom_ops.SOURCES = Path({str(tmp_path)!r})\nbackend.select("auto", torch.device("cpu")); print(backend.selected())')
+            f'custom_ops.SOURCES = Path({str(tmp_path)!r})\n'
+            'backend.select("auto", torch.device("cpu")); print(backend.selected())')
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, text=True, capture_output=True,
                           env={**os.environ, 'DNNLIB_CACHE_DIR': str(tmp_path / 'cache')})
     assert done.returncode == 0 and done.stdout == 'torch\n' and done.stderr.count('\n') == 2
