@@ -28,7 +28,6 @@ import torch
 
 from dnnlib.files import atomic_open, lock, remove_leftovers
 
-CXX = 'c++'
 CXX_FLAGS = ('-O3', '-march=native', '-fno-math-errno', '-fno-trapping-math', '-w')
 NVCC_FLAGS = ('-O3', '-w')
 LOAD = 'import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.load(sys.stdin))'
@@ -83,7 +82,8 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
     root, cuda = path.parent, kind == 'cuda'
     # pip puts ninja beside this Python; PATH has that folder only in an activated environment.
     path_variable = f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{Path(sys.executable).parent}'
-    env = {**os.environ, 'PATH': path_variable, 'CXX': os.environ.get('CXX') or CXX}
+    compiler, *options = _compiler()
+    env = {**os.environ, 'PATH': path_variable, 'CXX': compiler}
     if shutil.which('ninja', path=env['PATH']) is None:
         raise CannotBuild('ninja is missing', 'install it (pip install ninja)')
     if cuda:
@@ -95,13 +95,13 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
     # Not linked with -fopenmp: the library uses the libgomp that torch has loaded, because two thread pools slow each other
     # down. Clang needs another OpenMP library than torch's.
     openmp = [] if b'__clang__' in _macros() else ['-fopenmp']
-    host_compiler = ['-ccbin', [word for word in _compiler() if word[0] != '-'][-1]] if os.environ.get('CXX') else []
+    host_compiler = ['-ccbin', compiler] if os.environ.get('CXX') else []
     with tempfile.TemporaryDirectory(prefix='.build.', dir=root) as folder, open(root / 'build.log', 'wb') as log:
         arguments = dict(
             name=name, build_directory=folder, is_python_module=False, with_cuda=cuda, verbose=True,
             sources=[str(p.absolute()) for p in sorted(sources.iterdir())
                      if p.suffix in (('.cpp', '.cu') if cuda else ('.cpp',)) and (cuda or not p.stem.endswith('_cuda'))],
-            extra_cflags=[*CXX_FLAGS, *openmp], extra_cuda_cflags=[*NVCC_FLAGS, *host_compiler])
+            extra_cflags=[*options, *CXX_FLAGS, *openmp], extra_cuda_cflags=[*NVCC_FLAGS, *host_compiler], extra_ldflags=options)
         done = subprocess.run([sys.executable, '-c', LOAD], input=json.dumps(arguments).encode(), stdout=log,
                               stderr=subprocess.STDOUT, cwd=folder, env=env)
         if done.returncode:
@@ -111,8 +111,10 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
 
 
 def _compiler() -> list[str]:
-    """Of cpp_extension, split into words such as 'ccache', 'g++', '-m64'."""
-    return shlex.split(os.environ.get('CXX') or CXX)
+    """The program and the options of $CXX. cpp_extension takes a program only, and finds ccache by itself."""
+    words = shlex.split(os.environ.get('CXX') or 'c++')
+    first = next((i for i, word in enumerate(words) if i and word.startswith('-')), len(words))
+    return words[first - 1:]
 
 
 def _macros() -> bytes:
@@ -163,7 +165,7 @@ def _cuda_home() -> Path:
 def _first_error(log: Path) -> str:
     """The line of a log that says what went wrong, cut short."""
     lines = log.read_text(encoding='utf-8', errors='replace').strip().splitlines() or ['no output']
-    telling = r'\b(error|fatal|cannot find|undefined symbol|No space left)\b'
+    telling = r'\b(error|fatal|cannot find|undefined symbol|not found|No space left)\b'
     text = next((line for line in lines if re.search(telling, line)), lines[-1])
     text = re.sub(r'^(?:/[^/:\s]+)+/', '', text.strip())  # the name of the file is enough
     return text if len(text) <= 160 else text[:157] + '...'

@@ -96,9 +96,11 @@ def place(tmp_path, monkeypatch):
     return workplace
 
 
-def test_a_library_is_built_once_and_quiet_afterwards(place, capfd):
+def test_a_library_is_built_once_and_quiet_afterwards(place, capfd, monkeypatch):
+    monkeypatch.setenv('CXX', f'env {place.compiler} -DANSWER=43')  # a wrapper and an option
+    place.write('ANSWER - 1')
     path = place.obtain()
-    assert ctypes.CDLL(str(path)).answer() == 42
+    assert ctypes.CDLL(str(path)).answer() == 42 and place.count() == 1
     assert capfd.readouterr() == ('', 'Compiling the operators for this machine, once; about a second ...\n')
     assert place.obtain() == path == place.path() and place.count() == 1
     assert capfd.readouterr() == ('', '')
