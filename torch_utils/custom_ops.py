@@ -1,7 +1,6 @@
-"""The operators in C++ and CUDA: built when they are first needed, kept in the user's cache, loaded and tested.
+"""The operators in C++ and CUDA: built when they are first needed, kept in the user's cache, loaded and verified.
 
-    python -m torch_utils.custom_ops            build ahead of time, and report what is available
-    python -m torch_utils.custom_ops --clean    remove builds of other versions
+    python -m torch_utils.custom_ops    build ahead of time
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import torch
 from dnnlib import cli
 from dnnlib.download import cache_dir
 from dnnlib.util import UserError
-from torch_utils.building import CannotBuild, cache, cuda, toolchain
+from torch_utils import building
+from torch_utils.building import CannotBuild
 
 NAME = 'style_gan_ops'  # of the library, and of its operators: torch.ops.style_gan_ops.*
 SOURCES = Path(__file__).parent / 'ops' / 'csrc'
@@ -25,27 +25,17 @@ DEVICES = {'cpu': ('cpu',), 'cuda': ('cpu', 'cuda')}  # that a library of a kind
 _outcomes: dict[str, CannotBuild | None] = {}  # by kind of library: a process tries once
 
 
-class NotBuilt(CannotBuild):
-    """They are not built yet, and were not to be built now."""
-
-
-def root() -> Path:
-    """Where the builds are."""
-    return cache_dir('ops')
-
-
 def load(kind: str, build: bool = True) -> tuple[str, ...]:
-    """Have the operators of a kind, 'cpu' or 'cuda' (for both), in this process; build them if need be and `build` is set.
+    """Load the operators of a kind, 'cpu' or 'cuda' (for both); build them first if they are not built and `build` is set.
 
-    Returns the types of devices that they compute on. Raises CannotBuild with the reason, always the same one in a process;
-    NotBuilt if `build` is not set and they are not there.
+    Returns the types of devices on which they compute: none if they are not built and `build` is not set. Raises
+    CannotBuild with the reason, always the same one in a process.
     """
     if kind not in _outcomes:
         try:
-            _load(kind, build)
+            if not _load(kind, build):
+                return ()
             _outcomes[kind] = None
-        except NotBuilt:
-            raise
         except CannotBuild as err:
             _outcomes[kind] = err
     error = _outcomes[kind]
@@ -54,29 +44,30 @@ def load(kind: str, build: bool = True) -> tuple[str, ...]:
     return DEVICES[kind]
 
 
-def _load(kind: str, build: bool) -> None:
+def _load(kind: str, build: bool) -> bool:
+    """Whether they are loaded."""
     loaded = [other for other, error in _outcomes.items() if error is None]
     if loaded:
         if kind in DEVICES[loaded[0]]:
-            return
+            return True
         raise CannotBuild(f'this process has loaded them for {loaded[0]}', 'choose one device')
     try:
-        recipe = toolchain.make_recipe(NAME, SOURCES, kind)
-        path = cache.intact(root(), recipe)
-        if path is None:
-            if not build:
-                raise NotBuilt('the operators are not built', 'python -m torch_utils.custom_ops builds them')
-            path = cache.obtain(root(), recipe, DURATION[kind])
-    except CannotBuild as err:
+        path = building.cached_path(cache_dir('ops'), SOURCES, kind)
+    except CannotBuild:
         if build:
             raise
-        raise NotBuilt(err.reason, err.remedy) from err
+        return False
+    if build:
+        building.obtain(path, NAME, SOURCES, kind, DURATION[kind])
+    elif not path.is_file():
+        return False
     try:
         torch.ops.load_library(str(path))
     except OSError as err:
-        raise CannotBuild(f'{path} cannot be loaded ({err})', 'python -m torch_utils.custom_ops --clean removes it') from err
+        raise CannotBuild(f'{path} cannot be loaded ({err})', 'delete it') from err
     for device in DEVICES[kind]:
         verify(torch.device(device))
+    return True
 
 
 def verify(device: torch.device) -> None:
@@ -113,57 +104,20 @@ def _numbers(kernels, device) -> list[tuple[str, torch.Tensor]]:
 
 
 @click.command(cls=cli.Command)
-@click.option('--clean', help='Remove all builds but the one for this machine and this version, and don\'t build.', is_flag=True)
 @click.option('--device', help='What to build for; auto takes CUDA where PyTorch has it.',
               type=click.Choice(['auto', *DEVICES]), default='auto', show_default=True)
-def main(clean: bool, device: str) -> None:
-    """Build the operators in C++ and CUDA ahead of time, and report what is available.
+def main(device: str) -> None:
+    """Build the operators in C++ and CUDA ahead of time.
 
-    train.py does so by itself when it is first run on a machine. Exit status 1 if they can't be had.
+    train.py does so by itself when it first runs on a machine. Exit status 1 if they cannot be built.
     """
     kind = device if device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
-    if clean:
-        try:
-            key = toolchain.make_recipe(NAME, SOURCES, kind).key
-        except CannotBuild:
-            key = None
-        try:
-            print(f'Removed {cache.clean(root(), key)} builds from {root()}')
-        except OSError as err:
-            raise UserError(f'{root()} cannot be written ({err.strerror})') from err
-        return
-    error, recipe, begun = None, None, time.monotonic()
+    begun = time.monotonic()
     try:
-        recipe = toolchain.make_recipe(NAME, SOURCES, kind)
-        load(kind)
+        devices = load(kind)
     except CannotBuild as err:
-        error = err
-    report(kind, recipe, error, time.monotonic() - begun)
-    if error is not None:
-        raise UserError(f'{error.reason}; {error.remedy}')
-
-
-def report(kind: str, recipe: toolchain.Recipe | None, error: CannotBuild | None, seconds: float) -> None:
-    """Print what there is to build with, and what is built."""
-
-    def found(what) -> str:
-        try:
-            return what()
-        except CannotBuild as err:
-            return f'none: {err.reason}'
-
-    print(f'PyTorch          {torch.__version__}, CUDA {torch.version.cuda or "no"}')
-    print(f'compiler         {found(lambda: toolchain.compiler_version(toolchain.compiler()))}')
-    print(f'ninja            {found(toolchain.ninja)}')
-    if kind == 'cuda' or torch.version.cuda is not None:
-        print(f'CUDA toolkit     {found(lambda: "{0.version}, {0.nvcc}".format(cuda.find()))}')
-    print(f'architectures    {"unknown" if recipe is None else recipe.architectures}')
-    print(f'cache directory  {root()}')
-    for key, size, built in cache.builds(root()):
-        this = '  <- this one' if recipe is not None and key == recipe.key else ''
-        print(f'built            {key}  {size / 2 ** 20:.1f} MiB  {time.strftime("%Y-%m-%d %H:%M", time.localtime(built))}{this}')
-    verified = f'loaded and verified on {", ".join(DEVICES[kind])}, in {seconds:.1f} s'
-    print(f'operators        {verified if error is None else "none"}', flush=True)
+        raise UserError(f'{err.reason}; {err.remedy}') from err
+    print(f'Operators in {cache_dir("ops")}: loaded and verified on {", ".join(devices)} in {time.monotonic() - begun:.1f} s')
 
 
 if __name__ == '__main__':

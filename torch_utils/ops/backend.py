@@ -59,13 +59,14 @@ def select(ops: str, device: torch.device, build: bool = True) -> None:
     except custom_ops.CannotBuild as err:
         if ops == 'native':
             raise UserError(f'--ops=native: {err.reason}; {err.remedy}, or use --ops=auto') from err
-        if not isinstance(err, custom_ops.NotBuilt) and not err.told:
+        if not err.told:
             err.told = True
             print(f'Computing with the operators of PyTorch, which are slower than our own: {err.reason}; {err.remedy}, or use '
                   '--ops=torch', file=sys.stderr, flush=True)
         return
-    from torch_utils.ops import native_kernels
-    _native, _native_devices = native_kernels, devices
+    if devices:
+        from torch_utils.ops import native_kernels
+        _native, _native_devices = native_kernels, devices
 
 
 def selected() -> str:
