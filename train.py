@@ -7,6 +7,7 @@ import io
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,8 +17,8 @@ from metrics.detectors import check_detector
 from metrics.registry import OFFLINE, find_metric
 from torch_utils import torchrun
 from training.augmentation.presets import AUGPIPES
+from training import own_classes
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
-from training.data.dataset import ImageFolderDataset
 from training.data.image_cache import MODES, choose_place
 from training.methods import METHODS, complete_options
 from training.run.directory import next_run_dir
@@ -168,6 +169,9 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @click.option('--cache-images', help='Decode each image only once, and keep it. memory: while the run lasts, shared by its '
               'processes. disk: in the cache directory, for other runs too. auto: in memory or on disk, if half of what is free '
               'there will do, or not at all.', type=click.Choice(MODES), default='none', show_default=True)
+@own_classes.OPTIONS[0]
+@own_classes.OPTIONS[1]
+@own_classes.OPTIONS[2]
 def main(**options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 
@@ -189,10 +193,11 @@ def main(**options) -> None:
 
 def make_plan(o: EasyDict) -> Plan | None:
     """Turn options into a plan, check its inputs and print it; None if there is nothing to do."""
-    training_set, info = open_dataset(o.data)
+    training_set, info = open_dataset(o)
     desc = run_description(o, info)
     resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc)
     config = build_config(o, info, resume)
+    own_classes.complete(config, o, training_set)
     cache = choose_place(o.cache_images, training_set) if o.cache_images != 'none' else None
     config.image_cache = None if cache is None else str(cache)
     goes_on = resume is not None and resume.run_dir is not None
@@ -215,10 +220,10 @@ def make_plan(o: EasyDict) -> Plan | None:
     return Plan(config, resume, find_again, Path(o.outdir), desc)
 
 
-def open_dataset(path: str) -> tuple[ImageFolderDataset, DatasetInfo]:
+def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
     """Open the dataset, with its labels, to see what it holds. Raises OptionError if it isn't one."""
+    data = own_classes.open_dataset(o)
     try:
-        data = ImageFolderDataset(path, use_labels=True)
         return data, DatasetInfo(name=data.name, resolution=data.resolution, label_dim=data.label_dim, size=len(data))
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
@@ -249,7 +254,7 @@ def tell_missing(config: EasyDict) -> None:
             print(f'Error: --metrics={name} would be left out: {err} (in a run: --metrics={OFFLINE})')
 
 
-def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:
+def check_inputs(config: EasyDict, training_set: Any) -> int:
     """Look at every input before anything is created. Returns the images that the run begins at. Raises UserError for what
     can't be used."""
     training_set.validate()
