@@ -16,8 +16,8 @@ from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_nam
 from metrics.detectors import check_detector
 from metrics.registry import OFFLINE, find_metric
 from torch_utils import torchrun
-from training.augmentation.presets import AUGPIPES
 from training import own_classes
+from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.data.image_cache import MODES, choose_place
 from training.methods import METHODS, complete_options
@@ -82,6 +82,7 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
 @click.option('--data', help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
+@own_classes.OPTIONS[2]
 @cli.bool_option('--cond', default=None, help='Train with the labels of the dataset.  [default: 0, or 1 with --cond-mode]')
 @click.option('--subset', help='Train with only N images, chosen by --seed.  [default: all]', type=int, metavar='INT')
 @cli.bool_option('--mirror', help='Add mirrored copies of the images.', show_default=True)
@@ -108,6 +109,8 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
+@own_classes.OPTIONS[0]
+@own_classes.OPTIONS[1]
 @click.option('--aug', help='Augmentation of what the discriminator sees, against overfitting on small datasets. ada: as '
               'strong as it has to be. fixed: of strength --p. noaug: none, StyleGAN2.  [default: ada]',
               type=click.Choice(['noaug', 'ada', 'fixed']))
@@ -169,9 +172,6 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 @click.option('--cache-images', help='Decode each image only once, and keep it. memory: while the run lasts, shared by its '
               'processes. disk: in the cache directory, for other runs too. auto: in memory or on disk, if half of what is free '
               'there will do, or not at all.', type=click.Choice(MODES), default='none', show_default=True)
-@own_classes.OPTIONS[0]
-@own_classes.OPTIONS[1]
-@own_classes.OPTIONS[2]
 def main(**options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 

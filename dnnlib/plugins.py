@@ -68,14 +68,27 @@ def absolute(name: str) -> str:
     return f'{Path(path).expanduser().resolve()}:{attribute}' if colon else name
 
 
-def public_name(cls: type) -> str:
-    """How files call a class: `package.module.Class`, or `file.Class` for one that load_module imported from file.py."""
+def location(cls: type) -> str:
+    """The name by which load_object finds a class: `package.module.Class`, or `path/to/file.py:Class` with an absolute path."""
     module = sys.modules.get(cls.__module__)
-    loaded = cls.__module__.startswith('plugin_') and getattr(module, '__file__', None)
-    if not loaded:
+    if module is None or not cls.__module__.startswith('plugin_'):
         return f'{cls.__module__}.{cls.__qualname__}'
     file = Path(module.__file__)
-    return f'{file.parent.name if file.name == "__init__.py" else file.stem}.{cls.__qualname__}'
+    return f'{file.parent if file.name == "__init__.py" else file}:{cls.__qualname__}'
+
+
+def public_name(cls: type) -> str:
+    """How files call a class: `package.module.Class`, or `file.Class` for one that load_module imported from file.py."""
+    path, colon, name = location(cls).rpartition(':')
+    return f'{Path(path).stem}.{name}' if colon else name
+
+
+def remake(name: str, state: dict[str, Any]) -> Any:
+    """An instance of the class at that location with these attributes: for __reduce__, as pickle cannot import paths."""
+    cls = load_object(name)
+    value = cls.__new__(cls)
+    value.__dict__.update(state)
+    return value
 
 
 def classes_in(module: ModuleType) -> list[type]:
@@ -96,7 +109,7 @@ def lacks(value: Any, protocol: type) -> list[str]:
         elif getattr(hint, '_is_protocol', False):
             missing += [f'{name}.{part}' for part in lacks(getattr(value, name), hint)]
     for name, method in vars(protocol).items():
-        if not inspect.isfunction(method) or name.startswith('_') and name not in ('__len__', '__getitem__'):
+        if not inspect.isfunction(method) or (name.startswith('_') and name not in ('__len__', '__getitem__')):
             continue
         if not callable(getattr(value, name, None)):
             missing.append(f'{name}()')

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dnnlib import EasyDict, UserError
+from dnnlib.plugins import location, remake
 
 
 class PlainDataset:
@@ -47,6 +48,9 @@ class PlainDataset:
         """Images and labels of a path. Images: whatever has a length, and gives uint8 [C, R, R] for a number, C = 1 or 3.
         Labels: class numbers, integers [N]; vectors [N, label_dim]; or None."""
         raise NotImplementedError(f'{type(self).__name__} has no method `read`')
+
+    def __reduce__(self) -> tuple:
+        return remake, (location(type(self)), self.__dict__)  # a process that is not forked has to import the file first
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from torch_utils.persistence import persistent
@@ -11,10 +12,10 @@ from training.networks.layers import FullyConnectedLayer
 
 @persistent
 class PlainMapping(nn.Module):
-    """A mapping network without layers: the one w is z, joined with an embedding of the label if there is one.
+    """A mapping network without layers: w is z plus a learned shift, joined with an embedding of the label if there is one.
 
     z_dim, c_dim: widths of z and label (0 for none). embed_features: width of the embedding. num_ws: copies of w.
-    No style coordinates, and no running mean: the mean of z is 0.
+    No style coordinates. No running mean either: the mean of z is 0.
     """
 
     i_dim, cond_mode, use_label = 0, 'concat', False
@@ -23,6 +24,7 @@ class PlainMapping(nn.Module):
         super().__init__()
         self.z_dim, self.c_dim, self.num_ws = z_dim, c_dim, num_ws
         self.w_dim = z_dim + (embed_features if c_dim > 0 else 0)
+        self.shift = nn.Parameter(torch.zeros(z_dim))  # also makes w differentiable, which path length regularisation needs
         if c_dim > 0:
             self.embed = FullyConnectedLayer(c_dim, embed_features)
 
@@ -40,17 +42,13 @@ class PlainMapping(nn.Module):
                    skip_w_avg_update: bool = False) -> torch.Tensor:
         """[N, w_dim] -> ws [N, num_ws, w_dim]. truncation_psi: scale z by this, the embedding keeps its scale; only in the
         first truncation_cutoff copies. skip_w_avg_update has no effect, as there is no running mean."""
-        ws = latent[:, None, :].repeat(1, self.num_ws, 1)
-        if truncation_psi != 1:
-            scale = torch.ones(self.num_ws, self.w_dim, device=latent.device)
-            scale[:truncation_cutoff, :self.z_dim] = truncation_psi
-            ws = ws * scale
-        return ws
+        scale = torch.ones(self.num_ws, self.w_dim, device=latent.device)
+        scale[:truncation_cutoff, :self.z_dim] = truncation_psi
+        return latent[:, None, :] * scale + F.pad(self.shift, (0, self.w_dim - self.z_dim))
 
     def style_mask(self) -> torch.Tensor:
         """bool [z_dim]: no coordinate is style."""
-        device = self.embed.weight.device if self.c_dim > 0 else None
-        return torch.zeros(self.z_dim, dtype=torch.bool, device=device)
+        return torch.zeros(self.z_dim, dtype=torch.bool, device=self.shift.device)
 
 
 class PlainGenerator(nn.Module):

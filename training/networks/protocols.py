@@ -77,4 +77,5 @@ class Discriminator(Protocol):
     latent_dim: int
 
     def forward(self, img: torch.Tensor, c: torch.Tensor, return_latent: bool, force_fp32: bool) -> torch.Tensor:
-        """img [N, img_channels, R, R], c [N, c_dim] -> logits [N, 1] float32. return_latent: (logits, features [N, latent_dim])."""
+        """img [N, img_channels, R, R], c [N, c_dim] -> logits [N, 1] float32. With return_latent:
+        (logits, features [N, latent_dim])."""
