@@ -124,7 +124,6 @@ def main(**kwargs) -> None:
 
 def check_options(o: EasyDict) -> None:
     """Complete the options, and look for whatever is wrong before anything long begins. Raises OptionError, UserError."""
-    choose(o.classes)
     o.detector is None or detector_spec(o.detector)
     o.metrics = parse_metrics(o.metrics, o.detector, o.resize, o.num)
     if o.gpus is not None and o.gpus < 1:
@@ -150,7 +149,7 @@ def check_options(o: EasyDict) -> None:
 
 def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
     """What each process does: compute the metrics o.metrics of one network after the other, and write what they found."""
-    choose(o.classes)
+    choose(o.classes)  # again, in processes that were started
     where, workers = options.start_on(o.device, o.ops), Workers.joined()
     devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
     shared: dict[str, Any] = dict(device=where, seed=o.seed, verbose=o.verbose, batch=o.batch, detectors={},

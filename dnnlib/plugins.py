@@ -59,7 +59,7 @@ def load_object(name: str) -> Any:
     try:
         return getattr(module, attribute)
     except AttributeError:
-        raise UserError(f'{name}: {path} has no {attribute}') from None
+        raise UserError(f'{path} has no {attribute}') from None
 
 
 def absolute(name: str) -> str:

@@ -40,7 +40,7 @@ def class_name(o: EasyDict, option: str) -> str:
     registered = REGISTERED[option]
     name = o.get(option) or next(iter(registered))
     if name not in registered and '.' not in name:
-        raise OptionError(f'{_flag(option)}={name}: neither {" nor ".join(registered)} nor {WHERE}')
+        raise OptionError(f'{_flag(option)}={name}: neither {", ".join(registered)} nor {WHERE}')
     return registered.get(name) or absolute(name)
 
 

@@ -28,9 +28,15 @@ class ClassOrAll(click.ParamType):
         return ALL if value == ALL else click.INT.convert(value, param, ctx)
 
 
-classes = functools.partial(click.option, '--classes', help='Classes of your own that --network may use: package.module.Class, '
-                            'path.py:Class, or path.py for all in it; separated by commas (docs/own-networks.md).',
-                            metavar='LIST')
+def _choose(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    choose(value)
+    ctx.call_on_close(lambda: choose(None))
+    return value
+
+
+classes = functools.partial(click.option, '--classes', callback=_choose, metavar='LIST',
+                            help='Classes of your own that --network may use: package.module.Class, path.py:Class, or path.py '
+                            'for all in it; separated by commas (docs/own-networks.md).')
 _network = functools.partial(click.option, '--network', help='Network: a snapshot, path or URL, or the folder of an exported '
                              'generator.', metavar='PKL')
 outdir_or_none = functools.partial(click.option, '--outdir', help='Where to save the images; made if need be.', metavar='DIR')
@@ -52,8 +58,7 @@ domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's
 
 def network_or_none(**kwargs: Any):
     """--network, and --classes, the classes of the user's own that it may use."""
-    chosen = classes(expose_value=False, callback=lambda ctx, param, value: choose(value))
-    return lambda command: _network(**kwargs)(chosen(command))
+    return lambda command: _network(**kwargs)(classes(expose_value=False)(command))
 
 
 def network(command):
