@@ -27,6 +27,7 @@ from torch_utils.torchrun import how_many
 from training.data.dataset import ImageFolderDataset
 from training.data.loose_images import LooseImages
 from training.sampling import options
+from training.snapshots.classes import choose, chosen_dataset
 from training.snapshots.file import load_network_snapshot
 
 EXAMPLES = f"""\b
@@ -76,6 +77,7 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 @click.option('--network', 'networks', help='A snapshot, path or URL, or the folder of an exported generator. Can be given '
               'several times, to compare. A run directory: all its snapshots, which gives a curve. A pattern, in quotes: all '
               "files like it ('runs/*/network-snapshot-*.pkl').", multiple=True, metavar='PKL')
+@options.classes()
 @click.option('--images', help='Compare these images with those of --data instead, without a network: a folder or ZIP file of '
               'images, also of different sizes.', metavar='PATH')
 @click.option('--metrics', help='What to compute: names separated by commas, or none.', default='fid50k_full', show_default=True,
@@ -147,6 +149,7 @@ def check_options(o: EasyDict) -> None:
 
 def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
     """What each process does: compute the metrics o.metrics of one network after the other, and write what they found."""
+    choose(o.classes)  # again, in processes that were started
     where, workers = options.start_on(o.device, o.ops), Workers.joined()
     devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
     shared: dict[str, Any] = dict(device=where, seed=o.seed, verbose=o.verbose, batch=o.batch, detectors={},
@@ -206,7 +209,7 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
     needs_D = any(metric.needs_D for metric in wanted)
     snapshot = load_network_snapshot(subject.network, only=('G_ema', 'D') if needs_D else ('G_ema',))
     needs_data = any(m.needs_data or (m.needs_labels and snapshot.G_ema.c_dim > 0) for m in wanted)
-    dataset = open_dataset(o.data, o.mirror, snapshot) if needs_data else None
+    dataset = open_dataset(o.data, o.mirror, snapshot, subject.network) if needs_data else None
     cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
     return Context(snapshot.G_ema.to(shared['device']), dataset, cache=cache,
                    D=snapshot.D.to(shared['device']) if needs_D else None, **shared)
@@ -225,11 +228,13 @@ def images_context(o: EasyDict, shared: dict[str, Any]) -> Context:
     return Context(None, found[1] or None, images=found[0], **shared)
 
 
-def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict) -> ImageFolderDataset:
-    """Open --data, or else the dataset of the snapshot, if it is there, as it was used. Raises OptionError if it can't."""
+def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, network: str) -> Any:
+    """Open --data, or else the dataset of the snapshot, if it is there, as it was used; with the dataset class of --classes, if
+    one is there. Raises OptionError if it can't, and UserError if --classes lacks the class of the snapshot's dataset."""
     own = isinstance(snapshot.training_set_kwargs, dict) and snapshot.origin == 'this project'
     stored: Any = snapshot.training_set_kwargs if own else {}  # a path in a published file is of its author's machine
     kwargs: dict[str, Any] = {}
+    cls = chosen_dataset({} if path is not None else stored, network) or ImageFolderDataset
     if path is None:
         path = stored.get('path')
         if not isinstance(path, str) or not Path(path).exists():
@@ -238,7 +243,7 @@ def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict) -> I
     if mirror is not None:
         kwargs['xflip'] = mirror
     try:
-        return ImageFolderDataset(path, use_labels=True, **kwargs)
+        return cls(path, use_labels=True, **kwargs)
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
 

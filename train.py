@@ -7,6 +7,7 @@ import io
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,10 +16,9 @@ from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_nam
 from metrics.detectors import check_detector
 from metrics.registry import OFFLINE, find_metric
 from torch_utils import torchrun
-from training import methods
+from training import methods, own_classes
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
-from training.data.dataset import ImageFolderDataset
 from training.run.directory import next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
 from training.run.resume import PRESETS, find_resume
@@ -96,6 +96,7 @@ class Command(cli.Command):
 @click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
 @click.option('--data', help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
+@own_classes.OPTIONS[2]
 @cli.bool_option('--cond', default=None, help='Train with the labels of the dataset.  [default: 0, or 1 with --cond-mode]')
 @click.option('--subset', help='Train with only N images, chosen by --seed.  [default: all]', type=int, metavar='INT')
 @cli.bool_option('--mirror', help='Add mirrored copies of the images.', show_default=True)
@@ -122,6 +123,8 @@ class Command(cli.Command):
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
+@own_classes.OPTIONS[0]
+@own_classes.OPTIONS[1]
 @click.option('--aug', help='Augmentation of what the discriminator sees, against overfitting on small datasets. ada: as '
               'strong as it has to be. fixed: of strength --p. noaug: none, StyleGAN2.  [default: ada]',
               type=click.Choice(['noaug', 'ada', 'fixed']))
@@ -175,10 +178,11 @@ def main(methods_: tuple[methods.Method, ...], **options) -> None:
 
 def make_plan(o: EasyDict) -> Plan | None:
     """Turn options into a plan, check its inputs and print it; None if there is nothing to do."""
-    training_set, info = open_dataset(o.data)
+    training_set, info = open_dataset(o)
     desc = run_description(o, info)
     resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc)
     config = build_config(o, info, resume)
+    own_classes.complete(config, o, training_set)
     goes_on = resume is not None and resume.run_dir is not None
     config.run_dir = resume.run_dir if goes_on else str(next_run_dir(Path(o.outdir), desc))
     print_config(config, info)
@@ -199,10 +203,10 @@ def make_plan(o: EasyDict) -> Plan | None:
     return Plan(config, resume, find_again, Path(o.outdir), desc)
 
 
-def open_dataset(path: str) -> tuple[ImageFolderDataset, DatasetInfo]:
+def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
     """Open the dataset, with its labels, to see what it holds. Raises OptionError if it isn't one."""
+    data = own_classes.open_dataset(o)
     try:
-        data = ImageFolderDataset(path, use_labels=True)
         return data, DatasetInfo(name=data.name, resolution=data.resolution, label_dim=data.label_dim, size=len(data))
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
@@ -233,7 +237,7 @@ def tell_missing(config: EasyDict) -> None:
             print(f'Error: --metrics={name} would be left out: {err} (in a run: --metrics={OFFLINE})')
 
 
-def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:
+def check_inputs(config: EasyDict, training_set: Any) -> int:
     """Look at every input before anything is created. Returns the images that the run begins at. Raises UserError for what
     can't be used."""
     training_set.validate()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from dnnlib.errors import UserError
 
@@ -63,4 +64,63 @@ def load_object(name: str) -> Any:
     try:
         return getattr(module, attribute)
     except AttributeError:
-        raise UserError(f'{name}: {path} has no {attribute}') from None
+        raise UserError(f'{path} has no {attribute}') from None
+
+
+def absolute(name: str) -> str:
+    """`path/to/file.py:Name` with an absolute path, which means the same in every process; a dotted name as it is."""
+    path, colon, attribute = name.rpartition(':')
+    return f'{Path(path).expanduser().resolve()}:{attribute}' if colon else name
+
+
+def location(cls: type) -> str:
+    """The name by which load_object finds a class: `package.module.Class`, or `path/to/file.py:Class` with an absolute path."""
+    module = sys.modules.get(cls.__module__)
+    if module is None or not cls.__module__.startswith('plugin_'):
+        return f'{cls.__module__}.{cls.__qualname__}'
+    file = Path(module.__file__)
+    return f'{file.parent if file.name == "__init__.py" else file}:{cls.__qualname__}'
+
+
+def public_name(cls: type) -> str:
+    """How files call a class: `package.module.Class`, or `file.Class` for one that load_module imported from file.py."""
+    path, colon, name = location(cls).rpartition(':')
+    return f'{Path(path).stem}.{name}' if colon else name
+
+
+def remake(name: str, state: dict[str, Any]) -> Any:
+    """An instance of the class at that location with these attributes: for __reduce__, as pickle cannot import paths."""
+    cls = load_object(name)
+    value = cls.__new__(cls)
+    value.__dict__.update(state)
+    return value
+
+
+def classes_in(module: ModuleType) -> list[type]:
+    """The public classes that a module defines itself, in alphabetical order."""
+    return [value for name, value in sorted(vars(module).items())
+            if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith('_')]
+
+
+def lacks(value: Any, protocol: type) -> list[str]:
+    """What `value` lacks of a typing.Protocol: names of attributes, methods, and arguments (`mapping.latent(c)`).
+
+    An attribute whose annotation is itself a Protocol is looked into. Types and results are not checked.
+    """
+    missing = []
+    for name, hint in get_type_hints(protocol).items():
+        if not hasattr(value, name):
+            missing.append(name)
+        elif getattr(hint, '_is_protocol', False):
+            missing += [f'{name}.{part}' for part in lacks(getattr(value, name), hint)]
+    for name, method in vars(protocol).items():
+        if not inspect.isfunction(method) or (name.startswith('_') and name not in ('__len__', '__getitem__')):
+            continue
+        if not callable(getattr(value, name, None)):
+            missing.append(f'{name}()')
+            continue
+        wanted = list(inspect.signature(method).parameters)[1:]
+        taken = inspect.signature(getattr(value, name)).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+            missing += [f'{name}({argument})' for argument in wanted if argument not in taken and not name.startswith('_')]
+    return missing

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from dnnlib.download import open_url  # public as dnnlib.util.open_url
 from dnnlib.errors import OptionError, UserError
+from dnnlib.plugins import load_object
 
 __all__ = ['EasyDict', 'OptionError', 'UserError', 'construct_class_by_name', 'format_time', 'open_url']
 
@@ -28,9 +28,9 @@ class EasyDict(dict):
 
 
 def construct_class_by_name(*args: Any, class_name: str, **kwargs: Any) -> Any:
-    """Import `package.module.Class` and make an instance. For names from our own configuration, not from files."""
-    module, _, name = class_name.rpartition('.')
-    return getattr(importlib.import_module(module), name)(*args, **kwargs)
+    """Make an instance of `package.module.Class` or `path/to/file.py:Class`. For names that the user or we chose, never for
+    names out of files."""
+    return load_object(class_name)(*args, **kwargs)
 
 
 def format_time(seconds: float) -> str:

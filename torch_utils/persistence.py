@@ -6,6 +6,7 @@ records names no class and no function, so the reader (torch_utils.safe_pickle) 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
@@ -21,6 +22,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
+from dnnlib.plugins import load_object
 from torch_utils import safe_pickle
 from torch_utils.safe_pickle import RecordError
 
@@ -30,7 +32,12 @@ DTYPES = {str(t).removeprefix('torch.'): t for t in (torch.float16, torch.float3
 
 
 def persistent(cls: type) -> type:
-    """Class decorator: instances remember the arguments that they were made with, by name, in `init_kwargs`."""
+    """Class decorator: instances remember the arguments that they were made with, by name, in `init_kwargs`.
+
+    A class that has been decorated before stays as it is.
+    """
+    if '_is_persistent' in vars(cls):
+        return cls
     init, signature = cls.__init__, inspect.signature(cls.__init__)
     rest = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
 
@@ -43,25 +50,33 @@ def persistent(cls: type) -> type:
         init(self, *args, **kwargs)
         self.init_kwargs = given
 
-    cls.__init__ = remembering
+    cls.__init__, cls._is_persistent = remembering, True
     return cls
 
 
-def to_record(module: nn.Module) -> dict:
-    """Describe a module whose class is @persistent: weights as they are now, copied to the CPU."""
+def construct(*, class_name: str, **kwargs: Any) -> nn.Module:
+    """Make a module of `package.module.Class` or `path/to/file.py:Class`, which becomes @persistent if it is not."""
+    return persistent(load_object(class_name))(**kwargs)
+
+
+def to_record(module: nn.Module, class_name: str | None = None) -> dict:
+    """Describe a module whose class is @persistent: weights as they are now, copied to the CPU.
+
+    class_name: what the record calls its class; by default the name without the module.
+    """
     return {
         'format': FORMAT,
-        'class_name': type(module).__name__,
+        'class_name': class_name or type(module).__name__,
         'init_kwargs': _plain(module.init_kwargs),
         'tensors': {name: _pack(t) for name, t in module.state_dict().items()},
     }
 
 
-def from_record(record: Any, classes: Mapping[str, type]) -> nn.Module:
+def from_record(record: Any, classes: Mapping[str, type], trusted: bool = False) -> nn.Module:
     """Build the module that a record describes, in eval mode, without gradients, on the CPU.
 
-    classes: the classes that may be built, by name. Raises RecordError when the record is damaged or of a class
-    that is not among them.
+    classes: the classes that may be built, by name. trusted: see `build`. Raises RecordError when the record is damaged or
+    of a class that is not among them.
     """
     if not isinstance(record, dict) or record.get('format') != FORMAT:
         raise RecordError('it holds no network record of this version')
@@ -73,18 +88,20 @@ def from_record(record: Any, classes: Mapping[str, type]) -> nn.Module:
         state = {k: _unpack(v, seen) for k, v in tensors.items()}
     except Exception as err:  # what is out of a file can raise anything
         raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
-    return build(classes[name], kwargs, state)
+    return build(classes[name], kwargs, state, trusted=trusted)
 
 
-def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants: str | None = None) -> nn.Module:
+def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants: str | None = None,
+          trusted: bool = False) -> nn.Module:
     """A module with these arguments and this state dict, in eval mode, without gradients, on the CPU.
 
     Arguments and state come out of a file: before any memory is taken it is checked that they fit each other.
-    constants: tensors whose name ends like this may be missing, and are left as the constructor made them.
+    constants: tensors whose name ends like this may be missing, and are left as the constructor made them. trusted: the
+    constructor may make tensors that the state does not hold, as a user's own may do for its buffers and initial values.
     Raises RecordError if arguments and state don't fit.
     """
     try:
-        with _Limits(len(state), sum(t.numel() for t in state.values())):
+        with contextlib.nullcontext() if trusted else _Limits(len(state), sum(t.numel() for t in state.values())):
             module = cls(**kwargs).eval().requires_grad_(False)
         expected = module.state_dict()
         for k, t in expected.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from dnnlib.util import EasyDict, OptionError
 from metrics.registry import parse_metrics
-from training import methods
+from training import methods, own_classes
 from training.augmentation.presets import AUGPIPES
 from training.run.resume import PRESETS as RESUME_PRESETS
 from training.run.resume import Resume
@@ -103,7 +103,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c = EasyDict()
     c.device, c.num_gpus, c.precision, c.ops = o.device, o.gpus, precision, o.ops
     c.random_seed, c.seed_per_sample = o.seed, bool(o.seed_per_sample)
-    c.training_set_kwargs = dict(class_name='training.dataset.ImageFolderDataset', path=o.data, resolution=data.resolution,
+    c.training_set_kwargs = dict(class_name=own_classes.class_name(o, 'dataset_class'), path=o.data, resolution=data.resolution,
                                  use_labels=bool(o.cond), max_size=data.size, xflip=o.mirror)
     if o.subset is not None and o.subset < data.size:
         c.training_set_kwargs.update(max_size=o.subset, random_seed=o.seed)
@@ -111,9 +111,9 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     mapping = dict(num_layers=o.map_depth or preset.map_depth)
     if o.concat_dim is not None:
         mapping['embed_features'] = o.concat_dim
-    c.G_kwargs = dict(class_name='training.networks.Generator', z_dim=o.z_dim, w_dim=W_DIM, mapping_kwargs=mapping,
+    c.G_kwargs = dict(class_name=own_classes.class_name(o, 'g_class'), z_dim=o.z_dim, w_dim=W_DIM, mapping_kwargs=mapping,
                       synthesis_kwargs=dict(**width, **fp16, **layout, use_noise=o.noise))
-    c.D_kwargs = dict(class_name='training.networks.Discriminator', architecture=preset.d_architecture, **width, **fp16,
+    c.D_kwargs = dict(class_name=own_classes.class_name(o, 'd_class'), architecture=preset.d_architecture, **width, **fp16,
                       block_kwargs=dict(freeze_layers=o.freezed or 0, **layout),
                       epilogue_kwargs=dict(mbstd_group_size=preset.mbstd))
     c.G_opt_kwargs = dict(optimizer, lr=preset.lr if o.glr is None else o.glr)
@@ -243,6 +243,7 @@ def run_description(options: EasyDict, data: DatasetInfo) -> str:
         (o.resume not in (None, 'latest'), _resume_description(o.resume)),
         (o.freezed is not None, f'-freezed{o.freezed}'),
         (True, methods.describe(o)),
+        (True, own_classes.description(o)),
         (o.desc, f'-{o.desc}'),
     ]
     return ''.join(text for given, text in parts if given)

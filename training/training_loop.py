@@ -12,7 +12,7 @@ import torch
 
 from dnnlib import plugins
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
-from torch_utils import devices, distributed, misc, training_stats
+from torch_utils import devices, distributed, misc, persistence, training_stats
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
 from training.inputs import START, RandomInputs, real_batches, split_rounds
@@ -151,7 +151,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 def make_networks(c: EasyDict, training_set: Any) -> EasyDict:
     """G, D and G_ema, a copy of G, for the images and labels of training_set; on torch's default device."""
     common = dict(c_dim=training_set.label_dim, img_resolution=training_set.resolution, img_channels=training_set.num_channels)
-    G, D = (construct_class_by_name(**kwargs, **common) for kwargs in (c.G_kwargs, c.D_kwargs))
+    G, D = (persistence.construct(**kwargs, **common) for kwargs in (c.G_kwargs, c.D_kwargs))
     return EasyDict(G=G, D=D, G_ema=copy.deepcopy(G))
 
 

@@ -45,8 +45,8 @@ def data(tmp_path_factory):
 @pytest.fixture
 def network(tmp_path, data):
     """A snapshot in a run directory, trained on `data`."""
-    path = save_network(tmp_path / 'runs' / '00000-x' / 'network-snapshot-000012.pkl',
-                        training_set_kwargs=dict(class_name='os.system', path=data, max_size=60, resolution=16, use_labels=True))
+    kwargs = dict(class_name='training.dataset.ImageFolderDataset', path=data, max_size=60, resolution=16, use_labels=True)
+    path = save_network(tmp_path / 'runs' / '00000-x' / 'network-snapshot-000012.pkl', training_set_kwargs=kwargs)
     (path.parent / 'training_options.json').write_text('{}')
     return path
 

@@ -14,6 +14,7 @@ from helpers.programs import run_program
 from helpers.shapes import write_dataset
 
 import calc_metrics
+from training.sampling.drawing import render, seed_latent
 from training.snapshots.file import load_network_snapshot, save_network_snapshot
 from training.snapshots.tool import export, info, main
 
@@ -165,8 +166,8 @@ def test_the_samples_show_each_label_in_a_row(exported, network):
     assert pixels.shape == (2 * 16, 8 * 16, 3)
     G, where = drawing.load(network), torch.device('cpu')
     for label, row in enumerate(np.split(pixels, 2)):
-        ws = G.mapping(export.common.seed_latent(G, 7, where), torch.eye(2)[[label]])
-        assert np.array_equal(row[:, -16:], export.common.render(G, ws, 'const', [''])[0])
+        ws = G.mapping(seed_latent(G, 7, where), torch.eye(2)[[label]])
+        assert np.array_equal(row[:, -16:], render(G, ws, 'const', [''])[0])
 
 
 def test_large_images_make_fewer_samples(monkeypatch, network):

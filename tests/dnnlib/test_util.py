@@ -49,9 +49,9 @@ def test_durations_are_rounded_before_they_are_split(seconds, text):
 
 def test_a_class_is_made_by_its_name():
     assert construct_class_by_name(3, class_name='fractions.Fraction', denominator=6) == Fraction(1, 2)
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(UserError, match='no_such_package'):
         construct_class_by_name(class_name='no_such_package.Thing')
-    with pytest.raises(AttributeError):
+    with pytest.raises(UserError, match='fractions has no Thing'):
         construct_class_by_name(class_name='fractions.Thing')
 
 

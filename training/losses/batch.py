@@ -53,6 +53,8 @@ class PhaseBatch:
     def mixed(self, ws: torch.Tensor, c: torch.Tensor, num_unmixed: int = 0) -> torch.Tensor:
         """ws [N, num_ws, w_dim] of labels c [N, c_dim], with style mixing by chance in all rows but the first."""
         num_ws = ws.shape[1]
+        if num_ws == 1:
+            return ws
         # Drawn on the CPU, so that no device is waited for.
         crossover = int(torch.randint(1, num_ws, [])) if float(torch.rand([])) < self.style_mixing_prob else num_ws
         if crossover == num_ws:

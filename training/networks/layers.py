@@ -74,8 +74,8 @@ def half_dtype(network: nn.Module) -> torch.dtype | None:
 
 
 def widest(network: nn.Module) -> int:
-    """Most feature maps of any convolution."""
-    return max(p.shape[0] for p in network.state_dict().values() if p.ndim == 4)
+    """Most feature maps of any convolution; 0 without one."""
+    return max((p.shape[0] for p in network.state_dict().values() if p.ndim == 4), default=0)
 
 
 @persistent

@@ -24,7 +24,7 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
     if c.resume_pkl is None:
         return Progress()
     print(f'Resuming from "{c.resume_pkl}"')
-    snapshot = load_network_snapshot(c.resume_pkl)
+    snapshot = load_network_snapshot(c.resume_pkl, classes=[type(net) for net in networks.values()])
     for name in NETWORKS:
         target, source = networks[name], snapshot[name]
         try:

@@ -14,6 +14,7 @@ from dnnlib.util import OptionError
 from torch_utils.devices import DEVICES, resolve_device
 from torch_utils.ops import backend
 from training.networks.synthesis import NOISE_MODES
+from training.snapshots.classes import choose
 
 ALL = 'all'
 
@@ -27,10 +28,19 @@ class ClassOrAll(click.ParamType):
         return ALL if value == ALL else click.INT.convert(value, param, ctx)
 
 
-network_or_none = functools.partial(click.option, '--network', help='Network: a snapshot, path or URL, or the folder of an '
-                                    'exported generator.', metavar='PKL')
+def _choose(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    choose(value)
+    ctx.call_on_close(lambda: choose(None))
+    return value
+
+
+classes = functools.partial(click.option, '--classes', callback=_choose, metavar='LIST',
+                            help='Classes of your own that --network may use: package.module.Class, path.py:Class, or path.py '
+                            'for all in it; separated by commas (docs/own-networks.md).')
+_network = functools.partial(click.option, '--network', help='Network: a snapshot, path or URL, or the folder of an exported '
+                             'generator.', metavar='PKL')
 outdir_or_none = functools.partial(click.option, '--outdir', help='Where to save the images; made if need be.', metavar='DIR')
-network, outdir = network_or_none(required=True), outdir_or_none(required=True)
+outdir = outdir_or_none(required=True)
 class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
                          metavar='INT')
 class_or_all = click.option('--class', 'class_idx', help='Class or domain, counted from 0, or `all`; conditional networks only.',
@@ -44,6 +54,16 @@ ops = click.option('--ops', help='What computes resampling, filters and activati
                    show_default=True, envvar='STYLEGAN_OPS', show_envvar=True)
 domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.",
                             type=float, default=1, show_default=True, metavar='PSI')
+
+
+def network_or_none(**kwargs: Any):
+    """--network, and --classes, the classes of the user's own that it may use."""
+    return lambda command: _network(**kwargs)(classes(expose_value=False)(command))
+
+
+def network(command):
+    """The same, where a network has to be given."""
+    return network_or_none(required=True)(command)
 
 
 def seeds(default: str | None, help: str, name: str = '--seeds', required: bool = False):

@@ -13,6 +13,8 @@ from torch import nn
 from dnnlib.archive import open_archive
 from dnnlib.util import EasyDict, UserError
 from training.data.labels import read_label_file
+from training.networks import Generator
+from training.snapshots import classes as own_classes
 from training.snapshots import hub
 from training.snapshots.file import NETWORKS, load_network_snapshot
 
@@ -68,6 +70,8 @@ def method(G: nn.Module, terms: dict) -> str:
         names.append('cg-gan' if 'G/img_sparse' in terms else 'i-stylegan')
     if 'G/recon' in terms or 'D/latent' in terms:
         names.append('clr-gan')
+    if type(G) is not Generator:
+        names.append(own_classes.record_name(G))
     names = names or ['stylegan2']
     return ','.join(names) + ('' if terms else ' (by its layers; the loss terms are not known)')
 

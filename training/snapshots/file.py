@@ -6,7 +6,7 @@ augment_pipe, and `progress`. Networks are inert records (torch_utils.persistenc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +17,7 @@ from dnnlib.files import atomic_open
 from dnnlib.util import EasyDict, UserError, open_url
 from torch_utils import persistence, safe_pickle
 from training.augmentation.pipe import AugmentPipe
+from training.snapshots import classes as own_classes
 from training.snapshots import hub
 from training.snapshots.published import convert as published
 from training.snapshots.published import tensorflow
@@ -36,16 +37,18 @@ def write_network_snapshot(file: BinaryIO, modules: Mapping[str, nn.Module | Non
     """Write modules G, D, G_ema and, if there is one, augment_pipe as they are now. cur_nimg: images seen so far."""
     pipe = modules.get('augment_pipe')
     snapshot = {'training_set_kwargs': dict(training_set_kwargs)}
-    snapshot |= {name: persistence.to_record(modules[name]) for name in NETWORKS}
+    snapshot |= {name: persistence.to_record(modules[name], own_classes.record_name(modules[name])) for name in NETWORKS}
     snapshot |= {'augment_pipe': None if pipe is None else persistence.to_record(pipe), 'progress': {'cur_nimg': cur_nimg}}
     persistence.dump(snapshot, file)
 
 
-def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), force_fp16: bool = False) -> EasyDict:
+def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), force_fp16: bool = False,
+                          classes: Iterable[type] = ()) -> EasyDict:
     """Read a snapshot from a path or URL: one of this project, or a published one (StyleGAN2-ADA, StyleGAN3's StyleGAN2
     configurations, i-StyleGAN, CG-GAN, CLR-GAN; StyleGAN2 and StyleGAN2-ADA of TensorFlow). Nothing in it is executed.
 
-    force_fp16: run the four highest resolutions in half precision on CUDA, whatever was trained; not for exported generators.
+    force_fp16: run the four highest resolutions in half precision on CUDA, whatever was trained; not for exported generators,
+    nor for networks of the user's own. classes: those of the user's own that may be built, beside those of --classes.
     Returns the networks named in `only`, in eval mode, without gradients, on the CPU, and
       training_set_kwargs  options of the dataset, dict or None: information only
       cur_nimg             images seen, None where the file does not say
@@ -54,7 +57,7 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
     Raises UserError if the file is missing, damaged, or no such snapshot.
     """
     if hub.is_export(source):  # which has no more than G_ema
-        return hub.load_export(source, only)
+        return hub.load_export(source, only, classes)
     try:
         with open_url(source) as f:
             if seal.check_seal(f)[0] is False:
@@ -65,7 +68,7 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
         elif type(document) is not dict or any(name not in document for name in only):
             raise persistence.RecordError('it lacks networks')
         else:
-            loaded = (_own if plain else published.convert)(document, only, force_fp16)
+            loaded = _own(source, document, only, force_fp16, classes) if plain else published.convert(document, only, force_fp16)
     except persistence.RecordError as err:
         raise UserError(f'{source}: not a readable network snapshot ({err}); '
                         'pass a network-snapshot-*.pkl written by train.py, or a published one') from err
@@ -86,13 +89,18 @@ def _read(file: BinaryIO) -> tuple[Any, bool]:
         return safe_pickle.load(file, published.names), False
 
 
-def _own(document: dict, only: tuple[str, ...], force_fp16: bool) -> EasyDict:
+def _own(source: str, document: dict, only: tuple[str, ...], force_fp16: bool, classes: Iterable[type]) -> EasyDict:
     loaded = EasyDict()
     for name in only:
-        expected, record = NETWORKS[name], document[name]
-        if force_fp16 and isinstance(record, dict) and isinstance(record.get('init_kwargs'), dict):
-            record = {**record, 'init_kwargs': published.with_fp16(expected.__name__, record['init_kwargs'])}
-        loaded[name] = persistence.from_record(record, {expected.__name__: expected})
+        record = document[name]
+        if not isinstance(record, dict):
+            raise persistence.RecordError('it holds no network record of this version')
+        cls = own_classes.find(source, name, record.get('class_name'), classes)
+        ours = cls is NETWORKS[name]
+        if force_fp16 and ours and isinstance(record.get('init_kwargs'), dict):
+            record = {**record, 'init_kwargs': published.with_fp16(cls.__name__, record['init_kwargs'])}
+        loaded[name] = persistence.from_record(record, {record['class_name']: cls}, trusted=not ours)
+        own_classes.check(name, loaded[name])
     if 'progress' in document:
         progress = document['progress']
         if not isinstance(progress, dict) or type(progress.get('cur_nimg')) is not int or progress['cur_nimg'] < 0:

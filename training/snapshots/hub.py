@@ -5,7 +5,8 @@
     README.md           the model card
     samples.png         what it draws
 
-Neither file can hold code; the constructor is one of ours, and makes no more numbers than the weights are.
+Neither file can hold code; the constructor is one of ours, which makes no more numbers than the weights are, or of a class that
+the user chose.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import posixpath
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -25,11 +26,10 @@ from torch import nn
 from dnnlib.download import is_url
 from dnnlib.util import EasyDict, UserError, open_url
 from torch_utils import persistence
-from training.networks import Generator
+from training.snapshots import classes as own_classes
 
 FORMAT, VERSION = 'style-based-gan-generator', 1
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
-CLASSES = {'Generator': Generator}
 DATA_KEYS = ('class_name', 'resolution', 'use_labels', 'max_size', 'xflip', 'random_seed')
 
 
@@ -41,7 +41,7 @@ def is_export(source: str) -> bool:
     return path.name in (CONFIG, WEIGHTS) or (path / CONFIG).is_file() or (path / WEIGHTS).is_file()
 
 
-def load_export(source: str, only: tuple[str, ...]) -> EasyDict:
+def load_export(source: str, only: tuple[str, ...], classes: Iterable[type] = ()) -> EasyDict:
     """Read an exported generator from a folder, or from the path or URL of one of its two files.
 
     Returns what training.snapshot.load_network_snapshot does, and `config`, all of config.json. Raises UserError if a
@@ -55,7 +55,9 @@ def load_export(source: str, only: tuple[str, ...]) -> EasyDict:
         config = _read_config(_sibling(source, CONFIG))
         with open_url(_sibling(source, WEIGHTS)) as f:
             state = safetensors.torch.load(f.read())
-        G = persistence.build(CLASSES[config['class_name']], config['init_kwargs'], state)
+        cls = own_classes.find(source, 'G_ema', config.get('class_name'), classes)
+        G = persistence.build(cls, config['init_kwargs'], state, trusted=cls is not own_classes.NETWORKS['G_ema'])
+        own_classes.check('G_ema', G)
     except (persistence.RecordError, safetensors.SafetensorError) as err:
         raise UserError(f'{source}: not a readable exported generator ({" ".join(str(err).split())}); '
                         'copy or export it again') from err
@@ -71,7 +73,7 @@ def weights(G: nn.Module) -> bytes:
 
 def make_config(G: nn.Module, cur_nimg: int | None, training_set_kwargs: Mapping | None, **facts: Any) -> dict:
     """The content of config.json. cur_nimg: images seen, None if not known. facts: for people and other tools."""
-    record = persistence.to_record(G)
+    record = persistence.to_record(G, own_classes.record_name(G))
     return {
         'format': FORMAT, 'format_version': VERSION, 'class_name': record['class_name'], 'init_kwargs': record['init_kwargs'],
         'cur_nimg': cur_nimg, 'training_set_kwargs': public_data_kwargs(training_set_kwargs), **facts,
@@ -102,7 +104,7 @@ def _read_config(source: str) -> dict:
     nimg = config.get('cur_nimg', -1)
     if nimg is not None and (type(nimg) is not int or nimg < 0):
         raise persistence.RecordError(f'{CONFIG} lacks cur_nimg')
-    if config.get('class_name') not in list(CLASSES) or not isinstance(config.get('init_kwargs'), dict):
+    if not isinstance(config.get('init_kwargs'), dict):
         raise persistence.RecordError(f'{CONFIG} names an unknown or damaged network')
     config['training_set_kwargs'] = public_data_kwargs(config.get('training_set_kwargs'))
     return config

@@ -135,7 +135,8 @@ def test_a_damaged_file_is_named(made, name, text, damage):
     (dict(format='something'), 'is that of something else'),
     (dict(format_version=2), 'is of version 2'),
     (dict(cur_nimg=-1), 'lacks cur_nimg'), (dict(cur_nimg='1'), 'lacks cur_nimg'), (dict(cur_nimg=True), 'lacks cur_nimg'),
-    (dict(class_name='os.system'), 'unknown or damaged'), (dict(class_name=['x']), 'unknown or damaged'),
+    (dict(class_name='os.system'), 'its G_ema is of class os.system; add --classes='),
+    (dict(class_name=['x']), 'unknown or damaged'),
     (dict(init_kwargs=None), 'unknown or damaged'), (dict(init_kwargs={}), 'cannot be rebuilt'),
     (dict(init_kwargs={'z_dim': 'x'}), 'cannot be rebuilt'),
 ])

@@ -36,7 +36,7 @@ class CLRGAN(Method):
         if not self.is_active(o):
             return
         features = min(c.D_kwargs['channel_base'] // 4, c.D_kwargs['channel_max'])  # of the discriminator at 4x4
-        if o.z_dim != features:
+        if c.D_kwargs['class_name'] == 'training.networks.Discriminator' and o.z_dim != features:
             raise OptionError(f'CLR-GAN takes the {features} features of the discriminator at 4x4 for a latent, but the latent '
                               f'has {o.z_dim} numbers; add --z-dim={features}, or have --cmax={o.z_dim} and '
                               f'--cbase={4 * o.z_dim} at least')

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from dnnlib.util import EasyDict
+from training.networks import Generator
 
 VERSION = 6  # of the published records
 
@@ -63,6 +64,8 @@ def dump(networks: Mapping[str, nn.Module], training_set_kwargs: Mapping | None,
 
 def check(G: nn.Module) -> None:
     """Raises UnknownToPublished if the generator G has layers that StyleGAN2 does not have."""
+    if type(G) is not Generator:
+        raise UnknownToPublished(f'its generator is a {type(G).__name__}')
     if G.mapping.cond_mode != 'concat' or G.mapping.use_label:
         what = 'takes a second label' if G.mapping.cond_mode == 'concat' else f'has --cond-mode={G.mapping.cond_mode}'
         raise UnknownToPublished(f'its mapping network {what}')
