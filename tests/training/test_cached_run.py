@@ -9,14 +9,14 @@ from helpers.small_runs import config, digests, run, write_domains
 import train
 from training.data import image_cache
 from training.data.image_cache import ImageCache
-from training.run import snapshot_grid
+from training.run import sample_grid
 
 
 @pytest.mark.parametrize('place', ['shm', 'disk'])
 def test_a_run_is_the_same_with_it_and_gives_memory_back(tmp_path, monkeypatch, place):
     (tmp_path / 'shm').mkdir()
     monkeypatch.setattr(image_cache, 'SHARED_MEMORY', tmp_path / 'shm')
-    monkeypatch.setattr(snapshot_grid, 'choose_grid', lambda *_, **__: ((3, 3), range(9)))  # fewer pictures
+    monkeypatch.setattr(sample_grid, 'choose_grid', lambda *_, **__: ((3, 3), range(9)))  # fewer pictures
     data = write_domains(tmp_path / 'data.zip')
     used, remove = [], ImageCache.remove
 

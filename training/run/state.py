@@ -7,7 +7,7 @@ in it. The moving average of the weights is in the network snapshot.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,17 +17,9 @@ from dnnlib.util import UserError
 from torch_utils import distributed
 from training.augmentation.ada import AdaController
 from training.losses import Phase
+from training.run.schedule import Position
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come: images seen, number of the tick that it is in, and images seen when that began."""
-
-    cur_nimg: int = 0
-    tick: int = 0
-    tick_start_nimg: int = 0
 
 
 class TrainingState:
@@ -40,17 +32,17 @@ class TrainingState:
     def __init__(self, networks: Mapping[str, nn.Module], phases: Sequence[Phase], ada: AdaController | None):
         self._networks, self._phases, self._ada = networks, phases, ada
 
-    def take(self, progress: Progress) -> dict[str, Any]:
+    def take(self, position: Position) -> dict[str, Any]:
         """What is to be saved, for all workers, who must call it together: plain values, and the tensors themselves."""
         return {
             'format': FORMAT,
-            'progress': asdict(progress),
+            'progress': asdict(position),
             'optimizers': {net: self._by_name(net, optimizer) for net, optimizer in self._optimizers().items()},
             'terms': {key: dict(term.state_dict()) for key, term in self._terms().items()},
             'ada': None if self._ada is None else self._ada.state_dict(),
         }
 
-    def restore(self, source: str) -> tuple[Progress, list[str]]:
+    def restore(self, source: str) -> tuple[Position, list[str]]:
         """Read it from a path, in all workers together; only the first looks at the file. Returns the progress, and what it did
         not hold: those parts start anew.
 
@@ -72,7 +64,7 @@ class TrainingState:
                 self._ada.load_state_dict(saved['ada'])
             elif self._ada is not None:
                 missing.append('statistics of ADA')
-            return Progress(**saved['progress']), missing
+            return Position(**saved['progress']), missing
         except Exception as err:  # what is in a file can be anything
             raise _unreadable(source, err) from err
 

@@ -10,7 +10,8 @@ from torch import nn
 from dnnlib.errors import UserError
 from torch_utils import training_stats
 from training.augmentation.ada import SIGNS, AdaController
-from training.run.state import Progress, TrainingState
+from training.run.schedule import Position
+from training.run.state import TrainingState
 
 
 class Term(nn.Module):
@@ -49,7 +50,7 @@ def stepped(net, steps=3, **kwargs):
 
 def save(path, net, phase, ada=None):
     with open(path, 'wb') as f:
-        torch.save(TrainingState({'G': net}, [phase, phase], ada).take(Progress(1050, 3, 900)), f)
+        torch.save(TrainingState({'G': net}, [phase, phase], ada).take(Position(1050, 3, 900)), f)
     return str(path)
 
 
@@ -66,7 +67,7 @@ def test_everything_comes_back(tmp_path):
     other = Net('a', 'b')
     other.load_state_dict(net.state_dict())
     progress, missing, optimizer, restored = restore(path, other)
-    assert progress == Progress(1050, 3, 900) and missing == []
+    assert progress == Position(1050, 3, 900) and missing == []
     assert restored.terms[0].pl_mean == 7
     for p, q in zip(net.parameters(), other.parameters(), strict=True):
         state, expected = optimizer.state[q], phase.optimizer.state[p]
