@@ -10,22 +10,25 @@ from torch import nn
 from dnnlib.util import EasyDict, UserError
 from torch_utils import distributed
 from torch_utils.misc import copy_params_and_buffers
+from training.run.resume import stamp_of
 from training.run.schedule import Position
 from training.run.state import TrainingState
 from training.snapshots.file import NETWORKS, load_network_snapshot
 
 
-def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pipe: nn.Module | None) -> Position:
+def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pipe: nn.Module | None,
+                     keep: bool = False) -> Position:
     """Copy the weights of c.resume_pkl, if there is one, into `networks`, and the strength of augmentation into the pipe of a
     run that adapts it. Returns the images seen, by c.resume_nimg or else by the file or its name.
 
+    keep: keep what was read for the next call in this process, which then does not read the file again.
     Raises UserError if the snapshot can't be read, or a network has nothing in common with its namesake in it, or they have
     tensors of one name and different shapes.
     """
     if c.resume_pkl is None:
         return Position()
     print(f'Resuming from "{c.resume_pkl}"')
-    snapshot = load_network_snapshot(c.resume_pkl)
+    snapshot = _read_once(c.resume_pkl, c.get('resume_stamp'), keep)
     for name in NETWORKS:
         target, source = networks[name], snapshot[name]
         try:
@@ -43,6 +46,22 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
         print(f'Augmentation goes on at p = {snapshot.augment_p:.3f}')
     cur_nimg = next(n for n in (c.resume_nimg, snapshot.cur_nimg, _nimg_in_name(c.resume_pkl), 0) if n is not None)
     return Position(cur_nimg, tick_start_nimg=cur_nimg)
+
+
+_kept: dict[tuple, EasyDict] = {}  # from the check of all inputs to the training: one snapshot at most
+
+
+def _read_once(source: str, verified: Sequence[int] | None, keep: bool) -> EasyDict:
+    """load_network_snapshot, unless this process kept it. verified: the stamp of the file when its checksum was verified."""
+    stamp = stamp_of(source)
+    key = (source, *(stamp or ()))
+    snapshot = _kept.pop(key, None)
+    if snapshot is None:
+        snapshot = load_network_snapshot(source, verified=stamp is not None and stamp == verified)
+    _kept.clear()
+    if keep:
+        _kept[key] = snapshot
+    return snapshot
 
 
 def share_networks(networks: Mapping[str, nn.Module | None], position: Position) -> Position:

@@ -36,7 +36,7 @@ def test_the_count_is_what_was_asked_for_or_what_the_file_says_or_its_name(pkl, 
         assert restore_networks(config(pkl, nimg), networks(), None) == Position(start, 0, start)
     import training.run.restore
     plain = training.run.restore.load_network_snapshot
-    monkeypatch.setattr(training.run.restore, 'load_network_snapshot', lambda source: EasyDict(plain(pkl), cur_nimg=None))
+    monkeypatch.setattr(training.run.restore, 'load_network_snapshot', lambda source, **_: EasyDict(plain(pkl), cur_nimg=None))
     for name, start in (('network-snapshot-019356.pkl', 19356000), ('https://example.com/x/network-snapshot-000100.pkl', 100000),
                         ('ffhq.pkl', 0)):
         assert restore_networks(config(name), networks(), None).cur_nimg == start

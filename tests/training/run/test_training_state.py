@@ -137,3 +137,29 @@ def test_what_cannot_be_read_is_one_line(tmp_path, content):
         torch.save(changed[content], path)
     with pytest.raises(UserError, match=r'^[^\n]*training-state-000001.pt: not a readable[^\n]*$'):
         restore(str(path), Net('a'))
+
+
+@pytest.mark.parametrize('change', [
+    {'progress': {'cur_nimg': 1}}, {'progress': {'cur_nimg': '1', 'tick': 0, 'tick_start_nimg': 0}}, {'optimizers': [1]},
+    {'optimizers': {'G': {'a.weight': {'step': 'three'}}}}, {'terms': {'G/path_length': {'pl_mean': 3}}}, {'ada': {}},
+    {'ada': {'pending': {'x': ['y']}}}])
+def test_content_of_another_kind_is_one_line(tmp_path, change):
+    net = Net('a')
+    path = tmp_path / 'training-state-000001.pt'
+    save(path, net, stepped(net))
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(UserError, match=r'^[^\n]*training-state-000001.pt: not a readable[^\n]*$'):
+        restore(str(path), Net('a'))
+
+
+@pytest.mark.parametrize('where', ['torch.load', 'torch.optim.Adam.load_state_dict'])
+@pytest.mark.parametrize('error', [MemoryError('none left'), torch.cuda.OutOfMemoryError('none left'), NameError('a bug')])
+def test_trouble_that_is_not_of_the_file_keeps_its_name(tmp_path, monkeypatch, where, error):
+    net = Net('a')
+    path = save(tmp_path / 'x.pt', net, stepped(net))
+
+    def fail(*_, **__):
+        raise error
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(type(error), match=str(error)):
+        restore(path, Net('a'))
