@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +190,7 @@ def make_plan(o: EasyDict) -> Plan | None:
         print('Dry run; exiting.')
         return None
 
+    config.resume_stamp = None if resume is None else resume.stamp
     start_nimg = check_inputs(config, training_set)
     if start_nimg >= config.total_kimg * 1000:
         if not goes_on:
@@ -199,8 +199,7 @@ def make_plan(o: EasyDict) -> Plan | None:
         # What starts a run again and again until it is done shall not take that for a failure.
         print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; ask for more to go on')
         return None
-    find_again = partial(find_resume, o.resume, o.resume_kimg, o.outdir, desc, say=lambda _: None)
-    return Plan(config, resume, find_again, Path(o.outdir), desc)
+    return Plan(config, resume, Path(o.outdir), desc)
 
 
 def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
@@ -241,15 +240,19 @@ def check_inputs(config: EasyDict, training_set: Any) -> int:
     """Look at every input before anything is created. Returns the images that the run begins at. Raises UserError for what
     can't be used."""
     training_set.validate()
+    import torch
+
     from torch_utils.devices import resolve_device
     from torch_utils.ops import backend
     from training.run.restore import restore_networks
     from training.training_loop import make_networks
     device, cur_nimg = resolve_device(config.device), 0
     if config.resume_pkl is not None:
-        networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
+        with torch.device('meta'):  # for their shapes alone
+            networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
+        trains_here = config.num_gpus == 1 or torchrun.under_torchrun()  # other ranks would not see what is kept
         with contextlib.redirect_stdout(io.StringIO()):
-            cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None).cur_nimg
+            cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None, keep=trains_here).cur_nimg
     backend.select(config.ops, device)  # here, once, before workers start; last, as it may compile
     return cur_nimg
 

@@ -25,8 +25,9 @@ from training.run.clock import Clock
 from training.run.evaluation import Evaluation
 from training.run.monitor import Monitor
 from training.run.restore import restore_networks, restore_state, share_networks
-from training.run.snapshot_grid import SnapshotGrid
-from training.run.state import Progress, TrainingState
+from training.run.sample_grid import SampleGrid
+from training.run.schedule import Schedule
+from training.run.state import TrainingState
 
 
 def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda: False) -> bool:
@@ -58,8 +59,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     networks = make_networks(c, training_set)
     augment_pipe, ada = make_augmentation(c, device)
-    progress = restore_networks(c, networks, augment_pipe) if distributed.is_first() else None
-    progress = share_networks({**networks, 'augment_pipe': augment_pipe}, progress)
+    position = restore_networks(c, networks, augment_pipe) if distributed.is_first() else None
+    position = share_networks({**networks, 'augment_pipe': augment_pipe}, position)
     prepare_networks(c, networks, training_set, device)
     G, D, G_ema = networks.G, networks.D, networks.G_ema
     phases = make_phases(
@@ -70,10 +71,10 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         exact_second_order=layers.half_dtype(D) == torch.bfloat16)
     stopwatches = {phase.name: devices.Stopwatch(device) for phase in phases}
     state = TrainingState(networks, phases, ada)
-    progress = restore_state(c, state, progress)
-    cur_nimg, tick, tick_start_nimg = progress.cur_nimg, progress.tick, progress.tick_start_nimg
+    schedule = Schedule(c, restore_state(c, state, position))
+    cur_nimg = schedule.position.cur_nimg
 
-    grid = SnapshotGrid(c, training_set, G.z_dim, device)
+    grid = SampleGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
     workers = f', {distributed.num_workers()} workers' if distributed.num_workers() > 1 else ''
     print(f'Training for {c.total_kimg} kimg on {device.type}{workers}'
@@ -104,48 +105,37 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
             ada.update()
         monitor.progress(cur_nimg)
 
-        finished = cur_nimg >= total_nimg
-        stopping, time_to_save = distributed.any_of(stop_requested() or clock.time_is_up(checkpoints.longest_save),
-                                                    clock.snapshot_is_due(checkpoints.saved_at))
-        done = finished or stopping
-        # The first tick holds a single batch, so that whatever is wrong shows at once.
-        end_of_tick = tick == 0 or cur_nimg >= tick_start_nimg + c.kimg_per_tick * 1000
-        if not (done or end_of_tick):
-            if time_to_save:
-                checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
-            continue
-
-        # End of a tick.
-        if G.mapping.i_dim > 0:
-            training_stats.report0('Progress/style_dims', G.mapping.style_mask().sum())
-        augment_p = 0.0 if augment_pipe is None else float(augment_pipe.p)
-        monitor.end_of_tick(tick, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device))
-        times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
-        monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
-        pictures = is_due(c.image_snapshot_ticks, tick, done)
-        snapshot = is_due(c.network_snapshot_ticks, tick, done) or time_to_save
-        if end_of_tick or finished:  # a run that is stopped within a tick finishes that when it goes on
-            tick, tick_start_nimg = tick + 1, cur_nimg
-        if done and not finished:
+        stop, time_to_save = distributed.any_of(stop_requested() or clock.time_is_up(checkpoints.longest_save),
+                                                clock.snapshot_is_due(checkpoints.saved_at))
+        due = schedule.after(cur_nimg, stop, time_to_save)
+        if due.tick:
+            if G.mapping.i_dim > 0:
+                training_stats.report0('Progress/style_dims', G.mapping.style_mask().sum())
+            augment_p = 0.0 if augment_pipe is None else float(augment_pipe.p)
+            monitor.end_of_tick(due.number, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device))
+            times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
+            monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
+        if due.end and not schedule.finished:
             monitor.print('Stopping early, as asked: saving first ...')
-        if pictures:
+        if due.images:
             with checkpoints.surviving(f'fakes{cur_nimg // 1000:06d}.png'):
                 for name, path in grid.save_snapshot(G_ema, D, run_dir, cur_nimg // 1000):
                     monitor.image(name, path, cur_nimg)
-        if snapshot:
-            saved = checkpoints.save(Progress(cur_nimg, tick, tick_start_nimg))
-            if saved is not None and (finished or not done):  # who asks to stop does not want to wait
+        if due.snapshot:
+            saved = checkpoints.save(schedule.position)
+            if due.evaluation and saved is not None:
                 with checkpoints.surviving('metric-*.jsonl'):
                     evaluation.evaluate(saved, cur_nimg)
-                clock.skip()
-        monitor.start_tick()
-        if done:
+            clock.skip()
+        if due.tick:
+            monitor.start_tick()
+        if due.end:
             break
     if saved is None:
         raise UserError(f'{run_dir}: the last snapshot could not be saved; make room, and go on from the one before by '
                         f'--resume={run_dir}')
     print('\nExiting...')
-    return finished
+    return schedule.finished
 
 
 def make_networks(c: EasyDict, training_set: Any) -> EasyDict:
@@ -177,8 +167,3 @@ def make_augmentation(c: EasyDict, device: torch.device) -> tuple[torch.nn.Modul
     if c.ada_target is None:
         return pipe, None
     return pipe, AdaController(pipe, c.ada_target, c.ada_interval, c.batch_size, c.ada_kimg)
-
-
-def is_due(interval: int | None, tick: int, done: bool) -> bool:
-    """Snapshots come every `interval` ticks and at the end; not at tick 0, which has trained on a single batch."""
-    return done or (interval is not None and tick > 0 and tick % interval == 0)

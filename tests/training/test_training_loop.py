@@ -125,7 +125,7 @@ def cg_gan(domains, run_dir, jacobian='fd', **changes):
 def test_a_column_of_the_grid_is_one_latent_in_every_domain(domains, tmp_path):
     c = cg_gan(domains, tmp_path / 'a', grid_by_domain=True)
     training_set = loop.construct_class_by_name(**c.training_set_kwargs)
-    grid = loop.SnapshotGrid(c, training_set, 4, torch.device('cpu'))
+    grid = loop.SampleGrid(c, training_set, 4, torch.device('cpu'))
     columns, rows = grid.size
     assert (columns, rows) == (16, 15), 'less than published, for a CPU'
     z = torch.cat(grid.z).reshape(rows // 3, 3, columns, 4)
@@ -133,7 +133,7 @@ def test_a_column_of_the_grid_is_one_latent_in_every_domain(domains, tmp_path):
     shown = torch.cat(grid.c).argmax(dim=1).reshape(rows // 3, 3, columns)
     assert torch.equal(shown, torch.arange(3)[None, :, None].expand_as(shown)), 'domains in ascending order'
     np.testing.assert_array_equal(grid.reals[:, 0, 0, 0], 80 * shown.flatten())
-    plain = loop.SnapshotGrid(EasyDict(c, grid_by_domain=False), training_set, 4, torch.device('cpu'))
+    plain = loop.SampleGrid(EasyDict(c, grid_by_domain=False), training_set, 4, torch.device('cpu'))
     assert len(torch.cat(plain.z).unique(dim=0)) == plain.size[0] * plain.size[1]
 
 
@@ -156,12 +156,6 @@ def test_living_style_coordinates_are_counted_at_the_end_of_each_tick(domains, t
     living = [line['Progress/style_dims']['mean'] for line in stats]
     assert living[0] == 3 and living[-1] == 0 and living == sorted(living, reverse=True)
     assert capsys.readouterr().out.count('warning: no style coordinate is left alive') == 1
-
-
-@pytest.mark.parametrize('interval, tick, done, due', [(2, 0, False, False), (2, 1, False, False), (2, 2, False, True),
-                                                       (None, 2, False, False), (None, 2, True, True), (5, 0, True, True)])
-def test_when_snapshots_are_due(interval, tick, done, due):
-    assert loop.is_due(interval, tick, done) is due
 
 
 def test_a_damaged_image_is_named_although_a_worker_reads_it(data, tmp_path):

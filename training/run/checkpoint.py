@@ -17,7 +17,8 @@ from dnnlib.seal import seal
 from dnnlib.util import UserError
 from torch_utils import distributed
 from training.run.resume import state_of, state_paths
-from training.run.state import Progress, TrainingState, tensors_in
+from training.run.schedule import Position
+from training.run.state import TrainingState, tensors_in
 from training.snapshots.file import write_network_snapshot
 
 
@@ -35,16 +36,16 @@ class Checkpoints:
         self.saved_at = time.monotonic()  # when the last snapshot was complete
         self.longest_save = 0.0           # seconds
 
-    def save(self, progress: Progress) -> Path | None:
+    def save(self, position: Position) -> Path | None:
         """Write a pair. Returns the path of the network snapshot, or None if it could not be written: the older ones are
         as they were then, and an error was told. Raises UserError if not all workers have the same."""
         start = time.monotonic()
-        state = self._state.take(progress)
+        state = self._state.take(position)
         self._check_workers_agree(state)
-        network_pkl = self._network_pkl(progress.cur_nimg // 1000)
+        network_pkl = self._network_pkl(position.cur_nimg // 1000)
         with self.surviving(network_pkl.name) as attempt:
             if distributed.is_first():
-                self._save_pair(network_pkl, progress.cur_nimg, state)
+                self._save_pair(network_pkl, position.cur_nimg, state)
         succeeded = distributed.broadcast_object(attempt.succeeded)
         self.saved_at = time.monotonic()
         self.longest_save = max(self.longest_save, self.saved_at - start)

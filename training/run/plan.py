@@ -19,13 +19,12 @@ from training.run.resume import Resume
 class Plan:
     """What will be done.
 
-    config: of the run, with the directory that it goes on in, or that it would make. resume: what it goes on from, and
-    find_resume looks for that once more. outdir, desc: where a new directory is made, and how it is called after its number.
+    config: of the run, with the directory that it resumes in, or that it would make. resume: the files that it resumes from.
+    outdir, desc: where a new directory is made, and its name after the number.
     """
 
     config: EasyDict
     resume: Resume | None
-    find_resume: Callable[[], Resume | None]
     outdir: Path
     desc: str
 
@@ -84,7 +83,7 @@ def directory_of(plan: Plan) -> Iterator[None]:
         create_run_dir(config, plan.outdir, plan.desc)
     run_dir = Path(config.run_dir)
     with take(run_dir), TeeOutput(run_dir / 'log.txt'):
-        if plan.goes_on and plan.find_resume() != plan.resume:
+        if plan.goes_on and not plan.resume.is_current():
             raise UserError(f'{run_dir}: another process has just saved in it; start again')
         write_options(config)
         yield

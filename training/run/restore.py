@@ -10,21 +10,25 @@ from torch import nn
 from dnnlib.util import EasyDict, UserError
 from torch_utils import distributed
 from torch_utils.misc import copy_params_and_buffers
-from training.run.state import Progress, TrainingState
+from training.run.resume import stamp_of
+from training.run.schedule import Position
+from training.run.state import TrainingState
 from training.snapshots.file import NETWORKS, load_network_snapshot
 
 
-def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pipe: nn.Module | None) -> Progress:
+def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pipe: nn.Module | None,
+                     keep: bool = False) -> Position:
     """Copy the weights of c.resume_pkl, if there is one, into `networks`, and the strength of augmentation into the pipe of a
     run that adapts it. Returns the images seen, by c.resume_nimg or else by the file or its name.
 
+    keep: keep what was read for the next call in this process, which then does not read the file again.
     Raises UserError if the snapshot can't be read, or a network has nothing in common with its namesake in it, or they have
     tensors of one name and different shapes.
     """
     if c.resume_pkl is None:
-        return Progress()
+        return Position()
     print(f'Resuming from "{c.resume_pkl}"')
-    snapshot = load_network_snapshot(c.resume_pkl, classes=[type(net) for net in networks.values()])
+    snapshot = _read_once(c.resume_pkl, c.get('resume_stamp'), keep, [type(net) for net in networks.values()])
     for name in NETWORKS:
         target, source = networks[name], snapshot[name]
         try:
@@ -41,25 +45,41 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
         augment_pipe.p.fill_(snapshot.augment_p)
         print(f'Augmentation goes on at p = {snapshot.augment_p:.3f}')
     cur_nimg = next(n for n in (c.resume_nimg, snapshot.cur_nimg, _nimg_in_name(c.resume_pkl), 0) if n is not None)
-    return Progress(cur_nimg, tick_start_nimg=cur_nimg)
+    return Position(cur_nimg, tick_start_nimg=cur_nimg)
 
 
-def share_networks(networks: Mapping[str, nn.Module | None], progress: Progress) -> Progress:
-    """Give all workers the weights and the progress of the first one."""
+_kept: dict[tuple, EasyDict] = {}  # from the check of all inputs to the training: one snapshot at most
+
+
+def _read_once(source: str, verified: Sequence[int] | None, keep: bool, classes: Sequence[type]) -> EasyDict:
+    """load_network_snapshot, unless this process kept it. verified: the stamp of the file when its checksum was verified."""
+    stamp = stamp_of(source)
+    key = (source, *(stamp or ()))
+    snapshot = _kept.pop(key, None)
+    if snapshot is None:
+        snapshot = load_network_snapshot(source, classes=classes, verified=stamp is not None and stamp == verified)
+    _kept.clear()
+    if keep:
+        _kept[key] = snapshot
+    return snapshot
+
+
+def share_networks(networks: Mapping[str, nn.Module | None], position: Position) -> Position:
+    """Give all workers the weights and the position of rank 0."""
     distributed.broadcast_tensors([t for net in networks.values() if net is not None for t in net.state_dict().values()])
-    return distributed.broadcast_object(progress)
+    return distributed.broadcast_object(position)
 
 
-def restore_state(c: EasyDict, state: TrainingState, progress: Progress) -> Progress:
-    """Restore the optimisers and the rest from c.resume_state, if there is one. Returns the progress to go on with."""
+def restore_state(c: EasyDict, state: TrainingState, position: Position) -> Position:
+    """Restore the optimisers and the rest from c.resume_state, if there is one. Returns the position to go on with."""
     if c.resume_state is None:
         if c.resume_pkl is not None:
             print('Optimisers start anew: there is no training state with this snapshot' if c.resume_nimg != 0 else
                   'Optimisers and counters start anew: transfer learning')
-        return progress
+        return position
     restored, missing = state.restore(c.resume_state)
     print(f'Optimisers and counters restored from "{c.resume_state}"' + _listed('; starting anew: ', missing))
-    return progress if c.resume_nimg is not None else restored
+    return position if c.resume_nimg is not None else restored
 
 
 def _nimg_in_name(source: str) -> int | None:

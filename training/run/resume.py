@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dnnlib import seal
@@ -30,7 +31,8 @@ class Resume:
 
     network_pkl: path or URL. training_state: the file with the optimisers, or None: they start anew. start_nimg: images to
     begin at, or None for as many as the files say. run_dir: the run that goes on in its own directory, or None. transfer: the
-    files are of a run that itself began with networks alone, without a training state.
+    files are of a run that itself began with networks alone, without a training state. stamps: of the files that find_resume
+    looked at, taken before it read them; its checksum showed that network_pkl is intact if it is among them.
     """
 
     network_pkl: str
@@ -38,6 +40,31 @@ class Resume:
     start_nimg: int | None = None
     run_dir: str | None = None
     transfer: bool = False
+    stamps: dict[str, list[int]] = field(default_factory=dict, compare=False)
+
+    @property
+    def stamp(self) -> list[int] | None:
+        """Of network_pkl, if its checksum was verified."""
+        return self.stamps.get(self.network_pkl)
+
+    def is_current(self) -> bool:
+        """Whether a run that resumes in its own directory still has the files that find_resume looked at."""
+        return self.run_dir is None or self.stamps == _stamps(Path(self.run_dir))
+
+
+def stamp_of(path: str | Path) -> list[int] | None:
+    """(size, time of the last change in ns) of a file; None if it can't be read. A file of the same stamp is not read again."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _stamps(run_dir: Path) -> dict[str, list[int] | None]:
+    """Of all network snapshots and training states in a run directory."""
+    return {str(path): stamp_of(path) for pattern in ('network-snapshot-*.pkl', 'training-state-*.pt')
+            for path in run_dir.glob(pattern)}
 
 
 def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
@@ -67,10 +94,14 @@ def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
             raise OptionError(f'--resume={source}: no network-snapshot-<kimg>.pkl in this directory; name a run directory '
                               'with one, or --resume=latest for the newest run in --outdir')
         return _in_run_dir(Path(source), start_nimg, say)
-    state = None if start_nimg == 0 else state_of(Path(source))
-    if state is None and start_nimg != 0 and state_paths(Path(source))[0].exists():
-        say(f'{state_paths(Path(source))[0]}: damaged, or of another snapshot; passed over')
-    return _resume(Path(source), state, start_nimg, None, source)
+    path, stamp = Path(source), stamp_of(source)
+    whole, digest, _ = seal.check_file(path)
+    if whole is False and path.is_file():
+        raise UserError(f'{source}: corrupt, its checksum does not fit; resume from another snapshot')
+    state = None if start_nimg == 0 else _state_with(path, digest)
+    if state is None and start_nimg != 0 and state_paths(path)[0].exists():
+        say(f'{state_paths(path)[0]}: damaged, or of another snapshot; passed over')
+    return _resume(path, state, start_nimg, None, {source: stamp} if whole else {}, source)
 
 
 def _latest(outdir: Path, desc: str) -> Path | None:
@@ -87,16 +118,18 @@ def _latest(outdir: Path, desc: str) -> Path | None:
 
 def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None]) -> Resume:
     """The newest intact pair of network snapshot and training state; without any pair, the newest intact snapshot."""
+    stamps = _stamps(run_dir)
     snapshots = _snapshots(run_dir)
     newest_first = [snapshots[kimg] for kimg in sorted(snapshots, reverse=True)]
     alone, passed_over = [], []
     for path in newest_first:
-        if not is_readable(path):
+        whole, digest, _ = seal.check_file(path)
+        if whole is False or (whole is None and not _is_readable(path)):
             passed_over.append(f'{path}: damaged, passed over')
-        elif (state := state_of(path)) is not None:
+        elif (state := _state_with(path, digest)) is not None:
             for line in passed_over:
                 say(line)
-            return _resume(path, None if start_nimg == 0 else state, start_nimg, run_dir)
+            return _resume(path, None if start_nimg == 0 else state, start_nimg, run_dir, stamps)
         else:
             alone.append(path)
             passed_over.append(f'{path}: its training state is missing or damaged, passed over')
@@ -104,7 +137,7 @@ def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None
         raise UserError(f'{run_dir}: no network snapshot in it is intact; resume from another run')
     for path in newest_first[:newest_first.index(alone[0])]:
         say(f'{path}: damaged, passed over')
-    return _resume(alone[0], None, start_nimg, run_dir)
+    return _resume(alone[0], None, start_nimg, run_dir, stamps)
 
 
 def _snapshots(run_dir: Path) -> dict[int, Path]:
@@ -114,21 +147,18 @@ def _snapshots(run_dir: Path) -> dict[int, Path]:
 
 
 def _resume(network_pkl: Path, state: Path | None, start_nimg: int | None, run_dir: Path | None,
-            source: str | None = None) -> Resume:
+            stamps: dict[str, list[int]], source: str | None = None) -> Resume:
     try:
         options = json.loads((network_pkl.parent / 'training_options.json').read_text(encoding='utf-8'))
         transfer = options.get('transfer') is True
     except (OSError, ValueError, AttributeError):
         transfer = False
     return Resume(source or str(network_pkl), None if state is None else str(state), start_nimg,
-                  None if run_dir is None or start_nimg is not None else str(run_dir), transfer)
+                  None if run_dir is None or start_nimg is not None else str(run_dir), transfer, stamps)
 
 
-def is_readable(path: Path) -> bool:
-    """Whether a network snapshot is whole: by its checksum or, if it has none, by reading it."""
-    whole = seal.check_file(path)[0]
-    if whole is not None:
-        return whole
+def _is_readable(path: Path) -> bool:
+    """Whether a network snapshot without a checksum can be read."""
     from training.snapshots.file import load_network_snapshot
     try:
         load_network_snapshot(str(path), only=('G_ema',))
@@ -145,13 +175,13 @@ def state_paths(network_pkl: Path) -> tuple[Path, Path]:
 
 def state_of(network_pkl: Path) -> Path | None:
     """The intact training state that was saved together with a network snapshot."""
-    try:
-        with open(network_pkl, 'rb') as f:
-            _, digest, _ = seal.check_seal(f)
-    except OSError:
-        return None
-    for path in state_paths(network_pkl):
+    return _state_with(network_pkl, seal.check_file(network_pkl)[1])
+
+
+def _state_with(network_pkl: Path, digest: str | None) -> Path | None:
+    """The same, by the SHA-256 of the network snapshot."""
+    for path in state_paths(network_pkl) if digest is not None else ():
         whole, _, belongs_to = seal.check_file(path)
-        if whole and digest is not None and belongs_to == digest:
+        if whole and belongs_to == digest:
             return path
     return None

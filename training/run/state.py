@@ -6,8 +6,10 @@ in it. The moving average of the weights is in the network snapshot.
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,17 +19,9 @@ from dnnlib.util import UserError
 from torch_utils import distributed
 from training.augmentation.ada import AdaController
 from training.losses import Phase
+from training.run.schedule import Position
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come: images seen, number of the tick that it is in, and images seen when that began."""
-
-    cur_nimg: int = 0
-    tick: int = 0
-    tick_start_nimg: int = 0
 
 
 class TrainingState:
@@ -40,41 +34,36 @@ class TrainingState:
     def __init__(self, networks: Mapping[str, nn.Module], phases: Sequence[Phase], ada: AdaController | None):
         self._networks, self._phases, self._ada = networks, phases, ada
 
-    def take(self, progress: Progress) -> dict[str, Any]:
+    def take(self, position: Position) -> dict[str, Any]:
         """What is to be saved, for all workers, who must call it together: plain values, and the tensors themselves."""
         return {
             'format': FORMAT,
-            'progress': asdict(progress),
+            'progress': asdict(position),
             'optimizers': {net: self._by_name(net, optimizer) for net, optimizer in self._optimizers().items()},
             'terms': {key: dict(term.state_dict()) for key, term in self._terms().items()},
             'ada': None if self._ada is None else self._ada.state_dict(),
         }
 
-    def restore(self, source: str) -> tuple[Progress, list[str]]:
+    def restore(self, source: str) -> tuple[Position, list[str]]:
         """Read it from a path, in all workers together; only the first looks at the file. Returns the progress, and what it did
         not hold: those parts start anew.
 
-        Raises UserError if the file can't be read or does not fit.
+        Raises UserError if the file can't be read or does not hold a training state.
         """
         saved = distributed.decided_by_first(lambda: _read(source))
-        try:
-            if saved['format'] != FORMAT:
-                raise ValueError(f'its format is {saved["format"]}')
-            missing = [f'optimiser of {net}.{name}' for net, optimizer in self._optimizers().items()
-                       for name in self._restore_optimizer(net, optimizer, saved['optimizers'][net])]
-            for key, term in self._terms().items():
-                buffers = saved['terms'].get(key, {})
-                if term.state_dict().keys() == buffers.keys():
-                    term.load_state_dict(buffers)
-                else:
-                    missing.append(f'loss term {key}')
-            if self._ada is not None and saved['ada'] is not None:
-                self._ada.load_state_dict(saved['ada'])
-            elif self._ada is not None:
-                missing.append('statistics of ADA')
-            return Progress(**saved['progress']), missing
-        except Exception as err:  # what is in a file can be anything
-            raise _unreadable(source, err) from err
+        missing = [f'optimiser of {net}.{name}' for net, optimizer in self._optimizers().items()
+                   for name in self._restore_optimizer(net, optimizer, saved['optimizers'].get(net, {}))]
+        for key, term in self._terms().items():
+            buffers = saved['terms'].get(key, {})
+            if _shapes(term.state_dict()) == _shapes(buffers):
+                term.load_state_dict(buffers)
+            else:
+                missing.append(f'loss term {key}')
+        if self._ada is not None and saved['ada'] is not None:
+            self._ada.load_state_dict(saved['ada'])
+        elif self._ada is not None:
+            missing.append('statistics of ADA')
+        return Position(**saved['progress']), missing
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {phase.net: phase.optimizer for phase in self._phases}
@@ -105,16 +94,49 @@ class TrainingState:
         return fresh
 
 
-def _read(source: str) -> dict:
+def _read(source: str) -> dict[str, Any]:
+    """What `take` gave, out of a file. What the file holds is checked here; errors that come later are not about the file."""
     try:
-        return torch.load(source, map_location='cpu', weights_only=True)
-    except Exception as err:  # a damaged file can make the reader raise anything
-        raise _unreadable(source, err) from err
+        saved = torch.load(source, map_location='cpu', weights_only=True)
+        _check(saved)
+        return saved
+    except torch.cuda.OutOfMemoryError:  # a RuntimeError
+        raise
+    except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError,
+            pickle.UnpicklingError, zipfile.BadZipFile) as err:  # of torch.load, which runs on the CPU alone
+        raise UserError(f'{source}: not a readable training state ({" ".join(str(err).split())[:200]}); move it away to resume '
+                        'from the network snapshot with fresh optimisers') from err
 
 
-def _unreadable(source: str, err: Exception) -> UserError:
-    return UserError(f'{source}: not a readable training state ({" ".join(str(err).split())[:200]}); move it away to go on from '
-                     'the network snapshot with fresh optimisers')
+def _check(saved: Any) -> None:
+    """Raise ValueError or LookupError unless `saved` has the structure of what `take` gives."""
+    if type(saved) is not dict or saved.get('format') != FORMAT:
+        raise ValueError(f'its format is not {FORMAT}')
+    position, ada = saved['progress'], saved['ada']
+    if type(position) is not dict or position.keys() != asdict(Position()).keys() or \
+            not all(type(n) is int and n >= 0 for n in position.values()):
+        raise ValueError('its progress is corrupt')
+    optimizers = saved['optimizers']
+    if type(optimizers) is not dict or not all(_is_table(net) and all(map(_is_tensors, net.values()))
+                                               for net in optimizers.values()):
+        raise ValueError('its optimisers are corrupt')
+    if not _is_table(saved['terms']) or not all(map(_is_tensors, saved['terms'].values())):
+        raise ValueError('its loss terms are corrupt')
+    if ada is not None and (not _is_table(ada) or not _is_table(ada.get('pending')) or not all(
+            type(moments) is list and all(type(x) is float for x in moments) for moments in ada['pending'].values())):
+        raise ValueError('its statistics of ADA are corrupt')
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(key) is str for key in value)
+
+
+def _is_tensors(value: Any) -> bool:
+    return _is_table(value) and all(map(torch.is_tensor, value.values()))
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: t.shape for name, t in tensors.items()}
 
 
 def tensors_in(value: Any, name: str) -> dict[str, torch.Tensor]:

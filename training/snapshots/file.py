@@ -23,6 +23,9 @@ from training.snapshots.published import convert as published
 from training.snapshots.published import tensorflow
 from training.snapshots.published.convert import NETWORKS
 
+# What a file that was made to mislead can make a conversion raise.
+_UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 def save_network_snapshot(path: str | Path, modules: Mapping[str, nn.Module | None], training_set_kwargs: Mapping,
                           cur_nimg: int) -> None:
@@ -43,24 +46,28 @@ def write_network_snapshot(file: BinaryIO, modules: Mapping[str, nn.Module | Non
 
 
 def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), force_fp16: bool = False,
-                          classes: Iterable[type] = ()) -> EasyDict:
+                          classes: Iterable[type] = (), verified: bool = False) -> EasyDict:
     """Read a snapshot from a path or URL: one of this project, or a published one (StyleGAN2-ADA, StyleGAN3's StyleGAN2
     configurations, i-StyleGAN, CG-GAN, CLR-GAN; StyleGAN2 and StyleGAN2-ADA of TensorFlow). Nothing in it is executed.
 
     force_fp16: run the four highest resolutions in half precision on CUDA, whatever was trained; not for exported generators,
     nor for networks of the user's own. classes: those of the user's own that may be built, beside those of --classes.
+    verified: the caller has just found that the checksum fits; the file is not read for that again.
     Returns the networks named in `only`, in eval mode, without gradients, on the CPU, and
       training_set_kwargs  options of the dataset, dict or None: information only
       cur_nimg             images seen, None where the file does not say
       augment_pipe         module or None;  augment_p: its strength, float or None
       origin               which program wrote it: 'this project', 'StyleGAN2-ADA', ...
-    Raises UserError if the file is missing, damaged, or no such snapshot.
+    Raises UserError if the file is missing, corrupt, or no such snapshot. Trouble of another kind, such as too little memory,
+    keeps its own exception.
     """
     if hub.is_export(source):  # which has no more than G_ema
         return hub.load_export(source, only, classes)
+    intact = None
     try:
         with open_url(source) as f:
-            if seal.check_seal(f)[0] is False:
+            intact = True if verified else seal.check_seal(f)[0]
+            if intact is False:
                 raise persistence.RecordError('it is damaged: its checksum does not fit')
             document, plain = _read(f)
         if type(document) is tuple:
@@ -74,7 +81,9 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
                         'pass a network-snapshot-*.pkl written by train.py, or a published one') from err
     except UserError:
         raise
-    except Exception as err:  # a file that was made to mislead can make a conversion raise anything
+    except (OSError, *_UNFIT) as err:
+        if intact and not isinstance(err, OSError):  # as this project wrote it: then the fault is in the code
+            raise
         raise UserError(f'{source}: not a readable network snapshot (it is damaged: {type(err).__name__}); '
                         'pass a network-snapshot-*.pkl written by train.py, or a published one') from err
     return EasyDict({'cur_nimg': None, **loaded})

@@ -9,7 +9,7 @@ from helpers.packed_making import write_cifar, write_idx, write_imagenet, write_
 from helpers.small_runs import config, run, stats
 
 from training.data.dataset import ImageFolderDataset
-from training.run import snapshot_grid
+from training.run import sample_grid
 
 RNG = np.random.RandomState(0)
 COUNT = 12
@@ -71,7 +71,7 @@ def celeba(folder):
 
 @pytest.mark.parametrize('make', [mnist, dependent_mnist, cifar10, cifar100, imagenet, lsun, afhq, celeba])
 def test_converted_and_trained_on(tmp_path, monkeypatch, make):
-    monkeypatch.setattr(snapshot_grid, 'choose_grid', lambda *_, **__: ((2, 1), [0, 1]))  # pictures take most of the time
+    monkeypatch.setattr(sample_grid, 'choose_grid', lambda *_, **__: ((2, 1), [0, 1]))  # pictures take most of the time
     args, images, labels = make(tmp_path)
     tool('--source', *args, '--dest', tmp_path / 'out.zip')
     assert '32x32' in tool('--check', tmp_path / 'out.zip')

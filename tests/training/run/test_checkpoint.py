@@ -10,7 +10,7 @@ import training.run.checkpoint
 from dnnlib.seal import check_file
 from training.run.checkpoint import Checkpoints
 from training.run.resume import find_resume, state_of
-from training.run.state import Progress
+from training.run.schedule import Position
 
 
 class State:
@@ -29,7 +29,7 @@ class Saver:
 
     def save(self, value, kimg=None):
         self.state.value = value
-        return self.checkpoints.save(Progress((value if kimg is None else kimg) * 1000 + 999))
+        return self.checkpoints.save(Position((value if kimg is None else kimg) * 1000 + 999))
 
     def found(self):
         """What a run would go on from: the value in both files."""

@@ -7,7 +7,7 @@ from dnnlib.errors import UserError
 from dnnlib.util import EasyDict
 from training.networks import Discriminator, Generator
 from training.run.restore import restore_networks, restore_state
-from training.run.state import Progress
+from training.run.schedule import Position
 from training.snapshots.file import save_network_snapshot
 
 WIDTH = dict(channel_base=32, channel_max=4)
@@ -33,10 +33,10 @@ def pkl(tmp_path):
 
 def test_the_count_is_what_was_asked_for_or_what_the_file_says_or_its_name(pkl, monkeypatch):
     for nimg, start in ((None, 3456), (0, 0), (7000, 7000)):
-        assert restore_networks(config(pkl, nimg), networks(), None) == Progress(start, 0, start)
+        assert restore_networks(config(pkl, nimg), networks(), None) == Position(start, 0, start)
     import training.run.restore
     plain = training.run.restore.load_network_snapshot
-    monkeypatch.setattr(training.run.restore, 'load_network_snapshot', lambda source, classes=(): EasyDict(plain(pkl), cur_nimg=None))
+    monkeypatch.setattr(training.run.restore, 'load_network_snapshot', lambda source, **_: EasyDict(plain(pkl), cur_nimg=None))
     for name, start in (('network-snapshot-019356.pkl', 19356000), ('https://example.com/x/network-snapshot-000100.pkl', 100000),
                         ('ffhq.pkl', 0)):
         assert restore_networks(config(name), networks(), None).cur_nimg == start
@@ -44,7 +44,7 @@ def test_the_count_is_what_was_asked_for_or_what_the_file_says_or_its_name(pkl, 
 
 def test_nothing_to_resume_is_a_run_from_the_beginning():
     c = EasyDict(resume_pkl=None, resume_state=None, resume_nimg=None)
-    assert restore_state(c, None, restore_networks(c, {}, None)) == Progress()
+    assert restore_state(c, None, restore_networks(c, {}, None)) == Position()
 
 
 def test_new_and_unused_tensors_are_listed(pkl, capsys):
@@ -64,7 +64,7 @@ def test_weights_of_other_shapes_are_refused(pkl):
 
 @pytest.mark.parametrize('nimg, words', [(None, 'Optimisers start anew: there is no training state'), (0, 'transfer learning')])
 def test_it_is_said_that_optimisers_start_anew(pkl, capsys, nimg, words):
-    progress = Progress(3456, 0, 3456)
+    progress = Position(3456, 0, 3456)
     assert restore_state(config(pkl, nimg), None, progress) == progress
     assert words in capsys.readouterr().out
 

@@ -195,3 +195,25 @@ def test_an_older_snapshot_has_no_checksum_and_is_read_instead(run_dir):
     assert names(find(run_dir)[0]) == PAIR_8
     assert state_of(pkl) is None
     assert io.BytesIO(pkl.read_bytes()).getvalue() == b'no snapshot', 'nothing is changed'
+
+
+@pytest.mark.parametrize('change', [lambda d: write_pair(d, 12), lambda d: (d / PAIR_4[1]).unlink(),
+                                    lambda d: damage(d / PAIR_8[0], 'truncated')])
+def test_it_is_seen_that_another_process_has_saved_in_the_directory(run_dir, change):
+    found, _ = find(run_dir)
+    assert found.is_current()
+    change(run_dir)
+    assert not found.is_current()
+
+
+def test_a_corrupt_file_that_is_asked_for_is_refused(run_dir):
+    damage(run_dir / PAIR_8[0], 'flipped')
+    with pytest.raises(UserError, match=r'^[^\n]*network-snapshot-000008.pkl: corrupt[^\n]*$'):
+        find(run_dir / PAIR_8[0])
+
+
+def test_only_a_verified_file_has_a_stamp(run_dir):
+    pkl = run_dir / PAIR_8[0]
+    assert find(run_dir)[0].stamp == find(pkl)[0].stamp == [pkl.stat().st_size, pkl.stat().st_mtime_ns]
+    pkl.write_bytes(b'of another program, without a checksum')
+    assert find(pkl)[0].stamp is None

@@ -10,7 +10,8 @@ from torch import nn
 from dnnlib.errors import UserError
 from torch_utils import training_stats
 from training.augmentation.ada import SIGNS, AdaController
-from training.run.state import Progress, TrainingState
+from training.run.schedule import Position
+from training.run.state import TrainingState
 
 
 class Term(nn.Module):
@@ -49,7 +50,7 @@ def stepped(net, steps=3, **kwargs):
 
 def save(path, net, phase, ada=None):
     with open(path, 'wb') as f:
-        torch.save(TrainingState({'G': net}, [phase, phase], ada).take(Progress(1050, 3, 900)), f)
+        torch.save(TrainingState({'G': net}, [phase, phase], ada).take(Position(1050, 3, 900)), f)
     return str(path)
 
 
@@ -66,7 +67,7 @@ def test_everything_comes_back(tmp_path):
     other = Net('a', 'b')
     other.load_state_dict(net.state_dict())
     progress, missing, optimizer, restored = restore(path, other)
-    assert progress == Progress(1050, 3, 900) and missing == []
+    assert progress == Position(1050, 3, 900) and missing == []
     assert restored.terms[0].pl_mean == 7
     for p, q in zip(net.parameters(), other.parameters(), strict=True):
         state, expected = optimizer.state[q], phase.optimizer.state[p]
@@ -136,3 +137,29 @@ def test_what_cannot_be_read_is_one_line(tmp_path, content):
         torch.save(changed[content], path)
     with pytest.raises(UserError, match=r'^[^\n]*training-state-000001.pt: not a readable[^\n]*$'):
         restore(str(path), Net('a'))
+
+
+@pytest.mark.parametrize('change', [
+    {'progress': {'cur_nimg': 1}}, {'progress': {'cur_nimg': '1', 'tick': 0, 'tick_start_nimg': 0}}, {'optimizers': [1]},
+    {'optimizers': {'G': {'a.weight': {'step': 'three'}}}}, {'terms': {'G/path_length': {'pl_mean': 3}}}, {'ada': {}},
+    {'ada': {'pending': {'x': ['y']}}}])
+def test_content_of_another_kind_is_one_line(tmp_path, change):
+    net = Net('a')
+    path = tmp_path / 'training-state-000001.pt'
+    save(path, net, stepped(net))
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(UserError, match=r'^[^\n]*training-state-000001.pt: not a readable[^\n]*$'):
+        restore(str(path), Net('a'))
+
+
+@pytest.mark.parametrize('where', ['torch.load', 'torch.optim.Adam.load_state_dict'])
+@pytest.mark.parametrize('error', [MemoryError('none left'), torch.cuda.OutOfMemoryError('none left'), NameError('a bug')])
+def test_trouble_that_is_not_of_the_file_keeps_its_name(tmp_path, monkeypatch, where, error):
+    net = Net('a')
+    path = save(tmp_path / 'x.pt', net, stepped(net))
+
+    def fail(*_, **__):
+        raise error
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(type(error), match=str(error)):
+        restore(path, Net('a'))

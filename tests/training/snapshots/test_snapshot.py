@@ -278,3 +278,13 @@ def test_the_augmentation_pipe_is_kept(saved, tmp_path):
     loaded = load_network_snapshot(str(tmp_path / 'x.pkl'))
     assert loaded.augment_p == float(pipe.p) and same(loaded.augment_pipe, pipe)
     assert (loaded.augment_pipe.scale, loaded.augment_pipe.rotate) == (1, 0)
+
+
+@pytest.mark.parametrize('where, error', [('_read', MemoryError('none left')), ('_own', NameError('a bug')),
+                                          ('_own', torch.cuda.OutOfMemoryError('none left')), ('_own', TypeError('a bug'))])
+def test_trouble_that_is_not_of_the_file_keeps_its_name(saved, monkeypatch, where, error):
+    def fail(*_):
+        raise error
+    monkeypatch.setattr(snapshot_module, where, fail)
+    with pytest.raises(type(error), match=str(error)):
+        load_network_snapshot(str(saved[0]))

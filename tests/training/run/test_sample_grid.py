@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from dnnlib import EasyDict
-from training.run.image_grid import choose_grid, grid_size, save_image_grid
+from training.run.sample_grid import choose_grid, grid_size, save_image_grid
 
 
 class Items:
