@@ -86,8 +86,6 @@ def from_record(record: Any, classes: Mapping[str, type], trusted: bool = False)
     try:
         seen: set[int] = set()
         state = {k: _unpack(v, seen) for k, v in tensors.items()}
-    except MemoryError:
-        raise
     except Exception as err:  # what is out of a file can raise anything
         raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
     return build(classes[name], kwargs, state, trusted=trusted)
@@ -114,8 +112,6 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants:
             if names:
                 raise RecordError(f'it {what} {", ".join(sorted(map(safe_pickle.describe, names))[:5])}')
         module.load_state_dict({**expected, **state}, strict=True)
-    except (MemoryError, torch.cuda.OutOfMemoryError):  # which is no fault of the file
-        raise
     except Exception as err:  # arguments and tensors out of a file can make a constructor raise anything
         raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
     return module
