@@ -67,9 +67,6 @@ def open_dataset(o: EasyDict) -> Any:
         _refuse('dataset_class', o, lacks(data, Dataset))
         _refuse('dataset_class', o, [f'an argument {name} of its constructor' for name in
                                      _not_taken(cls, ('resolution', 'max_size', 'xflip', 'random_seed'))])
-        if o.get('cache_images', 'none') != 'none' and not hasattr(data, 'cache_images'):
-            raise OptionError(f'--cache-images={o.cache_images} needs a dataset with cache_images(); leave it out with '
-                              f'--dataset-class={o.dataset_class}')
     return data
 
 
