@@ -46,8 +46,13 @@ def was_started_again() -> bool:
 
 
 def started_at() -> float:
-    """When the program began, of which this process is a worker: seconds since the epoch."""
+    """When the program began, of which this process is a rank: seconds since the epoch.
+
+    Under torchrun, that is when torchrun began. Elsewhere the parent does not count, even if the variables of a rank are set: it
+    may be a shell that is days old, or missing (Kubernetes starts a container's program as process 1).
+    """
     if STARTED in os.environ:
         return float(os.environ[STARTED])
     me = psutil.Process()
-    return (me.parent() if under_torchrun() else me).create_time()
+    parent = me.parent() if 'TORCHELASTIC_RUN_ID' in os.environ else None
+    return (parent or me).create_time()

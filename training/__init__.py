@@ -1,1 +1,16 @@
-"""What a training run is made of."""
+"""The map of the house. Read training_loop.py first: it tells the story of a run.
+
+    training_loop   one run, top to bottom
+    config          options -> one plain configuration;  own_classes: networks and datasets of the user's own
+    inputs          what one iteration gets: real images, latents, labels, random numbers
+    methods/        one folder per method: options, defaults, checks, loss terms
+    losses/         what the terms of all methods share: term, batch, phase
+    networks/       mapping, synthesis, discriminator, generator, flow, EMA
+    augmentation/   the pipe before D, and what adapts its strength
+    data/           datasets as they are read while training;  data/making/: what only dataset_tool.py uses
+    run/            plan, directory, resume, checkpoint, schedule, monitor, evaluation of one run
+    snapshots/      the file format, published pickles, model hubs
+    sampling/       the commands of generate.py
+
+dataset, augment, flow, snapshot and curves keep names that are imported or run from outside. Nothing in them but that.
+"""

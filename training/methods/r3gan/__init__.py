@@ -20,8 +20,8 @@ class R3GAN(Method):
                type=click.Choice(['logistic', 'relativistic', 'hinge'])),
         option('--r2', help='Penalise the gradient of D at generated images too, with the weight of --gamma.  [default: 0]',
                type=bool),
-        option('--penalty', help='How gradient penalties are computed. exact: by a second backward pass. noise: approximately, by '
-               'the change of D under Gaussian noise, with one backward pass.  [default: exact]',
+        option('--penalty', help='How gradient penalties are computed. exact: by a second backward pass. noise: approximately, '
+               'by the change of D under Gaussian noise, with one backward pass.  [default: exact]',
                type=click.Choice(['exact', 'noise'])),
         option('--penalty-sigma', help='Standard deviation of that noise, for images in [-1, 1].  [default: 0.01]', type=float),
         option('--penalty-interval', help='Compute gradient penalties every N iterations; 1 for every iteration.  '
