@@ -168,11 +168,13 @@ def main(methods_: tuple[methods.Method, ...], **options) -> None:
     o = methods.complete_options(EasyDict(options), methods_)
     o.gpus = torchrun.how_many(o.gpus)
     if torchrun.under_torchrun() and not o.dry_run:
-        carry_out_together(o, make_plan)
+        from training.training_loop import training_loop
+        carry_out_together(o, make_plan, training_loop)
         return
     plan = make_plan(o)
     if plan is not None:
-        carry_out(plan)
+        from training.training_loop import training_loop
+        carry_out(plan, training_loop)
 
 
 def make_plan(o: EasyDict) -> Plan | None:

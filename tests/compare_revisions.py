@@ -24,7 +24,8 @@ def digests(revision: str | None, runs: list[str], folder: Path) -> dict[str, di
         subprocess.run(['git', 'worktree', 'add', '--quiet', '--detach', root, revision], check=True, cwd=ROOT)
     out = folder / f'{root.name}.json'
     try:
-        subprocess.run([sys.executable, ROOT / 'tests/helpers/short_runs.py', *runs, f'--root={root}', f'--out={out}'], check=True)
+        command = [sys.executable, ROOT / 'tests/helpers/short_runs.py', *runs, f'--root={root}', f'--out={out}']
+        subprocess.run(command, check=True)
     finally:
         if revision is not None:
             subprocess.run(['git', 'worktree', 'remove', '--force', root], check=True, cwd=ROOT)

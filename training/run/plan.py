@@ -34,14 +34,17 @@ class Plan:
         return self.resume is not None and self.resume.run_dir is not None
 
 
-def carry_out(plan: Plan) -> None:
+Loop = Callable[..., bool]  # training.training_loop.training_loop
+
+
+def carry_out(plan: Plan, loop: Loop) -> None:
     """Train in this process, or in as many as the plan says, which are started and seen through."""
     from torch_utils import devices, launching
     with directory_of(plan):
-        launching.launch(train, [plan.config], plan.config.num_gpus, devices.resolve_device(plan.config.device).type)
+        launching.launch(train, [plan.config, loop], plan.config.num_gpus, devices.resolve_device(plan.config.device).type)
 
 
-def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]) -> None:
+def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None], loop: Loop) -> None:
     """Train as one of the workers that torchrun started. The first one makes the plan of the options, which may be None, and has
     the directory."""
     from torch_utils import devices, distributed, meeting
@@ -58,7 +61,7 @@ def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]
         again, = distributed.any_of(torchrun.was_started_again())  # a machine that took the place of another does not know
         config = distributed.decided_by_first(begin, patiently=True)
         if config is not None:
-            train(config)
+            train(config, loop)
 
 
 def options_after_restart(o: EasyDict, again: bool, run_dir: str | None) -> EasyDict:
@@ -89,15 +92,14 @@ def directory_of(plan: Plan) -> Iterator[None]:
         yield
 
 
-def train(config: EasyDict) -> None:
+def train(config: EasyDict, loop: Loop) -> None:
     """Train until the end or until told to stop, as the only worker or as one of several."""
     from torch_utils import distributed
-    from training.training_loop import training_loop
     run_dir, first = Path(config.run_dir), distributed.is_first()
     # What a process prints that was launched, the one that launched it does not see.
     log = TeeOutput(run_dir / 'log.txt') if first and torchrun.was_launched() else contextlib.nullcontext()
     with log, StopOnSignal(quiet=not first) as stop:
-        finished = training_loop(config, stop_requested=lambda: stop.requested)
+        finished = loop(config, stop_requested=lambda: stop.requested)
         if not finished:
             print(f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}')
         pictures = sorted(run_dir.glob('fakes[0-9]*.png'))
