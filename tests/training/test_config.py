@@ -7,22 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import train
 from dnnlib.util import EasyDict, OptionError
 from training.config import DatasetInfo, auto_preset, build_config, run_description
 from training.methods import complete_options
 from training.run.resume import find_resume
 
-DEFAULTS = dict(outdir='runs', gpus=1, device='auto', snap=None, tick=4.0, metrics='none', wandb='auto', seed=0, dry_run=False,
-                desc=None, data='d/afhq.zip', cond=None, subset=None, mirror=False, cfg='auto', gamma=None, kimg=None, batch=None,
-                batch_gpu=None, pl_weight=None, mixing=None, cbase=None, cmax=512, map_depth=None, concat_dim=None, noise=True,
-                glr=None, dlr=None, aug=None, p=None, target=None, augpipe=None, precision=None, resume=None,
-                resume_kimg=None, keep=2, snap_minutes=None, max_minutes=None, freezed=None,
-                z_dim=512, lambda_latent=None, lambda_recon=None, clr_compat=False,
-                method=None, cond_mode=None, i_dim=None, flow_blocks=None, flow_dim=None, flow_norm=None, lambda_sparse=None,
-                lambda_imgsparse=None, perturb_norm=None, jacobian=None, jacobian_penalty=None, jacobian_shrink=None,
-                lambda_orth=None, orth_probes=None,
-                seed_per_sample=False, fp32=False, nhwc=False, nobench=False, allow_tf32=False, ops='auto', workers=3,
-                metric_seed=0)
+DEFAULTS = train.main.make_context('train', ['--outdir=runs', '--data=d/afhq.zip', '--gpus=1', '--metrics=none']).params
 DATA = DatasetInfo(name='afhq', resolution=256, label_dim=3, size=1000)
 
 
@@ -277,3 +268,14 @@ def test_run_descriptions_in_the_published_order():
 def test_needs_no_torch():
     code = 'import sys, train; assert not {"torch", "scipy", "requests", "tensorboard"} & set(sys.modules)'
     subprocess.run([sys.executable, '-c', code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize('changes', [dict(batch=32, batch_gpu=1), dict(batch=35, batch_gpu=7), dict(batch=5)])
+def test_microbatches_that_switch_minibatch_stddev_off_are_refused(changes):
+    name = 'batch-gpu' if 'batch_gpu' in changes else 'batch'
+    with pytest.raises(OptionError, match=f'--{name}: a microbatch of .* take a multiple of 4'):
+        build(**changes)
+
+
+def test_microbatches_with_smaller_groups_are_accepted():
+    assert build(batch=6).batch_gpu == 6

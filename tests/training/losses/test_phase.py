@@ -1,11 +1,13 @@
 """Phases: who is trained when, accumulation, intervals, gradients that are not finite."""
 
+import copy
+
 import pytest
 import torch
 
 from torch_utils import training_stats
 from training.losses import Term, make_phases
-from training.methods import make_terms
+from training.methods import make_terms, term_class
 from training.networks import Discriminator, Generator
 
 ADAM = dict(class_name='torch.optim.Adam', lr=0.002, betas=[0.0, 0.99], eps=1e-8)
@@ -55,6 +57,62 @@ def test_adam_is_corrected_for_lazy_steps_and_shared(networks):
     for phase, lr, beta2 in ((Gmain, 0.0016, 0.99199197), (Dmain, 0.00188235, 0.99058546)):
         group = phase.optimizer.param_groups[0]
         assert group['lr'] == pytest.approx(lr, rel=1e-5) and group['betas'] == (0.0, pytest.approx(beta2, rel=1e-7))
+
+
+class Anchored(term_class('G/path_length')):
+    """As published: a term of zero lets autograd reach every parameter that the images depend on."""
+
+    def forward(self, batch):
+        return super().forward(batch) + batch.images[:self.num_rows(batch.round_size), 0, 0, 0] * 0
+
+
+def test_parameters_without_gradient_step_with_zeros_as_published(networks):
+    results = []
+    for term in (term_class('G/path_length'), Anchored):
+        nets = copy.deepcopy(networks)
+        main, lazy = make_phases([*make_terms({'G/logistic': {}}), term(interval=4)], nets, {'G': ADAM, 'D': ADAM},
+                                 {'G': 4, 'D': 16})
+        for seed, phase in enumerate((main, lazy, main, main, lazy, main)):
+            torch.manual_seed(seed)
+            phase.run([make_inputs()])
+        bias = nets['G'].synthesis.b8.torgb.bias  # which path length does not depend on
+        results.append((weights(nets, 'G'), main.optimizer.state[bias]['exp_avg_sq'].clone(), main.optimizer.state[bias]['step']))
+    for plain, anchored in zip(*results, strict=True):
+        assert torch.equal(plain, anchored)
+    assert results[0][2] == 6
+
+
+class EveryThird(Term):
+    net, name, needs = 'D', 'third', frozenset({'real'})
+
+    def forward(self, batch):
+        return batch.real_logits.square().squeeze(1)
+
+
+def test_adam_is_corrected_for_each_lazy_interval(networks):
+    phases = make_phases([*make_terms(TERMS), EveryThird(interval=3)], networks, {'G': ADAM, 'D': ADAM}, {'G': 4, 'D': 16})
+    assert [p.name for p in phases] == ['Gmain', 'Greg', 'Dmain', 'Dreg3', 'Dreg16']
+    group, ratio = phases[2].optimizer.param_groups[0], 1 / (1 + 1 / 3 + 1 / 16)
+    assert group['lr'] == pytest.approx(0.002 * ratio) and group['betas'][1] == pytest.approx(0.99 ** ratio)
+
+
+class Paired(Term):
+    """Compares logits of one pass."""
+
+    net, name, needs, same_labels = 'D', 'paired', frozenset({'generated', 'real'}), True
+
+    def forward(self, batch):
+        return (batch.real_logits - batch.fake_logits).square().squeeze(1)
+
+
+def test_terms_share_one_graph_where_one_needs_both_kinds_of_images(networks):
+    calls = []
+    networks['D'].register_forward_hook(lambda *_: calls.append(1))
+    terms = [*make_terms({'D/logistic_fake': {}, 'D/logistic_real': {}, 'D/r1': dict(interval=None)}), Paired(weight=0.5)]
+    phase = make_phases(terms, networks, {'G': ADAM, 'D': ADAM}, {'G': None, 'D': None})[0]
+    assert len(phase.groups) == 1
+    phase.run([make_inputs()])
+    assert len(calls) == 2  # generated images once, real images once
 
 
 def test_a_phase_trains_its_own_network_only(networks):
