@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -123,6 +124,31 @@ class ChoiceList(click.ParamType):
             if word not in self.choices:
                 self.fail(f'{word!r} is not one of {", ".join(self.choices)}', param, ctx)
         return list(dict.fromkeys(words))
+
+
+class Assignments(click.ParamType):
+    """Numbers by name: `lr=0.0005,gamma=0.1`. Gives a dict of finite, non-negative floats."""
+
+    name = 'assignments'
+
+    def __init__(self, names: list[str]):
+        self.names = names
+
+    def convert(self, value: Any, param, ctx) -> dict[str, float]:
+        if isinstance(value, dict):
+            return value
+        numbers = {}
+        for part in str(value).split(','):
+            name, _, number = (text.strip() for text in part.partition('='))
+            if name not in self.names:
+                self.fail(f'{name!r} is not one of {", ".join(self.names)}', param, ctx)
+            try:
+                numbers[name] = float(number)
+            except ValueError:
+                self.fail(f'{part.strip()!r} is not {name}=NUMBER', param, ctx)
+            if not 0 <= numbers[name] < math.inf:
+                self.fail(f'{part.strip()!r}: {name} must be non-negative', param, ctx)
+        return numbers
 
 
 def bool_option(*names: str, default: bool | None = False, help: str = '', **kwargs) -> Callable:

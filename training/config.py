@@ -139,6 +139,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or 50
     c.keep, c.snap_minutes, c.max_minutes = o.keep, o.snap_minutes, o.max_minutes
     methods.configure(o, c, data.label_dim)
+    c.anneal = annealing(o, c)
     if o.cond and data.label_dim == 0:
         raise OptionError('--cond=True requires labels specified in dataset.json')
     c.resume_pkl, c.resume_state, c.resume_nimg, c.transfer = None, None, None, False
@@ -192,11 +193,34 @@ def augmentation(o: EasyDict, resolution: int) -> dict:
                 ada_target=target, ada_interval=4, ada_kimg=500)
 
 
+def annealing(o: EasyDict, c: EasyDict) -> dict[str, dict[str, float]]:
+    """Cosine schedules (training.losses.annealing) from the usual values to those of --anneal. Raises OptionError."""
+    ends = dict(o.anneal or {})
+    if o.anneal_kimg is not None and not ends:
+        raise OptionError('--anneal-kimg has no effect without --anneal')
+    if 'lr' in ends:
+        ends = {'glr': ends['lr'], 'dlr': ends['lr'], **ends}
+        del ends['lr']
+    starts = dict(glr=c.G_opt_kwargs['lr'], dlr=c.D_opt_kwargs['lr'], beta2=c.G_opt_kwargs['betas'][1],
+                  gamma=c.loss_kwargs['gamma'], p=c.augment_p, ema=c.ema_kimg)
+    if 'p' in ends and o.aug != 'fixed':
+        raise OptionError('--anneal: p needs --aug=fixed with the --p to begin with')
+    for name, largest in (('p', 1), ('beta2', 0.999999)):
+        if ends.get(name, 0) > largest:
+            raise OptionError(f'--anneal: {name} must be at most {largest}')
+    if ends.get('beta2', 1) == 0:
+        raise OptionError('--anneal: beta2 must be greater than 0')
+    if 'gamma' in ends and starts['gamma'] == 0:
+        raise OptionError('--anneal: gamma cannot begin at 0; give a positive --gamma')
+    kimg = o.anneal_kimg or c.total_kimg
+    return {name: dict(start=starts[name], end=end, kimg=kimg) for name, end in ends.items()}
+
+
 # The values that options may have where they are given.
 AT_LEAST = {'gpus': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
             'map_depth': 1, 'concat_dim': 1, 'z_dim': 1}
 NOT_NEGATIVE = ('seed', 'metric_seed', 'gamma', 'pl_weight', 'freezed')
-POSITIVE = ('tick', 'glr', 'dlr', 'snap_minutes', 'max_minutes')
+POSITIVE = ('tick', 'anneal_kimg', 'glr', 'dlr', 'snap_minutes', 'max_minutes')
 
 
 def check_options(o: EasyDict) -> None:

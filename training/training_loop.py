@@ -16,7 +16,7 @@ from torch_utils import devices, distributed, misc, persistence, training_stats
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
 from training.inputs import START, RandomInputs, real_batches, split_rounds
-from training.losses import make_phases
+from training.losses import Annealing, make_phases
 from training.methods import make_terms
 from training.networks import layers
 from training.networks.ema import update_ema
@@ -69,6 +69,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         lazy_intervals={'G': c.G_reg_interval, 'D': c.D_reg_interval},
         style_mixing_prob=c.loss_kwargs['style_mixing_prob'], augment=augment_pipe,
         exact_second_order=layers.half_dtype(D) == torch.bfloat16)
+    annealing = Annealing(c.get('anneal') or {}, phases, augment_pipe)
     stopwatches = {phase.name: devices.Stopwatch(device) for phase in phases}
     state = TrainingState(networks, phases, ada)
     schedule = Schedule(c, restore_state(c, state, position))
@@ -93,13 +94,14 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     batches = at_the_end.enter_context(contextlib.closing(real_batches(c, training_set, cur_nimg, device)))
     while True:
         inputs.begin(cur_nimg)
+        annealing.apply(cur_nimg)
         real_images, real_c = next(batches)
         for phase in phases:
             if cur_nimg // c.batch_size % phase.interval == 0:
                 with stopwatches[phase.name]:
                     rounds = split_rounds(c.batch_gpu, **inputs.draw(), real_images=real_images, real_c=real_c)
                     phase.run(rounds, inputs.in_round)
-        update_ema(G_ema, G, c.batch_size, cur_nimg, c.ema_kimg, c.ema_rampup)
+        update_ema(G_ema, G, c.batch_size, cur_nimg, annealing.ema_kimg(cur_nimg, c.ema_kimg), c.ema_rampup)
         cur_nimg += c.batch_size
         if ada is not None and cur_nimg // c.batch_size % c.ada_interval == 0:
             ada.update()

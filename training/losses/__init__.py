@@ -1,7 +1,8 @@
 """What the loss terms of all methods share: the interface of a term, the batch that it looks at, and the phase that trains."""
 
+from training.losses.annealing import Annealing
 from training.losses.batch import PhaseBatch
 from training.losses.phase import Phase, make_phases
 from training.losses.term import Term
 
-__all__ = ['Phase', 'PhaseBatch', 'Term', 'make_phases']
+__all__ = ['Annealing', 'Phase', 'PhaseBatch', 'Term', 'make_phases']
