@@ -122,7 +122,7 @@ class Command(cli.Command):
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--anneal', help='Values that are reached by a cosine over the first --anneal-kimg thousand images, from their '
-              'usual ones: lr, glr, dlr, beta2, gamma, p (with --aug=fixed), ema (half-life in kimg); such as lr=0.0005,gamma=0.1',
+              'usual ones: lr, glr, dlr, beta2, gamma, p (with --aug=fixed), ema (half-life in kimg). As in lr=0.0005,gamma=0.1',
               type=cli.Assignments(['lr', 'glr', 'dlr', 'beta2', 'gamma', 'p', 'ema']), metavar='NAME=VALUE,...')
 @click.option('--anneal-kimg', help='Length of these cosines.  [default: --kimg]', type=float, metavar='KIMG')
 @click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')

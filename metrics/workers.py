@@ -33,7 +33,7 @@ class Workers:
     def joined(cls) -> Workers:
         """Those of torch.distributed, if this process has joined a group there; else this one alone."""
         from torch_utils import distributed
-        return cls(distributed.rank(), distributed.num_workers())
+        return cls(distributed.rank(), distributed.world_size())
 
     def agree(self, error: Exception | None = None, busy: bool = False) -> bool:
         """Raise `error`, or that of another process. Otherwise, whether one of them is busy, and asks for another round.

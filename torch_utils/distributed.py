@@ -2,7 +2,7 @@
 
 A program that calls `launch` (torch_utils.launching), or that torchrun started, becomes one of several workers in
 `joined()`; torch.distributed's default group is there within it. All functions also work in a process that is alone.
-Every function but rank, num_workers and is_first is a collective call: all workers make the same ones in the same order.
+Every function but rank, world_size and is_rank0 is a collective call: all workers make the same ones in the same order.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def rank() -> int:
     return dist.get_rank() if _grouped() else 0
 
 
-def num_workers() -> int:
+def world_size() -> int:
     """How many there are."""
     return dist.get_world_size() if _grouped() else 1
 
 
-def is_first() -> bool:
+def is_rank0() -> bool:
     """Whether this is the worker that prints and writes files."""
     return rank() == 0
 
@@ -95,7 +95,7 @@ def timeout_seconds() -> float:
 
 def waiting_room() -> Callable[[], None]:
     """A barrier, to be called, at which workers wait for as long as it takes; if one of them fails, they end all the same."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return lambda: None
     group = dist.new_group(backend='gloo', timeout=timedelta(days=100))
     return lambda: dist.all_reduce(torch.zeros([]), group=group)
@@ -114,12 +114,12 @@ def _take_gpu() -> None:
 
 def barrier() -> None:
     """Wait until all workers are here."""
-    any_of(False)
+    any_rank(False)
 
 
-def any_of(*flags: bool) -> list[bool]:
+def any_rank(*flags: bool) -> list[bool]:
     """For each of the flags, whether it is true in any worker."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return list(flags)
     votes = torch.tensor(flags, dtype=torch.uint8)
     dist.all_reduce(votes, dist.ReduceOp.MAX)
@@ -128,23 +128,23 @@ def any_of(*flags: bool) -> list[bool]:
 
 def broadcast_object(value: T) -> T:
     """What the first worker has; any object that can be pickled."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return value
-    box = [value if is_first() else None]
+    box = [value if is_rank0() else None]
     dist.broadcast_object_list(box, src=0, device=torch.device('cpu'))
     return box[0]
 
 
-def decided_by_first(make: Callable[[], T], patiently: bool = False) -> T:
+def broadcast_from_rank0(make: Callable[[], T], patiently: bool = False) -> T:
     """What `make` returns, called by the first worker alone. A UserError that it raises is raised in all workers.
 
     patiently: it may take longer than workers usually wait for each other.
     """
-    if num_workers() == 1:
+    if world_size() == 1:
         return make()
     wait = waiting_room() if patiently else lambda: None
     value, error = None, None
-    if is_first():
+    if is_rank0():
         try:
             value = make()
         except UserError as err:
@@ -158,16 +158,16 @@ def decided_by_first(make: Callable[[], T], patiently: bool = False) -> T:
 
 def gather_objects(value: T) -> list[T]:
     """What each worker has, in the order of their numbers, in all of them; any objects that can be pickled."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * num_workers()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
 
 
 def broadcast_tensors(tensors: Sequence[torch.Tensor]) -> None:
     """Overwrite tensors with those of the first worker, of the same shapes and dtypes."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return
     for tensor in tensors:
         with torch.no_grad():
@@ -182,12 +182,12 @@ def average(tensors: Sequence[torch.Tensor]) -> None:
 
     The result is the same in all workers, bit by bit.
     """
-    if num_workers() == 1 or not tensors:
+    if world_size() == 1 or not tensors:
         return
     with torch.no_grad():
         flat = torch.cat([t.reshape(-1) for t in tensors])
         dist.all_reduce(flat)
-        flat /= num_workers()
+        flat /= world_size()
         parts = flat.split([t.numel() for t in tensors])
         torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])
 
@@ -207,12 +207,12 @@ class _Mean(torch.autograd.Function):
 def mean(x: torch.Tensor) -> torch.Tensor:
     """The mean of a tensor over the workers. Its gradient is averaged in the same way, by a collective call: which is what it
     takes for the average of the workers' gradients to be the gradient of the average of their losses."""
-    return x if num_workers() == 1 else _Mean.apply(x)
+    return x if world_size() == 1 else _Mean.apply(x)
 
 
 def first_difference(tensors: Mapping[str, torch.Tensor]) -> str | None:
     """The name of the first tensor, and the worker, where it has other bits than in the first worker; None if all are equal."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return None
     digests = [hashlib.sha256(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
                for t in tensors.values()]
@@ -225,7 +225,7 @@ def first_difference(tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 def total(array: np.ndarray) -> np.ndarray:
     """The sum of an array over the workers."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return array
     tensor = torch.from_numpy(np.array(array))
     dist.all_reduce(tensor)

@@ -30,8 +30,8 @@ class WorkerError(RuntimeError):
     """A worker failed; the message has its traceback."""
 
 
-def launch(function: Callable[..., Any], args: Sequence[Any], num_workers: int, device_type: str) -> None:
-    """Call function(*args) in `num_workers` processes that have joined a group (distributed.joined), and wait for them.
+def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, device_type: str) -> None:
+    """Call function(*args) in `world_size` processes that have joined a group (distributed.joined), and wait for them.
 
     With one worker, that is this process, and there is no group. With several, function and args must be picklable; CPU threads
     are divided between them. Ctrl-C and SIGTERM are passed on to the workers, which may finish what they do; where that
@@ -42,19 +42,19 @@ def launch(function: Callable[..., Any], args: Sequence[Any], num_workers: int, 
         with distributed.joined(device_type):
             function(*args)
         return
-    if num_workers == 1:
+    if world_size == 1:
         function(*args)
         return
-    if device_type == 'cuda' and torch.cuda.device_count() < num_workers:
-        raise OptionError(f'--gpus={num_workers}: this machine has {torch.cuda.device_count()}')
+    if device_type == 'cuda' and torch.cuda.device_count() < world_size:
+        raise OptionError(f'--gpus={world_size}: this machine has {torch.cuda.device_count()}')
     name = uuid.uuid4().hex
     store = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
-    environment = {**os.environ, 'WORLD_SIZE': str(num_workers), 'LOCAL_WORLD_SIZE': str(num_workers), 'MASTER_ADDR': '127.0.0.1',
+    environment = {**os.environ, 'WORLD_SIZE': str(world_size), 'LOCAL_WORLD_SIZE': str(world_size), 'MASTER_ADDR': '127.0.0.1',
                    'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True', LAUNCHED: name,
                    STARTED: str(torchrun.started_at())}
     context = _context()
     processes = [context.Process(target=_work, args=(rank, environment, device_type, function, args), name=f'worker {rank}')
-                 for rank in range(num_workers)]
+                 for rank in range(world_size)]
     with _PassOnSignals(processes) as signals:
         for process in processes:
             process.start()
@@ -65,7 +65,7 @@ def launch(function: Callable[..., Any], args: Sequence[Any], num_workers: int, 
         signal.raise_signal(signals.last)
     if failure.is_user_error:
         raise (OptionError if failure.exit_status == OptionError.exit_status else UserError)(failure.text)
-    raise WorkerError(explain(failure, Members(name, 0, ('',) * num_workers, 0)))
+    raise WorkerError(explain(failure, Members(name, 0, ('',) * world_size, 0)))
 
 
 def _context() -> multiprocessing.context.BaseContext:

@@ -59,7 +59,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     networks = make_networks(c, training_set)
     augment_pipe, ada = make_augmentation(c, device)
-    position = restore_networks(c, networks, augment_pipe) if distributed.is_first() else None
+    position = restore_networks(c, networks, augment_pipe) if distributed.is_rank0() else None
     position = share_networks({**networks, 'augment_pipe': augment_pipe}, position)
     prepare_networks(c, networks, training_set, device)
     G, D, G_ema = networks.G, networks.D, networks.G_ema
@@ -77,7 +77,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     grid = SampleGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
-    workers = f', {distributed.num_workers()} workers' if distributed.num_workers() > 1 else ''
+    workers = f', {distributed.world_size()} workers' if distributed.world_size() > 1 else ''
     print(f'Training for {c.total_kimg} kimg on {device.type}{workers}'
           f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
@@ -107,7 +107,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
             ada.update()
         monitor.progress(cur_nimg)
 
-        stop, time_to_save = distributed.any_of(stop_requested() or clock.time_is_up(checkpoints.longest_save),
+        stop, time_to_save = distributed.any_rank(stop_requested() or clock.time_is_up(checkpoints.longest_save),
                                                 clock.snapshot_is_due(checkpoints.saved_at))
         due = schedule.after(cur_nimg, stop, time_to_save)
         if due.tick:

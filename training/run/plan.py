@@ -58,8 +58,8 @@ def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]
         return plan.config
 
     with distributed.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
-        again, = distributed.any_of(torchrun.was_started_again())  # a machine that took the place of another does not know
-        config = distributed.decided_by_first(begin, patiently=True)
+        again, = distributed.any_rank(torchrun.was_started_again())  # a machine that took the place of another does not know
+        config = distributed.broadcast_from_rank0(begin, patiently=True)
         if config is not None:
             train(config, loop)
 
@@ -95,7 +95,7 @@ def directory_of(plan: Plan) -> Iterator[None]:
 def train(config: EasyDict, loop: Loop) -> None:
     """Train until the end or until told to stop, as the only worker or as one of several."""
     from torch_utils import distributed
-    run_dir, first = Path(config.run_dir), distributed.is_first()
+    run_dir, first = Path(config.run_dir), distributed.is_rank0()
     # What a process prints that was launched, the one that launched it does not see.
     log = TeeOutput(run_dir / 'log.txt') if first and torchrun.was_launched() else contextlib.nullcontext()
     with log, StopOnSignal(quiet=not first) as stop:

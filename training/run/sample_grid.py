@@ -24,7 +24,7 @@ class SampleGrid:
     """The same latents and labels, drawn again and again while G_ema learns. Only rank 0 draws."""
 
     def __init__(self, c: EasyDict, training_set: Any, z_dim: int, device: torch.device):
-        self._shows = distributed.is_first()
+        self._shows = distributed.is_rank0()
         if not self._shows:
             return
         self.reconstructs = c.reconstructs

@@ -50,7 +50,7 @@ class TrainingState:
 
         Raises UserError if the file can't be read or does not hold a training state.
         """
-        saved = distributed.decided_by_first(lambda: _read(source))
+        saved = distributed.broadcast_from_rank0(lambda: _read(source))
         missing = [f'optimiser of {net}.{name}' for net, optimizer in self._optimizers().items()
                    for name in self._restore_optimizer(net, optimizer, saved['optimizers'].get(net, {}))]
         for key, term in self._terms().items():
