@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -36,7 +37,7 @@ class ZipArchive:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self._zip: zipfile.ZipFile | None = None
-        self.names = sorted({info.filename for info in self._opened().infolist() if not info.is_dir()})
+        self.names = sorted({info.filename for info in self._opened().infolist() if not info.filename.endswith('/')})
         for name in self.names:
             parts = name.replace('\\', '/').split('/')
             if parts[0] == '' or '..' in parts or re.match('[A-Za-z]:', name):
@@ -134,7 +135,7 @@ class _OwnPosition(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file.fileno()).st_size}[whence]
         if start + offset < 0:
-            raise ValueError('a position before the start of the file')
+            raise OSError(errno.EINVAL, 'a position before the start of the file')  # as the system does: zipfile expects it
         self._at = start + offset
         return self._at
 

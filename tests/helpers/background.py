@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-TINY = ['--device=cpu', '--cbase=32', '--cmax=4', '--map-depth=1', '--z-dim=8', '--batch=50', '--workers=1', '--cond=1',
+TINY = ['--device=cpu', '--cbase=32', '--cmax=4', '--map-depth=1', '--z-dim=8', '--batch=40', '--workers=1', '--cond=1',
         '--tick=0.2', '--snap=2', '--kimg=2']
 LAST = 'network-snapshot-000002.pkl'  # of a run with these options
 _context = None

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from dnnlib.plugins import lacks
-from training.losses import make_phases, make_terms
+from training.losses import make_phases
+from training.methods import make_terms
 from training.networks import Discriminator, Generator, protocols
 from training.networks.plain import PlainGenerator, PlainMapping
 

@@ -123,11 +123,11 @@ def test_when_it_cannot_be_written_the_older_ones_stay_and_it_is_told(saver, tmp
     saver.save(2)
     saver.save(3)
     before = {path: path.read_bytes() for path in tmp_path.glob('*.pkl')}
-    for failing in ('fsync', 'replace', 'mkstemp'):
+    for failing in ('os.fsync', 'os.replace', 'dnnlib.files.open'):
         with monkeypatch.context() as patch:
             def no_space(*_, **__):
                 raise OSError(28, 'No space left on device')
-            patch.setattr(f'tempfile.{failing}' if failing == 'mkstemp' else f'os.{failing}', no_space)
+            patch.setattr(failing, no_space, raising=False)
             assert saver.save(9, kimg=kimg) is None
         assert {path: path.read_bytes() for path in tmp_path.glob('*.pkl')} == before
         assert saver.found() == 3
