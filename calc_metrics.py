@@ -20,8 +20,7 @@ from metrics.quality.names import parse_name
 from metrics.registry import METRICS, calc_metric, check_metric, find_metric, parse_metrics
 from metrics.report import Records, write_report
 from metrics.subjects import Subject, find_subjects
-from metrics.workers import Workers
-from torch_utils import devices
+from torch_utils import devices, distributed
 from torch_utils.launching import launch
 from torch_utils.torchrun import how_many
 from training.data.dataset import ImageFolderDataset
@@ -147,17 +146,17 @@ def check_options(o: EasyDict) -> None:
 
 def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
     """What each process does: compute the metrics o.metrics of one network after the other, and write what they found."""
-    where, workers = options.start_on(o.device, o.ops), Workers.joined()
+    where = options.start_on(o.device, o.ops)
     devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
     shared: dict[str, Any] = dict(device=where, seed=o.seed, verbose=o.verbose, batch=o.batch, detectors={},
-                                  detector_paths=o.detector_paths, workers=workers,
+                                  detector_paths=o.detector_paths,
                                   feature_cache=None if o.cache == 'off' else FeatureCache(o.cache))
     if o.images:
         name = Path(o.images).absolute().stem
         compute(o, Subject(o.images, None, None, name), images_context(o, shared), Records(o.outdir, o.seed))
         return
     records, caches, failed = Records(o.outdir, o.seed), {}, 0
-    there = workers.first(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
+    there = distributed.decided_by_first(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
                                    if o.missing_only and records.find(metric, subject)})
     for subject in subjects:
         wanted = [metric for metric in o.metrics if (subject.name, metric) not in there]
@@ -172,7 +171,7 @@ def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
             failed += 1
             continue
         compute(EasyDict(o, metrics=wanted), subject, context, records)
-    if workers.rank == 0:
+    if distributed.is_first():
         for metric in o.metrics:
             records.summarise(metric, subjects)
     if failed:
@@ -192,7 +191,7 @@ def compute(o: EasyDict, subject: Subject, context: Context, records: Records) -
         if o.verbose:
             print(f'Calculating {metric}...', flush=True)
         result, record = calc_metric(metric, context)
-        if context.workers.rank == 0:
+        if distributed.is_first():
             write_report(result, record, run_dir, subject.network if run_dir is None else subject.relative_to(run_dir),
                          subject.name, o.seed)
         records.add(metric, subject, record)

@@ -262,7 +262,9 @@ def check_inputs(config: EasyDict, training_set: ImageFolderDataset) -> int:
         networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
         with contextlib.redirect_stdout(io.StringIO()):
             cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None).cur_nimg
-    backend.select(config.ops, device)  # here, once, before workers start; last, as it may compile
+    # Last, as it may compile. It computes on the device: a process that only launches ranks shall not take memory of a GPU.
+    if device.type != 'cuda' or config.num_gpus == 1:
+        backend.select(config.ops, device)
     return cur_nimg
 
 

@@ -1,140 +1,121 @@
-"""Starting several workers on this machine, and seeing them through."""
+"""Starting several ranks on this machine with torch's elastic agent, which is also torchrun's."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
 import multiprocessing
-import multiprocessing.context
 import os
 import signal
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from multiprocessing import util
-from multiprocessing.connection import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+import psutil
 import torch
-from torch import distributed as dist
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from dnnlib.util import OptionError, UserError
-from torch_utils import distributed, torchrun
-from torch_utils.failures import Failure, explain, reported
-from torch_utils.meeting import Members, group_store
-from torch_utils.torchrun import LAUNCHED, STARTED
+from torch_utils import process_group, torchrun
 
-PATIENCE = 5.0  # seconds in which workers end by themselves after one has failed, or they were told twice to stop
+PATIENCE = 5.0  # seconds in which ranks end by themselves after they were told twice to stop
 
 
-class WorkerError(RuntimeError):
-    """A worker failed; the message has its traceback."""
+def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, device_type: str) -> None:
+    """Call function(*args) in `world_size` processes that have joined a group (process_group.joined), and wait for them.
 
-
-def launch(function: Callable[..., Any], args: Sequence[Any], num_workers: int, device_type: str) -> None:
-    """Call function(*args) in `num_workers` processes that have joined a group (distributed.joined), and wait for them.
-
-    With one worker, that is this process, and there is no group. With several, function and args must be picklable; CPU threads
-    are divided between them. Ctrl-C and SIGTERM are passed on to the workers, which may finish what they do; where that
-    kills them, it ends this process too. Under torchrun, this process is a worker already: it joins its group.
-    Raises the UserError that a worker raised, or WorkerError with the traceback of the first one that failed.
+    With one rank, that is this process, and there is no group. With several, function and args must be picklable; CPU threads
+    are divided between the ranks. Ctrl-C and SIGTERM are passed on to the ranks, which may finish what they do; if that kills
+    them, it ends this process too. Under torchrun, this process is a rank already: it joins its group.
+    Raises the UserError that a rank raised, or torch's ChildFailedError with the traceback of the first rank that failed.
     """
     if torchrun.under_torchrun():
-        with distributed.joined(device_type):
+        with process_group.joined(device_type):
             function(*args)
         return
-    if num_workers == 1:
+    if world_size == 1:
         function(*args)
         return
-    if device_type == 'cuda' and torch.cuda.device_count() < num_workers:
-        raise OptionError(f'--gpus={num_workers}: this machine has {torch.cuda.device_count()}')
-    name = uuid.uuid4().hex
-    store = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
-    environment = {**os.environ, 'WORLD_SIZE': str(num_workers), 'LOCAL_WORLD_SIZE': str(num_workers), 'MASTER_ADDR': '127.0.0.1',
-                   'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True', LAUNCHED: name,
-                   STARTED: str(torchrun.started_at())}
-    context = _context()
-    processes = [context.Process(target=_work, args=(rank, environment, device_type, function, args), name=f'worker {rank}')
-                 for rank in range(num_workers)]
-    with _PassOnSignals(processes) as signals:
-        for process in processes:
-            process.start()
-        failure = _see_through(processes, group_store(store, name), signals)
-    if failure is None:
+    if device_type == 'cuda' and torch.cuda.device_count() < world_size:
+        raise OptionError(f'--gpus={world_size}: this machine has {torch.cuda.device_count()}')
+    for name in ('torch.distributed.elastic', 'torch.multiprocessing'):  # they log failures, which the exception holds anyway
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:
+        # Heartbeats between agents are pointless with one agent: a machine that was suspended would fail for missing them.
+        config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=world_size, run_id=uuid.uuid4().hex, max_restarts=0,
+                              rdzv_backend='c10d', rdzv_endpoint='localhost:0', local_addr='localhost',
+                              rdzv_configs={'keep_alive_interval': 10**8}, start_method=_start_method(),
+                              logs_specs=DefaultLogsSpecs(folder))
+        agent = elastic_launch(config, _run_rank)
+        # On the main thread, the agent would kill the ranks 30 s after a signal, even if they are still saving, and fail if they
+        # ended well. On another one it leaves signals to this process.
+        with _PassOnSignals() as signals, ThreadPoolExecutor(1) as thread:
+            environment = {**os.environ, torchrun.STARTED: str(torchrun.started_at())}
+            future = thread.submit(agent, environment, device_type, function, *args)
+            while not wait([future], timeout=0.5).done:
+                # A rank that waits for another one in a collective call does not hear signals.
+                if signals.insisted_at is not None and time.monotonic() - signals.insisted_at > PATIENCE:
+                    signals.send(signal.SIGKILL)
+    error = future.exception()
+    if error is None:
         return
-    if signals.insisted_at is not None or (signals.last is not None and not failure.text):
+    known = _user_error(error)
+    if signals.insisted_at is not None or (signals.last is not None and known is None):
         signal.raise_signal(signals.last)
-    if failure.is_user_error:
-        raise (OptionError if failure.exit_status == OptionError.exit_status else UserError)(failure.text)
-    raise WorkerError(explain(failure, Members(name, 0, ('',) * num_workers, 0)))
+    raise known or error.with_traceback(None)
 
 
-def _context() -> multiprocessing.context.BaseContext:
-    """Where that is possible, workers are forked from a process that has imported torch, once for all, and done nothing else."""
+def _start_method() -> str:
+    """Where possible, ranks are forked from a process that has imported torch, once for all, and done nothing else."""
     if 'forkserver' not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context('spawn')
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['torch_utils.distributed'])
-    return context
+        return 'spawn'
+    multiprocessing.get_context('forkserver').set_forkserver_preload(['torch_utils.process_group'])
+    return 'forkserver'
 
 
-def _work(rank: int, environment: dict[str, str], device_type: str, function: Callable[..., Any], args: Sequence[Any]) -> None:
-    """The main function of a worker."""
-    os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the process that it was forked from ignores
+def _run_rank(environment: dict[str, str], device_type: str, function: Callable[..., Any], *args: Any) -> None:
+    """The main function of a rank. The agent records what it raises."""
+    for name, value in environment.items():  # the fork server may be older; what the agent has set stays
+        os.environ.setdefault(name, value)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a fork server ignores it
     if sys.platform == 'linux':
         os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
-    torch.set_num_threads(max(torch.get_num_threads() // int(environment['WORLD_SIZE']), 1))
+    torch.set_num_threads(max(torch.get_num_threads() // int(os.environ['WORLD_SIZE']), 1))
     try:
-        with distributed.joined(device_type):
+        with process_group.joined(device_type):
             function(*args)
-    except KeyboardInterrupt:
-        status = 130
-    except UserError as err:  # before it could join
-        print(f'Error: {err}', file=sys.stderr)
-        status = err.exit_status
-    else:
-        status = 0
-    sys.stdout.flush()
-    sys.stderr.flush()
-    util._run_finalizers(0)  # gives semaphores back, or else there is a warning at the end
-    os._exit(status)  # multiprocessing would wait for what is left of the data loader's workers
+    except KeyboardInterrupt:  # torch would take it for success, and the agent would wait for a result
+        sys.exit(130)
+    except UserError as err:
+        raise UserError(json.dumps([err.exit_status, ' '.join(str(err).split())])) from err
 
 
-def _see_through(processes: Sequence[multiprocessing.Process], store: dist.Store, signals: _PassOnSignals) -> Failure | None:
-    """Wait until all have ended. Returns why, if one of them failed; without words if it said none."""
-    failure, failed_at = None, None
-    running = dict(enumerate(processes))
-    while running:
-        wait([process.sentinel for process in running.values()], timeout=1)
-        for rank, process in list(running.items()):
-            if process.exitcode is None:
-                continue
-            del running[rank]
-            if process.exitcode != 0 and failure is None:
-                failure = reported(store) or Failure(rank, _last_words(process.exitcode)).report(store)
-                failed_at = time.monotonic()
-        # Who waits for a worker in a collective call does not hear signals.
-        if any(since is not None and time.monotonic() - since > PATIENCE for since in (failed_at, signals.insisted_at)):
-            for process in running.values():
-                process.kill()
-    return failure
-
-
-def _last_words(exitcode: int) -> str:
-    if exitcode in (-signal.SIGINT, -signal.SIGTERM, 130):  # by Ctrl-C
-        return ''
-    if exitcode < 0:
-        return f'It was ended by {signal.Signals(-exitcode).name}.'
-    return f'It ended with status {exitcode}; what it printed says why.'
+def _user_error(error: BaseException) -> UserError | None:
+    """The UserError that the first failed rank raised, from its error file."""
+    if not isinstance(error, ChildFailedError):
+        return None
+    _, failure = error.get_first_failure()
+    message = failure.message.get('message', '') if isinstance(failure.message, dict) else ''
+    name, _, text = message.partition(': ')
+    if name != 'UserError':
+        return None
+    exit_status, text = json.loads(text)
+    return (OptionError if exit_status == OptionError.exit_status else UserError)(text)
 
 
 class _PassOnSignals:
-    """While active, Ctrl-C and SIGTERM go on to the processes. last: the number of the last such signal. insisted_at: when there
-    was one more, a second after the first or later."""
+    """While active, Ctrl-C and SIGTERM are passed on to the ranks. last: the number of the last such signal. insisted_at: when
+    another one came, a second after the first or later."""
 
-    def __init__(self, processes: Sequence[multiprocessing.Process]):
-        self._processes, self.last = processes, None
-        self._first_at = self.insisted_at = None
+    def __init__(self) -> None:
+        self.last = self._first_at = self.insisted_at = None
 
     def __enter__(self) -> _PassOnSignals:
         self._previous = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -149,6 +130,14 @@ class _PassOnSignals:
         self.last, self._first_at = signum, now if self._first_at is None else self._first_at
         if now - self._first_at >= 1 and self.insisted_at is None:
             self.insisted_at = now
-        for process in self._processes:
-            if process.pid is not None and process.exitcode is None:
-                os.kill(process.pid, signum)
+        self.send(signum)
+
+    def send(self, signum: int) -> None:
+        """To all ranks, which are children of the fork server, if there is one."""
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            ranks = psutil.Process().children()
+            if _start_method() == 'forkserver':
+                ranks = [rank for server in ranks for rank in server.children()]
+            for process in ranks:
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(signum)

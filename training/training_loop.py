@@ -44,7 +44,9 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     run_dir = Path(c.run_dir)
     device = devices.resolve_device(c.device)
     devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
-    backend.select(c.ops, device)
+    distributed.decided_by_first(lambda: backend.select(c.ops, device))  # the first time, it compiles; the others find a build
+    if not distributed.is_first():
+        backend.select(c.ops, device)
     devices.seed_everything(c.random_seed, START)
 
     training_set = construct_class_by_name(**c.training_set_kwargs)

@@ -5,13 +5,13 @@ import time
 
 import pytest
 import torch
+from metrics.workers import Workers
 
 from dnnlib.errors import OptionError, UserError
 from metrics import workers
 from metrics.context import Context, Interrupted
 from metrics.features import extraction
 from metrics.features.statistics import FeatureStats
-from metrics.workers import Workers
 from torch_utils.launching import launch
 
 

@@ -18,7 +18,7 @@ from metrics.features.cache import FeatureCache
 from metrics.features.together import Together
 from metrics.registry import OFFLINE, calc_metric, check_metric, find_metric
 from metrics.report import save_figure
-from metrics.workers import Workers
+from torch_utils import distributed
 from torch_utils.devices import is_slow
 from training.run.best import Best
 from training.run.monitor import Monitor
@@ -49,12 +49,10 @@ class Evaluation:
                           f'{",".join(c.metrics)} asks for it, docs/metrics.md names faster ones, calc_metrics.py computes them '
                           'later')
             return
-        workers = Workers.joined()
         try:
             dataset = construct_class_by_name(**{**c.training_set_kwargs, 'use_labels': True})
             self._context = Context(networks['G_ema'], dataset, device, c.metric_seed, verbose=True, D=networks['D'],
-                                    batch=min(c.batch_gpu, MOST_AT_ONCE), feature_cache=FeatureCache(), workers=workers,
-                                    stop=stop)
+                                    batch=min(c.batch_gpu, MOST_AT_ONCE), feature_cache=FeatureCache(), stop=stop)
         except UserError as err:
             monitor.print(f'Error: there will be no metrics: {err}')
             return
@@ -68,7 +66,7 @@ class Evaluation:
         """Look for what a metric needs, and load it."""
         metric = find_metric(name)
         try:
-            self._context.workers.first(lambda: check_metric(name, self._context))
+            distributed.decided_by_first(lambda: check_metric(name, self._context))
         except UserError as err:
             if metric.detector is None or metric.detector == find_metric(OFFLINE).detector:
                 raise
@@ -92,7 +90,7 @@ class Evaluation:
                 self._monitor.print(f'Stopping, as asked: {name} was given up after {format_time(time.monotonic() - start)}; '
                                     'calc_metrics.py --missing-only computes it later')
                 return
-            if found is not None and self._context.workers.rank == 0:
+            if found is not None and distributed.is_first():
                 try:
                     self._write(*found, network_pkl, cur_nimg)
                 except OSError as err:  # after the other metrics, which all workers compute together
@@ -121,7 +119,7 @@ class Evaluation:
         except Exception as err:  # whatever it is, the run is worth more
             error = err
         try:
-            self._context.workers.agree(error)
+            distributed.agree(error)
         except Interrupted:
             raise
         except Exception as err:

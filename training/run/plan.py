@@ -45,19 +45,19 @@ def carry_out(plan: Plan) -> None:
 def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]) -> None:
     """Train as one of the workers that torchrun started. The first one makes the plan of the options, which may be None, and has
     the directory."""
-    from torch_utils import devices, distributed, meeting
+    from torch_utils import devices, distributed, process_group
 
     def begin() -> EasyDict | None:
-        plan = make_plan(options_after_restart(o, again, meeting.recall('run_dir')))
+        plan = make_plan(options_after_restart(o, again, process_group.recall('run_dir')))
         if plan is None:
             return None
         at_the_end.enter_context(directory_of(plan))
-        meeting.remember('run_dir', str(Path(plan.config.run_dir).resolve()))
+        process_group.remember('run_dir', str(Path(plan.config.run_dir).resolve()))
         return plan.config
 
-    with distributed.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
+    with process_group.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
         again, = distributed.any_of(torchrun.was_started_again())  # a machine that took the place of another does not know
-        config = distributed.decided_by_first(begin, patiently=True)
+        config = distributed.decided_by_first(begin)
         if config is not None:
             train(config)
 

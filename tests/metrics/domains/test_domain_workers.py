@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from helpers.domain_cases import Cells, context, networks, pictures, write_dataset
+from metrics.workers import Workers
 
 from metrics.features.cache import FeatureCache
 from metrics.registry import calc_metric
-from metrics.workers import Workers
 from training.data.dataset import ImageFolderDataset
 
 NAMES = ['fid20_full_domains', 'kid20_domains', 'jfid20', 'dipd15', 'lpips_div9', 'tfid5', 'tlpips9', 'mcc20']

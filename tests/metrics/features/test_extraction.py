@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers.doubles import Projection
 from helpers.shapes import write_dataset
+from metrics.workers import Workers
 
 from dnnlib import UserError
 from metrics import Context
@@ -17,7 +18,6 @@ from metrics.features import extraction
 from metrics.features.cache import FeatureCache
 from metrics.features.generation import Draws, random_images, to_uint8, with_noise
 from metrics.registry import calc_metric
-from metrics.workers import Workers
 from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
 
