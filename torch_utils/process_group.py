@@ -42,7 +42,8 @@ def joined(device_type: str) -> Iterator[None]:
         _take_gpu()
     elif device_type != 'cpu':
         raise OptionError(f'--device={device_type} does not support several processes; use --device=cuda or cpu')
-    me, size, timeout = int(os.environ['RANK']), int(os.environ['WORLD_SIZE']), timedelta(seconds=timeout_seconds())
+    timeout = timedelta(seconds=timeout_seconds())
+    me, size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
     with contextlib.ExitStack() as stack:
         if me > 0:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, 'w', encoding='utf-8'))))

@@ -169,7 +169,7 @@ def run_with_a_fault(c):
 
 def test_a_worker_that_has_other_weights_is_found_before_they_are_saved(data, tmp_path):
     (tmp_path / 'run').mkdir()
-    with pytest.raises(UserError, match=r'run\.D\.\S+, in worker 1, is not what the first worker has: .*--resume='):
+    with pytest.raises(UserError, match=r'run\.D\.\S+, on rank 1, differs from rank 0: .*--resume='):
         launch(run_with_a_fault, [config(data, tmp_path / 'run', batch_gpu=25)], 2, 'cpu')
     assert not list((tmp_path / 'run').glob('network-snapshot-*'))
 

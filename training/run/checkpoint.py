@@ -54,8 +54,8 @@ class Checkpoints:
         modules = {name: module.state_dict() for name, module in self._modules.items() if module is not None}
         difference = distributed.first_difference(tensors_in({**modules, **state}, 'run'))
         if difference is not None:
-            raise UserError(f'{difference}, is not what the first worker has: a fault of the hardware, or of the program. It is '
-                            f'not saved; go on from the snapshot before by --resume={self._run_dir}')
+            raise UserError(f'{difference}, differs from rank 0: a fault of the hardware or of the program. Nothing is saved; '
+                            f'resume from the previous snapshot with --resume={self._run_dir}')
 
     def _network_pkl(self, kimg: int) -> Path:
         return self._run_dir / f'network-snapshot-{kimg:06d}.pkl'

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from helpers.domain_cases import Cells, context, networks, pictures, write_dataset
-from metrics.workers import Workers
 
 from metrics.features.cache import FeatureCache
 from metrics.registry import calc_metric
@@ -30,7 +29,7 @@ def worker(rank, folder, path):
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     net = Cells()
     cache = FeatureCache(f'{folder}/cache')
-    found = [evaluate(path, name, net=net, workers=Workers.joined(), feature_cache=cache) for name in NAMES]
+    found = [evaluate(path, name, net=net, feature_cache=cache) for name in NAMES]
     torch.save([*found, net.seen], f'{folder}/{rank}.pt')
     torch.distributed.destroy_process_group()
 
