@@ -135,12 +135,13 @@ def gather_objects(value: T) -> list[T]:
 
 
 def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]:
-    """What each rank has, in the order of ranks: tensors [counts[rank], F] on the device. Nothing on ranks other than 0."""
+    """What each rank has, in the order of ranks: tensors [counts[rank], F] on the device; ranks without a count have none. Nothing
+    on ranks other than 0."""
     if num_workers() == 1:
         return [rows]
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[:len(rows)] = rows
-    parts = [padded.new_empty(padded.shape) for _ in counts] if is_first() else None
+    parts = [padded.new_empty(padded.shape) for _ in range(num_workers())] if is_first() else None
     agree()
     dist.gather(padded, parts, dst=0)
     return [part[:count] for part, count in zip(parts or [], counts, strict=False)]

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -85,6 +86,7 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
     for name, value in environment.items():  # the fork server may be older; what the agent has set stays
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a fork server ignores it
+    threading.Thread(target=_stop_without_parent, daemon=True).start()
     if sys.platform == 'linux':
         os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     torch.set_num_threads(max(torch.get_num_threads() // int(os.environ['WORLD_SIZE']), 1))
@@ -95,6 +97,12 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
         sys.exit(130)
     except UserError as err:
         raise UserError(json.dumps([err.exit_status, ' '.join(str(err).split())])) from err
+
+
+def _stop_without_parent() -> None:
+    """Stop this rank, which saves first, if the launching process was killed. torch watches the fork server, which stays."""
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _user_error(error: BaseException) -> UserError | None:

@@ -58,8 +58,8 @@ def take_part(folder):
         'odd': caught(lambda: distributed.agree(None if first else Odd(1, 2))),
         'first': caught(lambda: distributed.decided_by_first(lambda: 7 if first else 1 / 0)),
         'first fails': caught(lambda: distributed.decided_by_first(lambda: fail(UserError('no')))),
-        'other fails meanwhile': caught(lambda: distributed.decided_by_first(lambda: time.sleep(0.3)) if first else distributed.agree(
-            UserError('lost'))),
+        'other fails meanwhile': caught(
+            lambda: distributed.decided_by_first(lambda: time.sleep(0.3)) if first else distributed.agree(UserError('lost'))),
         'features': caught(lambda: features_where(None, None)),
         'features fail in 0': caught(lambda: features_where(0, UserError('gone'))),
         'features fail in 1': caught(lambda: features_where(1, RuntimeError('no memory'))),
