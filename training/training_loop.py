@@ -31,9 +31,9 @@ from training.run.state import Progress, TrainingState
 def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda: False) -> bool:
     """Train as `config` says (training.config) and leave everything in config.run_dir.
 
-    Where this process is one of several workers (torch_utils.distributed), all call it with the same config; they share each
+    Where this process is one of several ranks (torch_utils.distributed), all call it with the same config; they share each
     batch, and the first one writes and prints.
-    stop_requested: asked after every batch; once true in any worker, the run saves its state and ends. Returns whether it came to
+    stop_requested: asked after every batch; once true on any rank, the run saves its state and ends. Returns whether it came to
     the end of the training, rather than of its time. Raises UserError if a loss is lost, or the last snapshot can't be saved.
     """
     with contextlib.ExitStack() as at_the_end:
@@ -78,8 +78,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     grid = SnapshotGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
-    workers = f', {distributed.num_workers()} workers' if distributed.num_workers() > 1 else ''
-    print(f'Training for {c.total_kimg} kimg on {device.type}{workers}'
+    ranks = f', {distributed.num_workers()} ranks' if distributed.num_workers() > 1 else ''
+    print(f'Training for {c.total_kimg} kimg on {device.type}{ranks}'
           f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
     monitor = at_the_end.enter_context(contextlib.closing(Monitor(run_dir, cur_nimg, total_nimg, c, distributed.rank())))

@@ -40,7 +40,7 @@ def options(data, tmp_path):
 
 def test_one_worker_writes_and_all_is_in_the_log(whole):
     log = (whole / 'log.txt').read_text()
-    assert 'Training for 2 kimg on cpu, 2 workers...' in log
+    assert 'Training for 2 kimg on cpu, 2 ranks...' in log
     assert re.findall(r'(?m)^tick (\d+)', log) == [str(i) for i in range(len(kimgs(whole)))]
     assert log.count('Results are in ') == 1 and json.loads((whole / 'training_options.json').read_text())['num_gpus'] == 2
 
@@ -97,5 +97,5 @@ def test_the_slurm_script_starts_torchrun_on_each_machine_with_the_arguments_of_
                           env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     run_dir, = (tmp_path / 'a b').iterdir()
-    assert run_dir.name == '00000-images-cond-auto2-kimg1-batch50' and '2 workers' in (run_dir / 'log.txt').read_text()
+    assert run_dir.name == '00000-images-cond-auto2-kimg1-batch50' and '2 ranks' in (run_dir / 'log.txt').read_text()
     assert json.loads((run_dir / 'training_options.json').read_text())['max_minutes'] == 1420

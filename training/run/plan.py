@@ -1,4 +1,4 @@
-"""From a plan to workers that train by it."""
+"""From a plan to ranks that train by it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def carry_out(plan: Plan) -> None:
 
 
 def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]) -> None:
-    """Train as one of the workers that torchrun started. The first one makes the plan of the options, which may be None, and has
-    the directory."""
+    """Train as one of the ranks that torchrun started. Rank 0 makes the plan from the options, which may be None, and locks the
+    directory."""
     from torch_utils import devices, distributed, process_group
 
     def begin() -> EasyDict | None:
@@ -91,11 +91,11 @@ def directory_of(plan: Plan) -> Iterator[None]:
 
 
 def train(config: EasyDict) -> None:
-    """Train until the end or until told to stop, as the only worker or as one of several."""
+    """Train until the end or until told to stop, as the only rank or as one of several."""
     from torch_utils import distributed
     from training.training_loop import training_loop
     run_dir, first = Path(config.run_dir), distributed.is_first()
-    # What a process prints that was launched, the one that launched it does not see.
+    # The launching process, which has the log otherwise, does not see what its ranks print.
     log = TeeOutput(run_dir / 'log.txt') if first and torchrun.was_launched() else contextlib.nullcontext()
     with log, StopOnSignal(quiet=not first) as stop:
         finished = training_loop(config, stop_requested=lambda: stop.requested)
