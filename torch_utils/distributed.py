@@ -135,8 +135,8 @@ def gather_objects(value: T) -> list[T]:
 
 
 def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]:
-    """What each rank has, in the order of ranks: tensors [counts[rank], F] on the device; ranks without a count have none. Nothing
-    on ranks other than 0."""
+    """What each rank has, in the order of ranks: tensors [counts[rank], F] on the device; ranks without a count have none.
+    Nothing on ranks other than 0."""
     if num_workers() == 1:
         return [rows]
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
