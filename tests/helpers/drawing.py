@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import torch
+from helpers.programs import run_program
 
 import generate
-from helpers.programs import run_program
 from training.networks import Discriminator, Generator
 from training.snapshots.file import load_network_snapshot, save_network_snapshot
 

@@ -138,7 +138,6 @@ def arrays(marker: str) -> Iterator[tuple[str, bytes, str]]:
     """NumPy arrays and torch storages with something else inside, or of sizes that they don't have."""
     import numpy as np
     import torch
-
     from helpers.published_pickles import NDARRAY, STORAGE, TENSOR, Global, Made, dtype, dumps, storage_bytes
 
     evil = Call(os.system, f'touch {marker}')
@@ -236,8 +235,8 @@ def bombs(marker: str) -> Iterator[tuple[str, bytes, str]]:
 def networks(marker: str) -> Iterator[tuple[str, bytes, str]]:
     """Records of networks that ask for more than they bring, refer to themselves, or hold no tensors."""
     import torch
-
     from helpers.published_pickles import Published, dumps, tf_network
+
     from torch_utils import persistence
     from training.networks import Generator
 
