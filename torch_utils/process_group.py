@@ -92,12 +92,12 @@ def _new_store(shared: dist.Store, me: int, timeout: timedelta) -> tuple[dist.St
     while True:
         port = shared.get('rank 0').decode()
         try:
-            store = dist.TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=2))
-            store.set_timeout(timeout)
-            return store, port
-        except RuntimeError:
+            socket.create_connection((host, int(port)), timeout=2).close()  # TCPStore itself would print a page for an old one
+            return dist.TCPStore(host, int(port), is_master=False, timeout=timeout), port
+        except (OSError, RuntimeError) as err:
             if time.monotonic() > deadline:
-                raise
+                raise RuntimeError(f'rank 0 does not answer: {err}') from err
+            time.sleep(0.1)
 
 
 def _leave(err: Exception, errors: dist.Store) -> None:

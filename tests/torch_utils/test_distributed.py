@@ -255,7 +255,7 @@ def test_torchrun_starts_a_group_again_where_one_failed_before(tmp_path):
     (tmp_path / 'script.py').write_text(SCRIPT)
     run = start_torchrun(tmp_path, '--standalone', '--nproc-per-node=2', '--max-restarts=2', '--monitor-interval=0.1',
                    str(tmp_path / 'script.py'), str(tmp_path))
-    assert run.wait(120) == 0, (tmp_path / 'log').read_text()
+    assert run.wait(240) == 0, (tmp_path / 'log').read_text()
     assert [json.loads((tmp_path / f'{a}-{r}').read_text()) for a in range(3) for r in range(2)] == [
         [0, 0], [0, 0], [1, 1], [1, 1], [2, 2], [2, 2]]
     log = (tmp_path / 'log').read_text()
