@@ -156,7 +156,7 @@ def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
         compute(o, Subject(o.images, None, None, name), images_context(o, shared), Records(o.outdir, o.seed))
         return
     records, caches, failed = Records(o.outdir, o.seed), {}, 0
-    there = distributed.decided_by_first(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
+    there = distributed.broadcast_from_rank0(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
                                    if o.missing_only and records.find(metric, subject)})
     for subject in subjects:
         wanted = [metric for metric in o.metrics if (subject.name, metric) not in there]
@@ -171,7 +171,7 @@ def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
             failed += 1
             continue
         compute(EasyDict(o, metrics=wanted), subject, context, records)
-    if distributed.is_first():
+    if distributed.is_rank0():
         for metric in o.metrics:
             records.summarise(metric, subjects)
     if failed:
@@ -191,7 +191,7 @@ def compute(o: EasyDict, subject: Subject, context: Context, records: Records) -
         if o.verbose:
             print(f'Calculating {metric}...', flush=True)
         result, record = calc_metric(metric, context)
-        if distributed.is_first():
+        if distributed.is_rank0():
             write_report(result, record, run_dir, subject.network if run_dir is None else subject.relative_to(run_dir),
                          subject.name, o.seed)
         records.add(metric, subject, record)

@@ -85,7 +85,7 @@ class Context:
     def count(self, text: str, total: int | None = None) -> Progress:
         """Progress that is counted by hand: `with context.count('images', 100) as progress: progress.advance(10)`."""
         from torch_utils import distributed
-        return Progress(text, total, self.verbose and distributed.is_first())
+        return Progress(text, total, self.verbose and distributed.is_rank0())
 
     def progress(self, items: Iterable, text: str, total: int | None = None) -> Iterator:
         """Iterate over `items`, and show how far it is if verbose."""
@@ -94,7 +94,7 @@ class Context:
             total = len(items)
         with self.count(text, total) as progress:
             for item in items:
-                if distributed.num_workers() == 1:  # several would have to agree on it, as features.of_batches does
+                if distributed.world_size() == 1:  # several would have to agree on it, as features.of_batches does
                     self.check_stop()
                 yield item
                 progress.advance()

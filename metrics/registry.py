@@ -148,7 +148,7 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
     seconds = time.monotonic() - start
     values = {key: value if value is None or math.isfinite(value) else None for key, value in result.values.items()}
     return result, dict(results=values, metric=name, total_time=seconds, total_time_str=format_time(seconds),
-                        num_gpus=distributed.num_workers())
+                        num_gpus=distributed.world_size())
 
 
 def check_metric(name: str, context: Context) -> None:

@@ -1,7 +1,7 @@
 """Collective calls: what ranks tell each other.
 
 They use torch.distributed's default group (torch_utils.process_group joins it), and also work in a process without one.
-Every function but rank, num_workers and is_first is a collective call: all ranks make the same ones in the same order.
+Every function but rank, world_size and is_rank0 is a collective call: all ranks make the same ones in the same order.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def rank() -> int:
     return dist.get_rank() if _grouped() else 0
 
 
-def num_workers() -> int:
+def world_size() -> int:
     """The number of processes in the group; 1 without a group."""
     return dist.get_world_size() if _grouped() else 1
 
 
-def is_first() -> bool:
+def is_rank0() -> bool:
     """Whether this is the rank that prints and writes files."""
     return rank() == 0
 
@@ -49,12 +49,12 @@ def _grouped() -> bool:
 
 def barrier() -> None:
     """Wait until all ranks are here."""
-    any_of(False)
+    any_rank(False)
 
 
-def any_of(*flags: bool) -> list[bool]:
+def any_rank(*flags: bool) -> list[bool]:
     """For each of the flags, whether it is true on any rank."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return list(flags)
     votes = torch.tensor(flags, dtype=torch.uint8)
     dist.all_reduce(votes, dist.ReduceOp.MAX)
@@ -67,9 +67,9 @@ def agree(error: Exception | None = None) -> None:
     Code that can fail on one rank alone calls this before the next collective call, so that no rank waits for what will not
     come. An error that it has raised on all ranks, it raises again without asking them.
     """
-    if error is not None and (num_workers() == 1 or hasattr(error, 'agreed')):
+    if error is not None and (world_size() == 1 or hasattr(error, 'agreed')):
         raise error
-    if num_workers() == 1:
+    if world_size() == 1:
         return
     failed = torch.tensor(error is not None, dtype=torch.uint8)
     dist.all_reduce(failed, dist.ReduceOp.MAX, group=_patient_group())
@@ -101,13 +101,13 @@ def _portable(error: Exception | None) -> Exception | None:
     return error
 
 
-def decided_by_first(make: Callable[[], T]) -> T:
+def broadcast_from_rank0(make: Callable[[], T]) -> T:
     """What `make` returns on rank 0, on all ranks; elsewhere it is not called. It may take up to a day. An exception that it
     raises is raised on all ranks. The result and the exception must be picklable."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return make()
     value = error = None
-    if is_first():
+    if is_rank0():
         try:
             value = make()
         except Exception as err:
@@ -118,18 +118,18 @@ def decided_by_first(make: Callable[[], T]) -> T:
 
 def broadcast_object(value: T) -> T:
     """What rank 0 has; any object that can be pickled."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return value
-    box = [value if is_first() else None]
+    box = [value if is_rank0() else None]
     dist.broadcast_object_list(box, src=0, device=torch.device('cpu'))
     return box[0]
 
 
 def gather_objects(value: T) -> list[T]:
     """What each rank has, in the order of ranks, on all of them; any objects that can be pickled."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * num_workers()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
 
@@ -137,11 +137,11 @@ def gather_objects(value: T) -> list[T]:
 def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]:
     """What each rank has, in the order of ranks: tensors [counts[rank], F] on the device; ranks without a count have none.
     Nothing on ranks other than 0."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return [rows]
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[:len(rows)] = rows
-    parts = [padded.new_empty(padded.shape) for _ in range(num_workers())] if is_first() else None
+    parts = [padded.new_empty(padded.shape) for _ in range(world_size())] if is_rank0() else None
     agree()
     dist.gather(padded, parts, dst=0)
     return [part[:count] for part, count in zip(parts or [], counts, strict=False)]
@@ -149,7 +149,7 @@ def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]
 
 def broadcast_tensors(tensors: Sequence[torch.Tensor]) -> None:
     """Overwrite tensors with those of rank 0, of the same shapes and dtypes."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return
     for tensor in tensors:
         with torch.no_grad():
@@ -164,12 +164,12 @@ def average(tensors: Sequence[torch.Tensor]) -> None:
 
     The result is the same on all ranks, bit by bit.
     """
-    if num_workers() == 1 or not tensors:
+    if world_size() == 1 or not tensors:
         return
     with torch.no_grad():
         flat = torch.cat([t.reshape(-1) for t in tensors])
         dist.all_reduce(flat)
-        flat /= num_workers()
+        flat /= world_size()
         parts = flat.split([t.numel() for t in tensors])
         torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])
 
@@ -189,12 +189,12 @@ class _Mean(torch.autograd.Function):
 def mean(x: torch.Tensor) -> torch.Tensor:
     """The mean of a tensor over the ranks. Its gradient is averaged in the same way, by a collective call: which is what it
     takes for the average of the ranks' gradients to be the gradient of the average of their losses."""
-    return x if num_workers() == 1 else _Mean.apply(x)
+    return x if world_size() == 1 else _Mean.apply(x)
 
 
 def first_difference(tensors: Mapping[str, torch.Tensor]) -> str | None:
     """The name of the first tensor, and the rank, where it has other bits than on rank 0; None if all are equal."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return None
     digests = [hashlib.sha256(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
                for t in tensors.values()]
@@ -207,7 +207,7 @@ def first_difference(tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 def total(array: np.ndarray) -> np.ndarray:
     """The sum of an array over the ranks."""
-    if num_workers() == 1:
+    if world_size() == 1:
         return array
     tensor = torch.from_numpy(np.array(array))
     dist.all_reduce(tensor)

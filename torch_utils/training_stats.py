@@ -48,7 +48,7 @@ def report(name: str, value: Any) -> Any:
 
 def report0(name: str, value: Any) -> Any:
     """As `report`, but only on the first of several processes."""
-    report(name, value if distributed.is_first() else [])
+    report(name, value if distributed.is_rank0() else [])
     return value
 
 

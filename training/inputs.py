@@ -39,7 +39,7 @@ class RandomInputs:
     def __init__(self, c: EasyDict, training_set: Any, z_dim: int, device: torch.device):
         self._seed, self._per_sample = c.random_seed, bool(c.get('seed_per_sample'))
         self._training_set, self._z_dim, self._device = training_set, z_dim, device
-        self._worker, self._workers = distributed.rank(), distributed.num_workers()
+        self._worker, self._workers = distributed.rank(), distributed.world_size()
         self._rows = c.batch_size // self._workers
         self._cur_nimg, self._phase = 0, 0
         self._rng = np.random.default_rng(0)
@@ -118,11 +118,11 @@ def labels_of(training_set: Any, items: np.ndarray) -> torch.Tensor:
 def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield (images [N, C, H, W] in [-1, 1], labels [N, label_dim]) on the device for ever: of each batch of c.batch_size images,
     this worker's share, which is every so manieth one."""
-    sampler = misc.InfiniteSampler(training_set, distributed.rank(), distributed.num_workers(), seed=c.random_seed,
+    sampler = misc.InfiniteSampler(training_set, distributed.rank(), distributed.world_size(), seed=c.random_seed,
                                    start=start_nimg)
     cores = max((os.cpu_count() or 1) // torchrun.num_local(), 1)
     config = {**c.data_loader_kwargs, 'num_workers': min(c.data_loader_kwargs['num_workers'], cores),
-              'batch_size': c.batch_size // distributed.num_workers()}
+              'batch_size': c.batch_size // distributed.world_size()}
     loader = torch.utils.data.DataLoader(
         training_set, sampler=sampler, pin_memory=devices.pins_memory(device), worker_init_fn=set_worker_signals,
         generator=torch.Generator(), multiprocessing_context=start_method() if config['num_workers'] > 0 else None, **config)

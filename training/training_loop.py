@@ -44,8 +44,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     run_dir = Path(c.run_dir)
     device = devices.resolve_device(c.device)
     devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
-    distributed.decided_by_first(lambda: backend.select(c.ops, device))  # the first time, it compiles; the others find a build
-    if not distributed.is_first():
+    distributed.broadcast_from_rank0(lambda: backend.select(c.ops, device))  # the first time, it compiles; the others find a build
+    if not distributed.is_rank0():
         backend.select(c.ops, device)
     devices.seed_everything(c.random_seed, START)
 
@@ -61,7 +61,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     networks = make_networks(c, training_set)
     augment_pipe, ada = make_augmentation(c, device)
-    progress = restore_networks(c, networks, augment_pipe) if distributed.is_first() else None
+    progress = restore_networks(c, networks, augment_pipe) if distributed.is_rank0() else None
     progress = share_networks({**networks, 'augment_pipe': augment_pipe}, progress)
     prepare_networks(c, networks, training_set, device)
     G, D, G_ema = networks.G, networks.D, networks.G_ema
@@ -78,7 +78,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     grid = SnapshotGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
-    ranks = f', {distributed.num_workers()} ranks' if distributed.num_workers() > 1 else ''
+    ranks = f', {distributed.world_size()} ranks' if distributed.world_size() > 1 else ''
     print(f'Training for {c.total_kimg} kimg on {device.type}{ranks}'
           f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
@@ -108,7 +108,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         monitor.progress(cur_nimg)
 
         finished = cur_nimg >= total_nimg
-        stopping, time_to_save = distributed.any_of(stop_requested() or clock.time_is_up(checkpoints.longest_save),
+        stopping, time_to_save = distributed.any_rank(stop_requested() or clock.time_is_up(checkpoints.longest_save),
                                                     clock.snapshot_is_due(checkpoints.saved_at))
         done = finished or stopping
         # The first tick holds a single batch, so that whatever is wrong shows at once.

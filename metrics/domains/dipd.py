@@ -78,7 +78,7 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
     num_items = -(-num_gen // 2)
     stats = FeatureStats(capture_all=True, max_items=num_items)
     extraction.of_batches(context, num_items, read, compute, stats, 'pairs of latents')
-    rows = distributed.decided_by_first(lambda: np.array(stats.features()))
+    rows = distributed.broadcast_from_rank0(lambda: np.array(stats.features()))
     same, different = rows.reshape(2 * num_items, 2, len(pairs))[:num_gen].swapaxes(0, 1)
 
     values: dict[str, float | None] = {key: float(same.mean(dtype=np.float64)), f'{key}_different': None, f'{key}_relative': None}
@@ -90,7 +90,7 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
         stats = FeatureStats(capture_all=True, max_items=count)
         extraction.of_batches(context, count, lambda parts: real.read(context, parts), lambda x: between_domains(maps(x)), stats,
                             'real tuples')
-        values[f'{key}_real'] = distributed.decided_by_first(lambda: float(stats.features().mean(dtype=np.float64)))
+        values[f'{key}_real'] = distributed.broadcast_from_rank0(lambda: float(stats.features().mean(dtype=np.float64)))
     if len(pairs) > 1:
         values |= {f'{key}_{names[a]}_{names[b]}': float(same[:, i].mean(dtype=np.float64)) for i, (a, b) in enumerate(pairs)}
     images = domain_images.in_domains(context, range(min(EXAMPLES, num_gen))).cpu().numpy()

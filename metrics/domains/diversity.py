@@ -53,7 +53,7 @@ def _mean_of_domain(context: Context, embed: perceptual.Embed, domain: int, name
     stats = FeatureStats(capture_all=True, max_items=count)
     extraction.of_batches(context, count, read, lambda groups: perceptual.diversity_of(groups, embed)[:, None], stats,
                         f'{name}, contents')
-    return distributed.decided_by_first(lambda: float(stats.features().mean(dtype=np.float64)))
+    return distributed.broadcast_from_rank0(lambda: float(stats.features().mean(dtype=np.float64)))
 
 
 @torch.no_grad()

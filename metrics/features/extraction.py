@@ -35,7 +35,7 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
     read: given slices of image numbers, yields for each the images, on the device. It is called once, with the batches that
     this process is to do. compute: images -> features [N, F]. text: what progress calls it.
     """
-    plan, ranks = batches(num_items, context.batch), distributed.num_workers()
+    plan, ranks = batches(num_items, context.batch), distributed.world_size()
     mine, parts = None, []
 
     def append_parts() -> None:
@@ -55,12 +55,12 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
                 error = err
             distributed.agree(error)
             if first == 0:
-                width = distributed.decided_by_first(lambda: rows.shape[1])  # noqa: B023 (called at once)
+                width = distributed.broadcast_from_rank0(lambda: rows.shape[1])  # noqa: B023 (called at once)
             if rows is None:  # nothing left for this process
                 rows = torch.zeros(0, width, device=context.device)
             parts += distributed.gather_rows(rows, counts)
             progress.advance(sum(counts))
-        distributed.decided_by_first(append_parts)
+        distributed.broadcast_from_rank0(append_parts)
     return stats
 
 
@@ -115,14 +115,14 @@ def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool 
     def make() -> FeatureStats:
         cache = context.feature_cache if identity is not None else None
         found = None
-        if cache is not None and distributed.is_first():
+        if cache is not None and distributed.is_rank0():
             found = next(filter(None, map(cache.load, keys)), None)
         stats = found or FeatureStats(every, mean_cov, max_items=len(items))
-        if distributed.decided_by_first(lambda: found is not None):
+        if distributed.broadcast_from_rank0(lambda: found is not None):
             return stats
         of_batches(context, len(items), lambda parts: read_images(context, dataset, [items[part] for part in parts], detector),
                    detector.features, stats, text)
-        if cache is not None and distributed.is_first():
+        if cache is not None and distributed.is_rank0():
             cache.save(key, stats, name=f'{dataset.name}-{detector.name}')
         return stats
 

@@ -63,7 +63,7 @@ def fid(context: Context, key: str, num_gen: int, detector: str = 'inception', r
     net = context.detector(detector, resize)
     real = extraction.of_reals(context, net, data, mean_cov=True)
     fake = extraction.of_generator(context, net, num_gen, mean_cov=True)
-    value = distributed.decided_by_first(lambda: frechet_distance(*real.mean_cov(), *fake.mean_cov()))
+    value = distributed.broadcast_from_rank0(lambda: frechet_distance(*real.mean_cov(), *fake.mean_cov()))
     return Result({key: value}, notes=small_sample(key, min(num_gen, len(data.items)), net.num_features))
 
 

@@ -43,5 +43,5 @@ def inception_score(context: Context, key: str, num_gen: int, resize: str = 'pub
         parts = (torch.from_numpy(rows[part]).to(context.device) for part in batches(num_gen, context.batch))
         return np.concatenate([net.probabilities_of(part).cpu().numpy() for part in parts])
 
-    mean, std = distributed.decided_by_first(lambda: score(probabilities()))
+    mean, std = distributed.broadcast_from_rank0(lambda: score(probabilities()))
     return Result({f'{key}_mean': mean, f'{key}_std': std})

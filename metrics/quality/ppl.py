@@ -76,4 +76,4 @@ def ppl(context: Context, key: str, num_gen: int, space: str = 'w', sampling: st
 
     stats = FeatureStats(capture_all=True, max_items=num_gen)
     extraction.of_batches(context, num_gen, read, lambda x: x, stats, 'ppl sampling')
-    return Result({key: distributed.decided_by_first(lambda: mean_length(stats.features()[:, 0]))})
+    return Result({key: distributed.broadcast_from_rank0(lambda: mean_length(stats.features()[:, 0]))})

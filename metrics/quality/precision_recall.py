@@ -78,5 +78,5 @@ def precision_recall(context: Context, key: str, num_gen: int, detector: str = '
                      for points in (x, y)]
         return manifolds[0].share_inside(y), manifolds[1].share_inside(x)
 
-    precision, recall = distributed.decided_by_first(shares)
+    precision, recall = distributed.broadcast_from_rank0(shares)
     return Result({f'{key}_precision': precision, f'{key}_recall': recall})

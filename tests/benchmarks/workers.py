@@ -53,7 +53,7 @@ def main(gpus: str, repeats: int, **options: int | str) -> None:
 def measure(folder: str, options: dict) -> None:
     """In each worker: time steps, and what of it is spent in distributed.average."""
     size = {key: options[key] for key in ('resolution', 'cbase', 'cmax')}
-    where, n = devices.resolve_device(options['device']), distributed.num_workers()
+    where, n = devices.resolve_device(options['device']), distributed.world_size()
     devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
     phases, inputs = make_run(where, 'fp32', batch=options['batch'] // n, c_dim=2, **size)
     spent = Spent(where)
@@ -66,10 +66,10 @@ def measure(folder: str, options: dict) -> None:
         for phase in phases:
             if step % phase.interval == 0:
                 Phase.run(phase, [inputs])
-        distributed.any_of(False)  # as the loop does
+        distributed.any_rank(False)  # as the loop does
     seconds = time.perf_counter() - begun
     distributed.average = average
-    if distributed.is_first():
+    if distributed.is_rank0():
         Path(folder, f'{n}.json').write_text(json.dumps(dict(
             rate=options['batch'] * options['steps'] / seconds, share=spent.seconds / seconds,
             bytes=spent.bytes / options['steps'], threads=torch.get_num_threads())))

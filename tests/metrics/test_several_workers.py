@@ -56,15 +56,15 @@ def take_part(folder):
         'other': caught(lambda: distributed.agree(None if first else OptionError('wrong'))),
         'both': caught(lambda: distributed.agree(UserError(f'of {distributed.rank()}'))),
         'odd': caught(lambda: distributed.agree(None if first else Odd(1, 2))),
-        'first': caught(lambda: distributed.decided_by_first(lambda: 7 if first else 1 / 0)),
-        'first fails': caught(lambda: distributed.decided_by_first(lambda: fail(UserError('no')))),
+        'first': caught(lambda: distributed.broadcast_from_rank0(lambda: 7 if first else 1 / 0)),
+        'first fails': caught(lambda: distributed.broadcast_from_rank0(lambda: fail(UserError('no')))),
         'other fails meanwhile': caught(
-            lambda: distributed.decided_by_first(lambda: time.sleep(0.3)) if first else distributed.agree(UserError('lost'))),
+            lambda: distributed.broadcast_from_rank0(lambda: time.sleep(0.3)) if first else distributed.agree(UserError('lost'))),
         'features': caught(lambda: features_where(None, None)),
         'features fail in 0': caught(lambda: features_where(0, UserError('gone'))),
         'features fail in 1': caught(lambda: features_where(1, RuntimeError('no memory'))),
         'stop in 1': caught(lambda: features_where(1, Interrupted())),
-        'again': caught(lambda: distributed.decided_by_first(lambda: 9)),
+        'again': caught(lambda: distributed.broadcast_from_rank0(lambda: 9)),
     }
     with open(f'{folder}/{distributed.rank()}.json', 'w') as f:
         json.dump(found, f)
@@ -85,7 +85,7 @@ def test_two_processes_agree_whatever_happens(tmp_path):
 
 
 def test_one_process_alone():
-    assert distributed.decided_by_first(lambda: 3) == 3 and distributed.gather_rows(torch.ones(2, 1), [2])[0].shape == (2, 1)
+    assert distributed.broadcast_from_rank0(lambda: 3) == 3 and distributed.gather_rows(torch.ones(2, 1), [2])[0].shape == (2, 1)
     distributed.agree()
     with pytest.raises(UserError, match='x'):
         distributed.agree(UserError('x'))

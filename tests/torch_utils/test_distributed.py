@@ -32,13 +32,13 @@ def talk(folder):
     shared = [torch.full([2], float(rank + 5)), torch.arange(6.0).reshape(2, 3).T + rank]
     distributed.broadcast_tensors(shared)
     calls = []
-    found = dict(rank=rank, count=distributed.num_workers(), first=distributed.is_first(), weights=weights, shared=shared,
-                 flags=distributed.any_of(rank == 1, False, True), object=distributed.broadcast_object({'a': rank}),
+    found = dict(rank=rank, count=distributed.world_size(), first=distributed.is_rank0(), weights=weights, shared=shared,
+                 flags=distributed.any_rank(rank == 1, False, True), object=distributed.broadcast_object({'a': rank}),
                  gathered=distributed.gather_objects('abc'[rank]), total=distributed.total(np.array([1.0, rank])),
-                 decided=distributed.decided_by_first(lambda: calls.append(rank) or 'made'), calls=calls,
+                 decided=distributed.broadcast_from_rank0(lambda: calls.append(rank) or 'made'), calls=calls,
                  threads=torch.get_num_threads())
     try:
-        distributed.decided_by_first(lambda: fail_by_user_error(rank))
+        distributed.broadcast_from_rank0(lambda: fail_by_user_error(rank))
     except OptionError as err:
         found['error'] = str(err)
     torch.save(found, f'{folder}/{rank}.pt')
@@ -83,9 +83,9 @@ def test_alone_nothing_has_to_be_joined(tmp_path):
     distributed.average(weights)
     distributed.broadcast_tensors(weights)
     distributed.barrier()
-    assert torch.equal(weights[0], torch.ones(2)) and distributed.any_of(True, False) == [True, False]
-    assert distributed.gather_objects(3) == [3] and distributed.decided_by_first(lambda: 4) == 4
-    assert (distributed.rank(), distributed.num_workers(), torchrun.num_started()) == (0, 1, 1)
+    assert torch.equal(weights[0], torch.ones(2)) and distributed.any_rank(True, False) == [True, False]
+    assert distributed.gather_objects(3) == [3] and distributed.broadcast_from_rank0(lambda: 4) == 4
+    assert (distributed.rank(), distributed.world_size(), torchrun.num_started()) == (0, 1, 1)
     called = []
     launch(called.append, [5], 1, 'cpu')
     assert called == [5], 'in this process'

@@ -72,7 +72,7 @@ def record_gradients(c, folder, steps):
         with InDouble():
             training_loop(c, stop)
     except Enough:
-        torch.save(taken, f'{folder}/{distributed.num_workers()}-{c.batch_gpu}-{distributed.rank()}.pt')
+        torch.save(taken, f'{folder}/{distributed.world_size()}-{c.batch_gpu}-{distributed.rank()}.pt')
     finally:
         torch.set_default_dtype(torch.float32)
         Phase._clean = clean

@@ -50,5 +50,5 @@ class AdaController:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken; what was collected since then is forgotten. Any number of processes can."""
-        first = distributed.is_first()
+        first = distributed.is_rank0()
         self._signs.restore({name: moments if first else [0.0] * len(moments) for name, moments in state['pending'].items()})

@@ -43,7 +43,7 @@ class Checkpoints:
         self._check_workers_agree(state)
         network_pkl = self._network_pkl(progress.cur_nimg // 1000)
         with self.surviving(network_pkl.name) as attempt:
-            if distributed.is_first():
+            if distributed.is_rank0():
                 self._save_pair(network_pkl, progress.cur_nimg, state)
         succeeded = distributed.broadcast_object(attempt.succeeded)
         self.saved_at = time.monotonic()

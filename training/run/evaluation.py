@@ -66,7 +66,7 @@ class Evaluation:
         """Look for what a metric needs, and load it."""
         metric = find_metric(name)
         try:
-            distributed.decided_by_first(lambda: check_metric(name, self._context))
+            distributed.broadcast_from_rank0(lambda: check_metric(name, self._context))
         except UserError as err:
             if metric.detector is None or metric.detector == find_metric(OFFLINE).detector:
                 raise
@@ -90,7 +90,7 @@ class Evaluation:
                 self._monitor.print(f'Stopping, as asked: {name} was given up after {format_time(time.monotonic() - start)}; '
                                     'calc_metrics.py --missing-only computes it later')
                 return
-            if found is not None and distributed.is_first():
+            if found is not None and distributed.is_rank0():
                 try:
                     self._write(*found, network_pkl, cur_nimg)
                 except OSError as err:  # after the other metrics, which all workers compute together

@@ -56,8 +56,8 @@ def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]
         return plan.config
 
     with process_group.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
-        again, = distributed.any_of(torchrun.was_started_again())  # a machine that took the place of another does not know
-        config = distributed.decided_by_first(begin)
+        again, = distributed.any_rank(torchrun.was_started_again())  # a machine that took the place of another does not know
+        config = distributed.broadcast_from_rank0(begin)
         if config is not None:
             train(config)
 
@@ -94,7 +94,7 @@ def train(config: EasyDict) -> None:
     """Train until the end or until told to stop, as the only rank or as one of several."""
     from torch_utils import distributed
     from training.training_loop import training_loop
-    run_dir, first = Path(config.run_dir), distributed.is_first()
+    run_dir, first = Path(config.run_dir), distributed.is_rank0()
     # The launching process, which has the log otherwise, does not see what its ranks print.
     log = TeeOutput(run_dir / 'log.txt') if first and torchrun.was_launched() else contextlib.nullcontext()
     with log, StopOnSignal(quiet=not first) as stop:

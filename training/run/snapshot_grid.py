@@ -19,7 +19,7 @@ class SnapshotGrid:
     """The same latents and labels, rendered again and again while G_ema learns. Where several workers train, by the first."""
 
     def __init__(self, c: EasyDict, training_set: Any, z_dim: int, device: torch.device):
-        self._shows = distributed.is_first()
+        self._shows = distributed.is_rank0()
         if not self._shows:
             return
         self.reconstructs = c.reconstructs

@@ -56,7 +56,7 @@ class TrainingState:
 
         Raises UserError if the file can't be read or does not fit.
         """
-        saved = distributed.decided_by_first(lambda: _read(source))
+        saved = distributed.broadcast_from_rank0(lambda: _read(source))
         try:
             if saved['format'] != FORMAT:
                 raise ValueError(f'its format is {saved["format"]}')

@@ -273,7 +273,7 @@ def worker(rank, folder, path):
         net = Projection()
         found += [evaluate_all(path, f'{folder}/cache', net), net.seen]
     with pytest.raises(UserError, match=r'^told$'):
-        distributed.decided_by_first(lambda: (_ for _ in ()).throw(UserError('told')))
+        distributed.broadcast_from_rank0(lambda: (_ for _ in ()).throw(UserError('told')))
     torch.save(found, f'{folder}/{rank}.pt')
     torch.distributed.destroy_process_group()
 
