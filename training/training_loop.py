@@ -44,7 +44,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     run_dir = Path(c.run_dir)
     device = devices.resolve_device(c.device)
     devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
-    distributed.broadcast_from_rank0(lambda: backend.select(c.ops, device))  # the first time, it compiles; the others find a build
+    distributed.broadcast_from_rank0(lambda: backend.select(c.ops, device))  # compiles if need be; the others find the build
     if not distributed.is_rank0():
         backend.select(c.ops, device)
     devices.seed_everything(c.random_seed, START)
