@@ -27,7 +27,7 @@ class Command(click.Command):
         self.sections = sections or {}
 
     def get_sections(self, ctx: click.Context) -> Mapping[str, str]:
-        """The headings of this call, by which subclasses can add some."""
+        """The headings of this call. Subclasses can add some."""
         return self.sections
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -74,7 +74,7 @@ def absolute(name: str) -> str:
 
 
 def location(cls: type) -> str:
-    """The name by which load_object finds a class: `package.module.Class`, or `path/to/file.py:Class` with an absolute path."""
+    """The name that load_object takes for a class: `package.module.Class`, or `path/to/file.py:Class` with an absolute path."""
     module = sys.modules.get(cls.__module__)
     if module is None or not cls.__module__.startswith('plugin_'):
         return f'{cls.__module__}.{cls.__qualname__}'

@@ -117,7 +117,7 @@ def labels_of(training_set: Any, items: np.ndarray) -> torch.Tensor:
 
 def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield (images [N, C, H, W] in [-1, 1], labels [N, label_dim]) on the device for ever: of each batch of c.batch_size images,
-    this worker's share, which is every so manieth one."""
+    this rank's share: every `world_size`-th image."""
     sampler = misc.InfiniteSampler(training_set, distributed.rank(), distributed.world_size(), seed=c.random_seed,
                                    start=start_nimg)
     cores = max((os.cpu_count() or 1) // torchrun.num_local(), 1)
@@ -143,7 +143,7 @@ def start_method() -> str | None:
 
 def set_worker_signals(worker_id: int) -> None:
     """Ctrl-C, and SIGTERM to a process group, reach the data loader's workers too: they leave it to the main process, which
-    still needs them until it has done its step. A worker that is told to end and yet is there ten minutes later, ends."""
+    still needs them until it has done its step. A worker ends at the latest ten minutes after SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))

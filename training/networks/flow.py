@@ -1,6 +1,6 @@
 """The domain flow prior of i-StyleGAN (Xie et al., ICLR 2023): an increasing map of each style coordinate.
 
-Built like the dense sigmoidal flow of Huang et al. (ICML 2018), with SELU in place of the sigmoid and no logit.
+Built like the dense sigmoidal flow of Huang et al. (ICML 2018), with SELU instead of the sigmoid, and no logit.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
     """Understand --resume=source and --resume-kimg=kimg; None for a run that starts from the beginning.
 
     desc: the description in the name that this run would have; `latest` is the newest run in outdir with that name, its
-    length (-kimg<N>) and origin (-resume<...>) aside. say: is told which damaged files were passed over. With kimg, a run goes
+    length (-kimg<N>) and origin (-resume<...>) aside. say: is told which corrupt files are skipped. With kimg, a run goes
     on in a new directory: in its own, what it did from there on would have to go. Raises OptionError for a directory without a
     snapshot.
     """
@@ -100,7 +100,7 @@ def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
         raise UserError(f'{source}: corrupt, its checksum does not fit; resume from another snapshot')
     state = None if start_nimg == 0 else _state_with(path, digest)
     if state is None and start_nimg != 0 and state_paths(path)[0].exists():
-        say(f'{state_paths(path)[0]}: damaged, or of another snapshot; passed over')
+        say(f'{state_paths(path)[0]}: corrupt, or of another snapshot; skipping it')
     return _resume(path, state, start_nimg, None, {source: stamp} if whole else {}, source)
 
 
@@ -125,18 +125,18 @@ def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None
     for path in newest_first:
         whole, digest, _ = seal.check_file(path)
         if whole is False or (whole is None and not _is_readable(path)):
-            passed_over.append(f'{path}: damaged, passed over')
+            passed_over.append(f'{path}: corrupt, skipping it')
         elif (state := _state_with(path, digest)) is not None:
             for line in passed_over:
                 say(line)
             return _resume(path, None if start_nimg == 0 else state, start_nimg, run_dir, stamps)
         else:
             alone.append(path)
-            passed_over.append(f'{path}: its training state is missing or damaged, passed over')
+            passed_over.append(f'{path}: its training state is missing or corrupt, skipping it')
     if not alone:
         raise UserError(f'{run_dir}: no network snapshot in it is intact; resume from another run')
     for path in newest_first[:newest_first.index(alone[0])]:
-        say(f'{path}: damaged, passed over')
+        say(f'{path}: corrupt, skipping it')
     return _resume(alone[0], None, start_nimg, run_dir, stamps)
 
 

@@ -66,7 +66,7 @@ def test_a_damaged_newest_pair_is_named_and_passed_over(run_dir, which, how):
     damage(run_dir / which, how)
     found, said = find(run_dir)
     assert names(found) == PAIR_4
-    assert len(said) == 1 and 'network-snapshot-000008.pkl: ' in said[0] and said[0].endswith('passed over')
+    assert len(said) == 1 and 'network-snapshot-000008.pkl: ' in said[0] and said[0].endswith('skipping it')
 
 
 def test_two_damaged_pairs_leave_the_newest_whole_snapshot_alone(run_dir):

@@ -80,7 +80,7 @@ def stacked(source: Source, count: int | None = None, seed: int = 0) -> Source:
     """Stacked MNIST: each image has three digits, drawn at random with replacement, as its red, green and blue channel.
 
     The labels are the 1,000 modes: 100 * red + 10 * green + blue, where each is the digit 0..9 in that channel. A generator's
-    modes are counted with them; training does not use them unless it is told to.
+    modes are counted with them. Training ignores them without --cond=1.
 
     source: greyscale images of one size with labels 0..9. All of them are kept in memory.
     count: number of images; by default that of the source. A smaller number gives the first images of a larger one.
