@@ -45,7 +45,7 @@ def test_parts_draw_the_rows_of_the_whole(parts):
 def an_iteration(rank, workers, rounds, monkeypatch, per_sample, nimg=24):
     """z, c, and what each round draws, for the 12 samples of a batch, as one of several workers sees them in its second phase."""
     monkeypatch.setattr(distributed, 'rank', lambda: rank)
-    monkeypatch.setattr(distributed, 'num_workers', lambda: workers)
+    monkeypatch.setattr(distributed, 'world_size', lambda: workers)
     inputs = RandomInputs(EasyDict(random_seed=0, batch_size=12, seed_per_sample=per_sample), Labels(), 4, CPU)
     torch.manual_seed(rank)
     inputs.begin(nimg)
