@@ -102,7 +102,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
 
     c = EasyDict()
     c.device, c.num_gpus, c.precision, c.ops = o.device, o.gpus, precision, o.ops
-    c.random_seed, c.seed_per_sample = o.seed, bool(o.seed_per_sample)
+    c.random_seed = o.seed
     c.training_set_kwargs = dict(class_name=own_classes.class_name(o, 'dataset_class'), path=o.data, resolution=data.resolution,
                                  use_labels=bool(o.cond), max_size=data.size, xflip=o.mirror)
     if o.subset is not None and o.subset < data.size:

@@ -100,7 +100,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
             if cur_nimg // c.batch_size % phase.interval == 0:
                 with stopwatches[phase.name]:
                     rounds = split_rounds(c.batch_gpu, **inputs.draw(), real_images=real_images, real_c=real_c)
-                    phase.run(rounds, inputs.in_round)
+                    phase.run(rounds)
         update_ema(G_ema, G, c.batch_size, cur_nimg, annealing.ema_kimg(cur_nimg, c.ema_kimg), c.ema_rampup)
         cur_nimg += c.batch_size
         if ada is not None and cur_nimg // c.batch_size % c.ada_interval == 0:

@@ -43,7 +43,7 @@ RUNS = {
     'mlp': '--cond-mode=mlp --i-dim=8 --aug=noaug',
     'bf16': '--aug=noaug --precision=bf16',
     'two-ranks': '--method=cg-gan --i-dim=8 --aug=ada --gpus=2',
-    'per-sample': '--aug=noaug --seed-per-sample=1 --batch-gpu=20',
+    'rounds': '--aug=noaug --batch-gpu=20',
 }
 RESUMED = 'resumed'  # `together` for another 1 kimg, from its snapshot
 

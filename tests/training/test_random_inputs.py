@@ -1,11 +1,14 @@
 """What random numbers depend on."""
 
+import contextlib
+
 import pytest
 import torch
+from helpers.per_sample import InputsPerSample, PerSample
 
 from dnnlib.util import EasyDict
 from torch_utils import distributed
-from training.inputs import PerSample, RandomInputs
+from training.inputs import RandomInputs
 
 CPU = torch.device('cpu')
 
@@ -46,7 +49,7 @@ def an_iteration(rank, workers, rounds, monkeypatch, per_sample, nimg=24):
     """z, c, and what each round draws, for the 12 samples of a batch, as one of several workers sees them in its second phase."""
     monkeypatch.setattr(distributed, 'rank', lambda: rank)
     monkeypatch.setattr(distributed, 'world_size', lambda: workers)
-    inputs = RandomInputs(EasyDict(random_seed=0, batch_size=12, seed_per_sample=per_sample), Labels(), 4, CPU)
+    inputs = (InputsPerSample if per_sample else RandomInputs)(EasyDict(random_seed=0, batch_size=12), Labels(), 4, CPU)
     torch.manual_seed(rank)
     inputs.begin(nimg)
     inputs.draw()
@@ -54,7 +57,7 @@ def an_iteration(rank, workers, rounds, monkeypatch, per_sample, nimg=24):
     drawn = inputs.draw()
     noise = []
     for i in range(rounds):
-        with inputs.in_round(i, rounds):
+        with inputs.in_round(i, rounds) if per_sample else contextlib.nullcontext():
             noise.append(torch.randn(12 // workers // rounds, 3))
     return drawn['z'], drawn['c'], noise
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.per_sample import training_per_sample
 from helpers.small_runs import config, digests, run, stats, write_domains
 from torch.overrides import TorchFunctionMode
 
@@ -69,7 +70,7 @@ def record_gradients(c, folder, steps):
     Phase._clean = clean_and_record
     torch.set_default_dtype(torch.float64)
     try:
-        with InDouble():
+        with InDouble(), training_per_sample():
             training_loop(c, stop)
     except Enough:
         torch.save(taken, f'{folder}/{distributed.world_size()}-{c.batch_gpu}-{distributed.rank()}.pt')
@@ -79,7 +80,7 @@ def record_gradients(c, folder, steps):
 
 
 def gradients(data, folder, workers, batch_gpu, steps, **changes):
-    c = with_everything(config(data, folder, seed_per_sample=True, batch_size=12, batch_gpu=batch_gpu, kimg_per_tick=100,
+    c = with_everything(config(data, folder, batch_size=12, batch_gpu=batch_gpu, kimg_per_tick=100,
                                **changes))
     c.D_kwargs['epilogue_kwargs'] = dict(mbstd_group_size=2)
     launch(record_gradients, [c, str(folder), steps], workers, 'cpu')

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -17,7 +16,7 @@ from training.losses.term import Term
 
 
 class Phase:
-    """Accumulate the gradients of some terms over the rounds of an iteration, average them over the workers, then step.
+    """Accumulate the gradients of some terms over the rounds of an iteration, average them over the ranks, then step.
 
     name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'. interval: it is due every so many iterations, and its
     gradient counts as many times. networks: {'G': ..., 'D': ...}; only networks[net] is trained.
@@ -40,17 +39,14 @@ class Phase:
                                  signs=signs, keep_unmixed=any(term.needs_unmixed for term in terms),
                                  generated_grad=net == 'D' and any('generated' in term.needs_grad for term in terms))
 
-    def run(self, rounds: Sequence[dict[str, torch.Tensor]],
-            in_round: Callable[[int, int], AbstractContextManager] = lambda index, rounds: nullcontext()) -> None:
-        """rounds: for each, z, c, real_images, real_c as in PhaseBatch. All rounds have equally many samples, in all workers.
-        in_round: (index, number of rounds) -> a context for that round."""
+    def run(self, rounds: Sequence[dict[str, torch.Tensor]]) -> None:
+        """rounds: for each, z, c, real_images, real_c as in PhaseBatch. All rounds have equally many samples, in all ranks."""
         network = self.networks[self.net]
         self.optimizer.zero_grad(set_to_none=True)
         network.requires_grad_(True)
-        for i, inputs in enumerate(rounds):
-            # The mean over rounds, and over workers, makes them compute what one large batch computes.
-            with in_round(i, len(rounds)):
-                self._accumulate(inputs, gain=self.interval / len(rounds))
+        for inputs in rounds:
+            # The mean over rounds, and over ranks, makes them compute what one large batch computes.
+            self._accumulate(inputs, gain=self.interval / len(rounds))
         network.requires_grad_(False)
         for p in network.parameters():
             # As published, where lazy terms reach every parameter, some by a factor of zero: Adam's moments decay in each step.
