@@ -1,6 +1,7 @@
 # make demo    train on two-colour MNIST for a few minutes, measure and look at the result
 # make test    run the tests
 # make bench   time operators and training steps
+# make gpu     test and measure a GPU in six minutes, for docs/performance.md; DEVICE=cpu shows that it works
 # All set up .venv first, and need Python 3.10 or newer and a package index.
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ CG_GAN := --method=cg-gan --jacobian=jvp --jacobian-penalty=hoyer --lambda_imgsp
 BEFORE := $$(ls -t runs/*-demo-i-stylegan/network-snapshot-*.pkl | head -1)
 AFTER  := $$(ls -t runs/*-demo-cg-gan/network-snapshot-*.pkl | head -1)
 
-.PHONY: demo test test-slow bench clean
+.PHONY: demo test test-slow bench gpu clean
 
 $(VENV)/.complete: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +55,13 @@ test-slow: $(VENV)/.extras
 bench: $(VENV)/.complete
 	$(BIN)/python tests/benchmarks/operators.py
 	$(BIN)/python tests/benchmarks/training_step.py
+
+# GPU_PYTHON=python3 takes a Python that has everything already, instead of setting up .venv.
+DEVICE     ?= cuda
+GPU_PYTHON ?=
+gpu: $(if $(GPU_PYTHON),,$(VENV)/.extras)
+	$(or $(GPU_PYTHON),$(BIN)/python) tests/gpu/report.py --device=$(DEVICE) $(if $(filter cpu,$(DEVICE)),--small)
+	$(or $(GPU_PYTHON),$(BIN)/python) tests/gpu/tables.py
 
 clean:
 	rm -rf $(VENV) runs datasets/mnist.zip

@@ -84,15 +84,15 @@ def make_augment(where: torch.device, augpipe: str, strength: float) -> AugmentP
 
 
 def make_run(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int, c_dim: int,
-             augment: AugmentPipe | None = None) -> tuple[list, dict]:
-    """The phases of a StyleGAN2 run, and a batch for them."""
+             augment: AugmentPipe | None = None, nhwc: bool = False) -> tuple[list, dict]:
+    """The phases of a StyleGAN2 run, and a batch for them. nhwc: channels last in half precision."""
     torch.manual_seed(0)
-    width = dict(channel_base=cbase, channel_max=cmax)
+    width, last = dict(channel_base=cbase, channel_max=cmax), dict(fp16_channels_last=nhwc)
     if precision != 'fp32':
         width |= dict(num_fp16_res=4, conv_clamp=256)
     networks = {
-        'G': Generator(512, c_dim, 512, resolution, 3, mapping_kwargs=dict(num_layers=2), synthesis_kwargs=width),
-        'D': Discriminator(c_dim, resolution, 3, **width),
+        'G': Generator(512, c_dim, 512, resolution, 3, mapping_kwargs=dict(num_layers=2), synthesis_kwargs={**width, **last}),
+        'D': Discriminator(c_dim, resolution, 3, block_kwargs=last, **width),
     }
     for net in networks.values():
         net.to(where).train().requires_grad_(False)
