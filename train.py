@@ -152,8 +152,9 @@ class Command(cli.Command):
 @cli.bool_option('--nhwc', help='Channels-last memory layout with half precision.', show_default=True)
 @cli.bool_option('--nobench', help="Don't let cuDNN try out algorithms.", show_default=True)
 @cli.bool_option('--allow-tf32', help='Allow TF32 on CUDA: faster, less exact.', show_default=True)
-@click.option('--ops', help='What computes resampling, filters and activations. native: our own operators in C++ and CUDA, which '
-              'are compiled once per machine, in half a minute or so. torch: those of PyTorch. auto: native where that works.',
+@click.option('--ops', help='What computes resampling, filters and activations. auto: our own operators; on CUDA, NVRTC compiles '
+              "them in seconds. native: the same, built once per machine by a C++ compiler and nvcc. torch: PyTorch's. If auto "
+              "cannot use our operators, it says why and uses PyTorch's.",
               type=click.Choice(['auto', 'native', 'torch']), default='auto', show_default=True, envvar='STYLEGAN_OPS',
               show_envvar=True)
 @click.option('--workers', help='Processes that read images.', type=int, default=3, show_default=True, metavar='INT')
@@ -257,7 +258,7 @@ def check_inputs(config: EasyDict, training_set: Any) -> int:
         trains_here = config.num_gpus == 1 or torchrun.under_torchrun()  # other ranks would not see what is kept
         with contextlib.redirect_stdout(io.StringIO()):
             cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None, keep=trains_here).cur_nimg
-    backend.select(config.ops, device)  # here, once, before workers start; last, as it may compile
+    backend.prepare(config.ops, device)  # here, once, before ranks start; last, as it may compile
     return cur_nimg
 
 

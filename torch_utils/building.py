@@ -12,6 +12,7 @@ lock file of cpp_extension outlives a killed process.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,9 +28,10 @@ from pathlib import Path
 import torch
 
 from dnnlib.files import atomic_open, lock, remove_leftovers
+from torch_utils import cuda_driver
 
 CXX_FLAGS = ('-O3', '-march=native', '-fno-math-errno', '-fno-trapping-math', '-w')
-NVCC_FLAGS = ('-O3', '-w')
+NVCC_FLAGS = ('-O3', '-w', '-fmad=false')  # the last as for NVRTC: both give the same bits
 LOAD = 'import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.load(sys.stdin))'
 WAIT = 1800.0  # seconds, for another process that builds; more means that it hangs
 
@@ -138,9 +140,10 @@ def _gpus() -> str:
         raise CannotBuild('this PyTorch is not built for CUDA', 'install one that is')
     if asked := os.environ.get('TORCH_CUDA_ARCH_LIST'):
         return asked
-    if not torch.cuda.is_available():
-        raise CannotBuild('there is no GPU here to build for', 'set TORCH_CUDA_ARCH_LIST (8.0;9.0)')
-    return str(sorted({torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}))
+    with contextlib.suppress(cuda_driver.DriverError):
+        if found := sorted(set(cuda_driver.capabilities())):
+            return str(found)
+    raise CannotBuild('there is no GPU here to build for', 'set TORCH_CUDA_ARCH_LIST (8.0;9.0)')
 
 
 def _cuda_home() -> Path:

@@ -1,6 +1,9 @@
-"""The operators in C++ and CUDA: built when they are first needed, kept in the user's cache, loaded and verified.
+"""The operators in C++ and CUDA: compiled when they are first needed, kept in the user's cache, loaded and verified.
 
-    python -m torch_utils.custom_ops    build ahead of time
+    python -m torch_utils.custom_ops    compile ahead of time
+
+There are three kinds. 'cpu' and 'cuda' are libraries that a C++ compiler and nvcc build. 'nvrtc' is for GPUs, and needs
+neither: see torch_utils.ops.nvrtc_ops.
 """
 
 from __future__ import annotations
@@ -20,20 +23,21 @@ from torch_utils.building import CannotBuild
 NAME = 'style_gan_ops'  # of the library, and of its operators: torch.ops.style_gan_ops.*
 SOURCES = Path(__file__).parent / 'ops' / 'csrc'
 DURATION = {'cpu': 'half a minute', 'cuda': 'two minutes'}
-DEVICES = {'cpu': ('cpu',), 'cuda': ('cpu', 'cuda')}  # that a library of a kind computes on
+DEVICES = {'cpu': ('cpu',), 'cuda': ('cpu', 'cuda'), 'nvrtc': ('cuda',)}  # that operators of a kind compute on
 
-_outcomes: dict[str, CannotBuild | None] = {}  # by kind of library: a process tries once
+_outcomes: dict[str, CannotBuild | None] = {}  # by kind: a process tries once
+_registered: list[torch.library.Library] = []  # which would go away with their last reference
 
 
 def load(kind: str, build: bool = True) -> tuple[str, ...]:
-    """Load the operators of a kind, 'cpu' or 'cuda' (for both); build them first if they are not built and `build` is set.
+    """Load the operators of a kind and verify them, which computes on their devices.
 
-    Returns the types of devices on which they compute: none if they are not built and `build` is not set. Raises
-    CannotBuild with the reason, always the same one in a process.
+    A library is built first if it is not built and `build` is set. Returns the types of devices on which the operators compute:
+    none if they are not built and `build` is not set. Raises CannotBuild with the reason, always the same one in a process.
     """
     if kind not in _outcomes:
         try:
-            if not _load(kind, build):
+            if not (_load_nvrtc() if kind == 'nvrtc' else _load(kind, build)):
                 return ()
             _outcomes[kind] = None
         except CannotBuild as err:
@@ -44,9 +48,27 @@ def load(kind: str, build: bool = True) -> tuple[str, ...]:
     return DEVICES[kind]
 
 
+def build(kind: str) -> None:
+    """Build the library of a kind if it is not built, and compute nothing. Raises CannotBuild with the reason."""
+    building.obtain(building.cached_path(cache_dir('ops'), SOURCES, kind), NAME, SOURCES, kind, DURATION[kind])
+
+
+def kernels(kind: str):
+    """The operators of a kind with their derivatives, as torch_utils.ops.backend wants them. Only after `load`."""
+    from torch_utils.ops import native_kernels, nvrtc_ops
+    return native_kernels.Kernels(*((nvrtc_ops.NAME, 'nvrtc') if kind == 'nvrtc' else (NAME, 'native')))
+
+
+def _load_nvrtc() -> bool:
+    from torch_utils.ops import nvrtc_ops
+    _registered.append(nvrtc_ops.Operators(nvrtc_ops.GpuLauncher()).register(nvrtc_ops.NAME, 'CUDA'))
+    verify('nvrtc', torch.device('cuda'))
+    return True
+
+
 def _load(kind: str, build: bool) -> bool:
     """Whether they are loaded."""
-    loaded = [other for other, error in _outcomes.items() if error is None]
+    loaded = [other for other, error in _outcomes.items() if error is None and other != 'nvrtc']
     if loaded:
         if kind in DEVICES[loaded[0]]:
             return True
@@ -66,15 +88,15 @@ def _load(kind: str, build: bool) -> bool:
     except OSError as err:
         raise CannotBuild(f'{path} cannot be loaded ({err})', 'delete it') from err
     for device in DEVICES[kind]:
-        verify(torch.device(device))
+        verify(kind, torch.device(device))
     return True
 
 
-def verify(device: torch.device) -> None:
+def verify(kind: str, device: torch.device) -> None:
     """Compare the loaded operators and their derivatives with those of PyTorch on a few numbers. Raises CannotBuild."""
     try:
-        from torch_utils.ops import native_kernels, torch_kernels
-        ours, theirs = (_numbers(kernels, where) for kernels, where in ((native_kernels, device), (torch_kernels, 'cpu')))
+        from torch_utils.ops import torch_kernels
+        ours, theirs = (_numbers(ops, where) for ops, where in ((kernels(kind), device), (torch_kernels, 'cpu')))
     except (RuntimeError, AttributeError) as err:
         text = str(err).strip().splitlines() or [type(err).__name__]
         raise CannotBuild(f'they do not run on {device.type} ({text[0][:160]})', 'please report this') from err
@@ -105,13 +127,16 @@ def _numbers(kernels, device) -> list[tuple[str, torch.Tensor]]:
 
 @click.command(cls=cli.Command)
 @click.option('--device', help='What to build for; auto takes CUDA where PyTorch has it.',
-              type=click.Choice(['auto', *DEVICES]), default='auto', show_default=True)
-def main(device: str) -> None:
-    """Build the operators in C++ and CUDA ahead of time.
+              type=click.Choice(['auto', 'cpu', 'cuda']), default='auto', show_default=True)
+@click.option('--ops', help='For CUDA. auto: compile with NVRTC, as --ops=auto of train.py does. native: with nvcc.',
+              type=click.Choice(['auto', 'native']), default='auto', show_default=True)
+def main(device: str, ops: str) -> None:
+    """Compile the operators in C++ and CUDA ahead of time.
 
-    train.py does so by itself when it first runs on a machine. Exit status 1 if they cannot be built.
+    train.py does so by itself when it first runs on a machine. Exit status 1 if they cannot be compiled.
     """
     kind = device if device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
+    kind = 'nvrtc' if (kind, ops) == ('cuda', 'auto') else kind
     begun = time.monotonic()
     try:
         devices = load(kind)

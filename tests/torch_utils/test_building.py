@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from torch_utils import building, custom_ops
+from torch_utils import building, cuda_driver, custom_ops
 from torch_utils.building import CannotBuild
 
 ROOT = Path(__file__).parents[2]
@@ -211,10 +211,8 @@ def cuda(place, tmp_path, monkeypatch):
 def test_gpus_are_part_of_the_key(place, cuda, monkeypatch):
     paths = {place.path(), place.path('cuda')}
     monkeypatch.delenv('TORCH_CUDA_ARCH_LIST')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     for capabilities in ([(9, 0), (8, 6)], [(8, 6), (9, 0)], [(9, 0), (9, 0)]):
-        monkeypatch.setattr(torch.cuda, 'get_device_capability', capabilities.__getitem__)
+        monkeypatch.setattr(cuda_driver, 'capabilities', lambda capabilities=capabilities: capabilities)
         paths.add(place.path('cuda'))
     assert len(paths) == 4
 
@@ -223,7 +221,7 @@ def test_gpus_are_part_of_the_key(place, cuda, monkeypatch):
     (lambda m: m.setattr(torch.version, 'cuda', None), 'not built for CUDA'),
     (lambda m: m.setattr(torch.version, 'cuda', '13.0'), 'the CUDA toolkit in .* is 12, and this PyTorch is for CUDA 13.0'),
     (lambda m: m.setenv('CUDA_HOME', '/nowhere'), 'nvcc.* is missing'),
-    (lambda m: (m.delenv('TORCH_CUDA_ARCH_LIST'), m.setattr(torch.cuda, 'is_available', lambda: False)), 'there is no GPU here'),
+    (lambda m: (m.delenv('TORCH_CUDA_ARCH_LIST'), m.setattr(cuda_driver, 'capabilities', list)), 'there is no GPU here'),
 ])
 def test_what_can_be_wrong_with_cuda(place, cuda, monkeypatch, change, words):
     change(monkeypatch)

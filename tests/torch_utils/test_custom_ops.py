@@ -12,7 +12,7 @@ import torch
 from helpers.programs import run_program
 
 from dnnlib.errors import UserError
-from torch_utils import building, custom_ops
+from torch_utils import building, custom_ops, distributed
 from torch_utils.building import CannotBuild
 from torch_utils.ops import backend, torch_kernels
 
@@ -27,8 +27,8 @@ def fresh(monkeypatch, tmp_path):
     (tmp_path / 'sources' / 'tiny.cpp').write_text('int answer() { return 42; }\n')
     monkeypatch.setattr(custom_ops, 'SOURCES', tmp_path / 'sources')
     monkeypatch.setattr(custom_ops, '_outcomes', {})
-    monkeypatch.setattr(backend, '_native', None)
-    monkeypatch.setattr(backend, '_native_devices', ())
+    monkeypatch.setattr(backend, '_own', None)
+    monkeypatch.setattr(backend, '_own_devices', ())
     monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
 
 
@@ -70,14 +70,46 @@ def test_wrong_numbers_are_noticed(monkeypatch):
     right = dict(upfirdn2d=torch_kernels.upfirdn2d, bias_act=torch_kernels.bias_act)
     for word, wrong in (('upfirdn2d', lambda *args: torch_kernels.upfirdn2d(*args) * 1.01), ('bias_act', _no_slope)):
         fake = SimpleNamespace(**{**right, word: wrong})
-        monkeypatch.setitem(sys.modules, 'torch_utils.ops.native_kernels', fake)
-        monkeypatch.setattr('torch_utils.ops.native_kernels', fake, raising=False)
+        monkeypatch.setattr(custom_ops, 'kernels', lambda kind, fake=fake: fake)
         with pytest.raises(CannotBuild, match=f'{word}.* computes wrong numbers on cpu'):
-            custom_ops.verify(CPU)
+            custom_ops.verify('cpu', CPU)
 
 
 def _no_slope(x, b, *rest):
     return torch_kernels.bias_act(x, b, *rest).detach() + 0 * (x.square().sum() + b.sum())
+
+
+def test_on_a_gpu_auto_takes_nvrtc_and_says_once_why_not(fresh, monkeypatch, capsys):
+    """No message from other ranks: theirs would be the same."""
+    gpu, tried = torch.device('cuda'), []
+    monkeypatch.setattr(torch.version, 'cuda', '7.5')
+    monkeypatch.setattr(custom_ops, '_load', lambda *args: tried.append(args))
+    monkeypatch.setattr(distributed, 'is_rank0', lambda: False)
+    backend.select('auto', gpu, build=False)
+    assert capsys.readouterr() == ('', '') and backend.selected() == 'torch'
+    monkeypatch.setattr(distributed, 'is_rank0', lambda: True)
+    for _ in range(2):
+        backend.select('auto', gpu)
+        assert backend.selected() == 'torch'
+    out, err = capsys.readouterr()
+    assert out == '' and not tried and err.count('\n') == 1
+    assert 'NVRTC 7 is missing; install the one that this PyTorch was built with' in err and '--ops=torch' in err
+
+
+def test_the_launching_process_computes_nothing_on_a_gpu(fresh, monkeypatch):
+    built = []
+    monkeypatch.setattr(custom_ops, 'load', lambda *_: pytest.fail('a context on the GPU'))
+    monkeypatch.setattr(building, 'obtain', lambda *args: built.append(args))
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    monkeypatch.setenv('TORCH_CUDA_ARCH_LIST', '9.0')
+    for ops in ('auto', 'torch'):
+        backend.prepare(ops, torch.device('cuda'))
+    assert not built
+    backend.prepare('native', torch.device('cuda'))
+    assert len(built) == 1 and not torch.cuda.is_initialized()
+    monkeypatch.setattr(torch.version, 'cuda', None)
+    with pytest.raises(UserError, match=r'--ops=native: this PyTorch is not built for CUDA; .*, or use --ops=auto'):
+        backend.prepare('native', torch.device('cuda'))
 
 
 def test_a_library_without_the_operators(tmp_path):

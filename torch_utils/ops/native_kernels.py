@@ -1,6 +1,9 @@
-"""The operators in C++ and CUDA, with derivatives. To be imported once torch_utils.custom_ops has loaded them."""
+"""Derivatives for the operators of a library: the native one, in C++ and CUDA, or the one that NVRTC compiles."""
 
 from __future__ import annotations
+
+import functools
+from typing import NamedTuple
 
 import torch
 from torch.autograd import forward_ad
@@ -9,24 +12,47 @@ from torch.autograd.function import once_differentiable
 from torch_utils.ops import torch_kernels
 from torch_utils.ops.activations import activation_funcs
 
-OPS = torch.ops.style_gan_ops
 NUMBERS = {act: number for number, act in enumerate(activation_funcs)}  # as the library counts activations
 LINEAR = NUMBERS['linear']
 STRAIGHT = (LINEAR, NUMBERS['relu'], NUMBERS['lrelu'])  # straight lines with a kink: the derivative is read off the result
 
 
-def upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
-              padding: tuple[int, int, int, int], flip_filter: bool, gain: float) -> torch.Tensor:
-    """Zero-insert, pad or crop, filter and decimate: see torch_kernels.upfirdn2d. Not meant to be differentiated."""
-    return OPS.upfirdn2d(x, f, up, down, padding, flip_filter, gain)
+class Kernels:
+    """The operators torch.ops.<library>.*, which must be loaded.
+
+    selected: what computes, as `log.txt` has it.
+    """
+
+    def __init__(self, library: str, selected: str):
+        self.library, self.selected = library, selected
+        describe(library)
+
+    def upfirdn2d(self, x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
+                  padding: tuple[int, int, int, int], flip_filter: bool, gain: float) -> torch.Tensor:
+        """Zero-insert, pad or crop, filter and decimate: see torch_kernels.upfirdn2d. Not meant to be differentiated."""
+        return getattr(torch.ops, self.library).upfirdn2d(x, f, up, down, padding, flip_filter, gain)
+
+    def bias_act(self, x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha: float, gain: float,
+                 clamp: float | None) -> torch.Tensor:
+        """clamp(gain * act(x + b)): see torch_kernels.bias_act. Twice differentiable; any number of times for STRAIGHT."""
+        if b is not None and b.dtype != x.dtype:
+            return torch_kernels.bias_act(x, b, dim, act, alpha, gain, clamp)
+        return _BiasAct.apply(x, b, _How(self.library, dim, NUMBERS[act], alpha, gain, -1.0 if clamp is None else clamp))
 
 
-def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha: float, gain: float,
-             clamp: float | None) -> torch.Tensor:
-    """clamp(gain * act(x + b)): see torch_kernels.bias_act. Twice differentiable; any number of times for STRAIGHT."""
-    if b is not None and b.dtype != x.dtype:
-        return torch_kernels.bias_act(x, b, dim, act, alpha, gain, clamp)
-    return _BiasAct.apply(x, b, (dim, NUMBERS[act], alpha, gain, -1.0 if clamp is None else clamp))
+class _How(NamedTuple):
+    """The arguments of the library's functions that are no tensors, after the library's name."""
+
+    library: str
+    dim: int
+    act: int
+    alpha: float
+    gain: float
+    clamp: float
+
+    @property
+    def ops(self):
+        return getattr(torch.ops, self.library)
 
 
 def _uses_y(act: int, clamp: float) -> bool:
@@ -35,16 +61,15 @@ def _uses_y(act: int, clamp: float) -> bool:
 
 
 class _BiasAct(torch.autograd.Function):
-    """y = clamp(gain * act(x + b)). how: the other arguments of the library's functions: dim, act, alpha, gain, clamp.
+    """y = clamp(gain * act(x + b)).
 
     Of x and y only that is kept which the derivative needs.
     """
 
     @staticmethod
     def forward(ctx, x, b, how):
-        y = OPS.bias_act(x, b, *how)
-        act, clamp = how[1], how[4]
-        kept = (None, None, y if _uses_y(act, clamp) else None) if act in STRAIGHT else (x, b, None)
+        y = how.ops.bias_act(x, b, *how[1:])
+        kept = (None, None, y if _uses_y(how.act, how.clamp) else None) if how.act in STRAIGHT else (x, b, None)
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
         ctx.how, ctx.shape, ctx.has_bias = how, x.shape, b is not None
@@ -53,14 +78,14 @@ class _BiasAct(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         dx = _Slope.apply(dy, *ctx.saved_tensors, ctx.how)
-        db = _sum_to_bias(dx, ctx.how[0]) if ctx.has_bias and ctx.needs_input_grad[1] else None
+        db = _sum_to_bias(dx, ctx.how.dim) if ctx.has_bias and ctx.needs_input_grad[1] else None
         return dx, db, None
 
     @staticmethod
     def jvp(ctx, tangent, bias_tangent, *_):
         """A tangent is multiplied by the same slope as a gradient."""
         x, b, y = _primals(ctx)
-        return _Slope.apply(_along(tangent, bias_tangent, ctx.shape, ctx.how[0]), x, b, y, ctx.how)
+        return _Slope.apply(_along(tangent, bias_tangent, ctx.shape, ctx.how.dim), x, b, y, ctx.how)
 
 
 class _Slope(torch.autograd.Function):
@@ -68,16 +93,16 @@ class _Slope(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, dy, x, b, y, how):
-        kept = (None if how[1] in STRAIGHT else dy, x, b, y)  # the slope of straight ones does not depend on x
+        kept = (None if how.act in STRAIGHT else dy, x, b, y)  # the slope of straight ones does not depend on x
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
         ctx.how, ctx.shape = how, dy.shape
-        return OPS.bias_act_backward(dy, _or_empty(x, dy), b, _or_empty(y, dy), *how)
+        return how.ops.bias_act_backward(dy, _or_empty(x, dy), b, _or_empty(y, dy), *how[1:])
 
     @staticmethod
     def backward(ctx, ddx):
         dy, x, b, y = ctx.saved_tensors
-        if ctx.how[1] in STRAIGHT:
+        if ctx.how.act in STRAIGHT:
             return _Slope.apply(ddx, x, b, y, ctx.how), None, None, None, None
         return (*_Slope._curved(ctx, ddx, dy, x, b), None, None)
 
@@ -85,17 +110,17 @@ class _Slope(torch.autograd.Function):
     @once_differentiable
     def _curved(ctx, ddx, dy, x, b):
         """Gradients with respect to dy, x and b."""
-        d_dy, d_x = OPS.bias_act_backward2(ddx, dy, x, b, _or_empty(None, dy), *ctx.how)
-        return d_dy, d_x, _sum_to_bias(d_x, ctx.how[0]) if b is not None and ctx.needs_input_grad[2] else None
+        d_dy, d_x = ctx.how.ops.bias_act_backward2(ddx, dy, x, b, _or_empty(None, dy), *ctx.how[1:])
+        return d_dy, d_x, _sum_to_bias(d_x, ctx.how.dim) if b is not None and ctx.needs_input_grad[2] else None
 
     @staticmethod
     def jvp(ctx, tangent, x_tangent, b_tangent, *_):
         dy, x, b, y = _primals(ctx)
         result = None if tangent is None else _Slope.apply(tangent, x, b, y, ctx.how)
-        if ctx.how[1] not in STRAIGHT and not (x_tangent is None and b_tangent is None):
+        if ctx.how.act not in STRAIGHT and not (x_tangent is None and b_tangent is None):
             # What backward2 gives for x is symmetric in the gradient that comes in and the direction in which x moves.
-            v = _along(x_tangent, b_tangent, ctx.shape, ctx.how[0])
-            curved = OPS.bias_act_backward2(v, dy, x, b, _or_empty(None, dy), *ctx.how)[1]
+            v = _along(x_tangent, b_tangent, ctx.shape, ctx.how.dim)
+            curved = ctx.how.ops.bias_act_backward2(v, dy, x, b, _or_empty(None, dy), *ctx.how[1:])[1]
             result = curved if result is None else result + curved
         return result
 
@@ -122,28 +147,28 @@ def _or_empty(tensor: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
     return like.new_empty([0]) if tensor is None else tensor
 
 
-# What results look like, for torch.compile and torch.export: the same as in the library, memory formats included.
+@functools.cache
+def describe(library: str) -> None:
+    """Tell torch.compile and torch.export what results look like: the same as in the library, memory formats included."""
+    for fake in (_fake_upfirdn2d, _fake_bias_act, _fake_bias_act_backward, _fake_bias_act_backward2):
+        torch.library.register_fake(f'{library}::{fake.__name__.removeprefix("_fake_")}', fake)
 
 
-@torch.library.register_fake('style_gan_ops::upfirdn2d')
-def _(x, f, up, down, padding, flip_filter, gain):
+def _fake_upfirdn2d(x, f, up, down, padding, flip_filter, gain):
     width, height = (x.shape[3 - axis] * up[axis] + padding[2 * axis] + padding[2 * axis + 1] for axis in (0, 1))
     size = [x.shape[0], x.shape[1], (height - f.shape[0]) // down[1] + 1, (width - f.shape[-1]) // down[0] + 1]
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch._prims_common.suggest_memory_format(x))
 
 
-@torch.library.register_fake('style_gan_ops::bias_act')
-def _(x, b, dim, act, alpha, gain, clamp):
+def _fake_bias_act(x, b, dim, act, alpha, gain, clamp):
     return torch.empty_like(x)
 
 
-@torch.library.register_fake('style_gan_ops::bias_act_backward')
-def _(dy, x, b, y, dim, act, alpha, gain, clamp):
+def _fake_bias_act_backward(dy, x, b, y, dim, act, alpha, gain, clamp):
     return torch.empty_like(_known(dy, x, y, act, clamp))
 
 
-@torch.library.register_fake('style_gan_ops::bias_act_backward2')
-def _(ddx, dy, x, b, y, dim, act, alpha, gain, clamp):
+def _fake_bias_act_backward2(ddx, dy, x, b, y, dim, act, alpha, gain, clamp):
     first = torch.empty_like(_known(ddx, x, y, act, clamp))
     return first, ddx.new_empty([0]) if act in STRAIGHT else torch.empty_like(first)
 

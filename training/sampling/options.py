@@ -48,10 +48,10 @@ class_or_all = click.option('--class', 'class_idx', help='Class or domain, count
 noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",
                           type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
 device = click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
-ops = click.option('--ops', help='What computes resampling, filters and activations. native: our own operators in C++ and CUDA, '
-                   'compiled now if need be. torch: those of PyTorch. auto: native if they are compiled already, as train.py '
-                   'or `python -m torch_utils.custom_ops` does.', type=click.Choice(backend.CHOICES), default='auto',
-                   show_default=True, envvar='STYLEGAN_OPS', show_envvar=True)
+ops = click.option('--ops', help='What computes resampling, filters and activations. native: our own operators, built by a C++ '
+                   "compiler and nvcc, now if necessary. torch: PyTorch's. auto: our own; on CUDA, NVRTC compiles them in "
+                   'seconds; on a CPU only if they are built already, as train.py or `python -m torch_utils.custom_ops` does.',
+                   type=click.Choice(backend.CHOICES), default='auto', show_default=True, envvar='STYLEGAN_OPS', show_envvar=True)
 domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.",
                             type=float, default=1, show_default=True, metavar='PSI')
 

@@ -1,5 +1,6 @@
-"""The CUDA kernels: their bodies, run on the CPU block by block and thread by thread; and that they compile."""
+"""The CUDA kernels, run on the CPU block by block and thread by thread; how work is divided; and that nvcc compiles them."""
 
+import contextlib
 import ctypes
 import re
 import shutil
@@ -11,22 +12,23 @@ import torch
 from helpers.compiling import CSRC, compile_all, compiler
 from helpers.native_cases import FORMATS, PIECEWISE, activations, by_definition, close, resamplings
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from torch_utils.ops import torch_kernels
+from torch_utils.ops import nvrtc_ops, plans, torch_kernels
 from torch_utils.ops.bias_act import activation_funcs
 from torch_utils.ops.upfirdn2d import filter_size, setup_filter
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]  # numbered as in portable.h
-TILED, DIRECT, DIRECT_64 = 0, 1, 2
+TILED, DIRECT, DIRECT_64 = 'tiled', 'direct', 'direct, 64 bits'
 SOME = settings(derandomize=True, deadline=None, max_examples=30)
 ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
 
 
 @pytest.fixture(scope='session')
 def walk(tmp_path_factory):
-    """walk_grid.cpp as a library."""
-    library = tmp_path_factory.mktemp('walk_grid') / 'walk_grid.so'
-    source = Path(__file__).with_name('walk_grid.cpp')
+    """grid_plans.cpp as a library."""
+    library = tmp_path_factory.mktemp('grid_plans') / 'grid_plans.so'
+    source = Path(__file__).with_name('grid_plans.cpp')
     compile_all([[compiler(), '-std=c++17', '-O1', '-shared', '-fPIC', f'-I{CSRC}', str(source), '-o', str(library)]])
     functions = ctypes.CDLL(str(library))
     for name in ('divide', 'place_channel'):
@@ -54,35 +56,39 @@ def layout(x, f, up, down, padding, flip, channels_last):
     return numbers(*axes, *((n, c) if channels_last else (n * c, 1)), f.ndim == 1, flip), (n, c, out[1], out[0])
 
 
-def upfirdn2d(walk, kernel, x, f, up, down, padding, flip, gain):
-    """The result of a kernel, and how many elements its threads took at once."""
-    channels_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    call, shape = layout(x.shape, f, up, down, padding, flip, channels_last)
-    y = torch.full(shape, float('nan'), dtype=x.dtype).contiguous(
-        memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-    f = f.float().contiguous()
-    width = walk.walk_upfirdn2d(DTYPES.index(x.dtype), kernel, call, ctypes.c_double(gain), address(x), address(f), address(y))
-    return y, width
+@contextlib.contextmanager
+def choosing(kernel):
+    """Have a kernel chosen that is not the fastest one."""
+    with pytest.MonkeyPatch.context() as patch:
+        if kernel != TILED:
+            patch.setattr(plans, '_tiles', lambda *_: None)
+        if kernel == DIRECT_64:
+            patch.setattr(plans, 'fits_in_32_bits', lambda elements: False)
+        plans.upfirdn2d.cache_clear()
+        plans.bias_act.cache_clear()
+        yield
+    plans.upfirdn2d.cache_clear()
+    plans.bias_act.cache_clear()
 
 
 @pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('dtype', DTYPES)
 @given(case=resamplings())
 @SOME
-def test_upfirdn2d_of_any_kind(walk, dtype, memory_format, case):
-    x, *call = case
+def test_upfirdn2d_of_any_kind(gpu, dtype, memory_format, case):
+    """Also separable filters that make two passes, with the direct kernel."""
+    x, f, *call = case
     x = x.to(dtype).contiguous(memory_format=memory_format)
-    expected, served = by_definition(x.double(), *call), []
+    expected = by_definition(x.double(), f, *call)
     for kernel in (TILED, DIRECT, DIRECT_64):
-        y, width = upfirdn2d(walk, kernel, x, *call)
-        served.append(width)
-        if width:
-            close(y, expected)
-    separable = call[0].ndim == 1
-    assert all(width >= 0 for width in served)
-    if x.is_contiguous():
-        assert served[TILED]
-    assert separable == (served[DIRECT] == 0)
+        gpu.launches.clear()
+        with choosing(kernel):
+            y = torch.ops.style_gan_emulated.upfirdn2d(x, f, *call)
+        assert y.dtype == dtype
+        close(y, expected)
+        used = {launch.split('_')[0] for launch in gpu.launches}
+        planes = nvrtc_ops._memory_format(x) == torch.contiguous_format
+        assert used == ({'tiled'} if kernel == TILED and planes else {'direct'})
 
 
 USUAL = [(setup_filter([1, 3, 3, 1]), u, d, p) for u, d, p in ((1, 1, (2, 1)), (2, 1, (2, 1)), (1, 2, (1, 1)), (2, 1, (-1, 3)))]
@@ -92,64 +98,109 @@ USUAL += [(setup_filter(range(1, 13)), u, d, p) for u, d, p in ((2, 1, (6, 5)), 
 @pytest.mark.parametrize('size', [(1, 3, 33, 68), (2, 16, 5, 7), (3, 8, 4, 4), (1, 2, 2, 3)])
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('case', range(len(USUAL)))
-def test_upfirdn2d_of_the_usual_kinds(walk, case, dtype, size):
+def test_upfirdn2d_of_the_usual_kinds(gpu, case, dtype, size):
     """Several tiles, several planes in one, the forms that know the filter, loads of one and of several elements."""
     f, up, down, pad = USUAL[case]
     x = torch.randn(size, dtype=torch.float64).to(dtype)
     call = f, (up, up), (down, down), (*pad, *pad), case % 2 == 0, 1.5
-    y, width = upfirdn2d(walk, TILED, x, *call)
-    assert width == (4 if size[3] % 4 == 0 else 1)
-    close(y, by_definition(x.double(), *call))
+    known = f'KnownAxis<{up}, {down}, {len(f)}>' if case < 6 else 'KnownAxis<0, 0, 0>'
+    upfirdn2d = torch.ops.style_gan_emulated.upfirdn2d
+    close(upfirdn2d(x, *call), by_definition(x.double(), *call))
+    assert gpu.launches[-1] == f'tiled_kernel<{plans.TYPES[dtype]}, {"true" if f.ndim == 1 else "false"}, {known}>'
     if f.ndim == 2:
         x = x.to(memory_format=torch.channels_last)
-        y, width = upfirdn2d(walk, DIRECT, x, *call)
+        close(upfirdn2d(x, *call), by_definition(x.double(), *call))
         n = 16 // dtype.itemsize
-        assert width == (n if size[1] % n == 0 else 1)
-        close(y, by_definition(x.double(), *call))
+        n, known = (n, known) if size[1] % n == 0 else (1, 'KnownAxis<0, 0, 0>')
+        assert gpu.launches[-1] == f'direct_kernel<{plans.TYPES[dtype]}, {n}, std::int32_t, {known}>'
 
 
 @pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('dtype', DTYPES)
 @given(case=activations())
 @SOME
-def test_bias_act(walk, native_ops, dtype, memory_format, case):
+def test_bias_act(gpu, native_ops, dtype, memory_format, case):
     """Forward against plain PyTorch in float64; derivatives against the kernels for the CPU, which have tests of their own."""
     act, *tensors, (dim, alpha, gain, clamp) = case
     x, b, dy, ddx = (None if t is None else t.to(dtype) for t in tensors)
     if x.ndim == 4:
         x, dy, ddx = (t.contiguous(memory_format=memory_format) for t in (x, dy, ddx))
     number = list(activation_funcs).index(act)
-    inner = x.stride(dim)
-    shape = x.numel() // (x.shape[dim] * inner), x.shape[dim], inner
-
-    def run(order, known, bias, dy, ddx, results, wide):
-        results = [torch.full_like(x, float('nan')) for _ in range(results)]
-        width = walk.walk_bias_act(
-            DTYPES.index(dtype), numbers(*shape, number, order, wide), *map(ctypes.c_double, (alpha, gain, clamp)),
-            *map(address, (known, bias, dy, ddx, *results, *[None] * (2 - len(results)))))
-        even = b is None and x.numel() % 16 == 0
-        assert width == (1 if wide else 16 // dtype.itemsize) or not even
-        return results
-
-    for wide in (False, True):
-        y, = run(0, x, b, None, None, 1, wide)
-        close(y, torch_kernels.bias_act(x.double(), None if b is None else b.double(), dim, act, alpha, gain,
-                                        None if clamp < 0 else clamp))
-        known = x if act not in PIECEWISE else y if act != 'linear' or clamp >= 0 else None
-        orders = [(1, run(1, known, b, dy, None, 1, wide))]
-        if act not in PIECEWISE:
-            orders.append((2, run(2, known, b, dy, ddx, 2, wide)))
+    ops, unused = torch.ops.style_gan_emulated, x.new_empty(0)
+    for kernel in (TILED, DIRECT_64):
+        with choosing(kernel):
+            y = ops.bias_act(x, b, dim, number, alpha, gain, clamp)
+            wide = 'std::int64_t' in gpu.launches[-1]
+            assert wide == (kernel == DIRECT_64)
+            close(y, torch_kernels.bias_act(x.double(), None if b is None else b.double(), dim, act, alpha, gain,
+                                            None if clamp < 0 else clamp))
+            known = (unused, y) if act in PIECEWISE else (x, unused)
+            if act == 'linear' and clamp < 0:
+                known = unused, unused
+            call = dim, number, alpha, gain, clamp
+            first = ops.bias_act_backward(dy, known[0], b, known[1], *call)
+            second = ops.bias_act_backward2(ddx, dy, known[0], b, known[1], *call)
         # In half precision the clamp is where rounding puts it: take y from the kernel, and x as it was rounded.
-        as64 = [None if t is None else t.to(torch.float32 if dtype.itemsize == 2 else dtype) for t in (ddx, dy, x, b, y)]
+        up = torch.float32 if dtype.itemsize == 2 else dtype
+        b64, dy64, ddx64, *known64 = (None if t is None else t.to(up) for t in (b, dy, ddx, *known))
         limit = clamp if clamp < 0 else torch.tensor(clamp, dtype=dtype).item()
         call = dim, number, alpha, gain, limit if act in PIECEWISE else clamp
-        for order, results in orders:
-            if order == 1:
-                expected = [native_ops.bias_act_backward(*as64[1:], *call)]
-            else:
-                expected = native_ops.bias_act_backward2(*as64, *call)
-            for result, value in zip(results, expected, strict=True):
+        close(first, native_ops.bias_act_backward(dy64, known64[0], b64, known64[1], *call).double(), 4)
+        expected = native_ops.bias_act_backward2(ddx64, dy64, known64[0], b64, known64[1], *call)
+        for result, value in zip(second, expected, strict=True):
+            assert result.shape == value.shape
+            if value.numel():
                 close(result, value.double(), 4)
+
+
+def fields(structure):
+    """The numbers in a structure, in order."""
+    return tuple(fields(value) if isinstance(value, ctypes.Structure) else value
+                 for value in (getattr(structure, name) for name, _ in structure._fields_))
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@given(data=st.data())
+@SOME
+def test_plans_are_those_of_the_native_library(walk, dtype, data):
+    """The same structures in the same layout, elements per thread and index types, for tensors of any size."""
+    draw, number = data.draw, DTYPES.index(dtype)
+    side = st.integers(1, 3000)
+    (w, h, taps_x, taps_y), up, down = [draw(st.tuples(*[st.integers(1, most)] * n)) for n, most in ((4, 3000), (2, 3), (2, 3))]
+    taps_x, taps_y = min(taps_x % 70 + 1, w * up[0]), min(taps_y % 70 + 1, h * up[1])
+    separable, channels_last, address_ = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([2, 8, 16]))
+    f = torch.empty(taps_x if separable else (taps_y, taps_x))
+    taps_y = taps_x if separable else taps_y
+    padding = [draw(st.integers(0, 5)), taps_x, draw(st.integers(0, 5)), taps_y]
+    shape = draw(st.integers(1, 64)), draw(st.sampled_from([1, 3, 8, 64, 512])), h, w
+    call, (_, _, out_h, out_w) = layout(shape, f, up, down, padding, True, channels_last)
+    image = ctypes.c_void_p(address_)
+    launch = plans.upfirdn2d(dtype, tuple(call[:6]), tuple(call[6:12]), *call[12:14], separable, True, 1.5, address_)
+    buffer = ctypes.create_string_buffer(256)
+    if size := walk.tile_plan(number, call, ctypes.c_double(1.5), image, buffer):
+        kind = plans.TilePlan
+    elif separable:
+        assert launch is None
+        return
+    else:
+        elements = call[12] * call[13] * (w * h + out_w * out_h)
+        bits = 32 if elements <= 2 ** 31 - 1 - 2 ** 16 else 64
+        n = walk.direct_elements(number, call, image, image) if bits == 32 else 1
+        kind = plans.DirectPlan32 if bits == 32 else plans.DirectPlan64
+        size = walk.direct_plan(bits, call, ctypes.c_double(1.5), n, buffer)
+        assert launch.kernel.startswith(f'direct_kernel<{plans.TYPES[dtype]}, {n}, std::int{bits}_t')
+    assert size == ctypes.sizeof(kind) and fields(launch.plan) == fields(kind.from_buffer(buffer))
+
+    shape = draw(st.tuples(side, st.sampled_from([1, 3, 8, 24, 512]), st.sampled_from([1, 7, 64, 4096, 1 << 20])))
+    act, has_bias = draw(st.integers(0, 8)), draw(st.booleans())
+    call = numbers(*shape, has_bias, act)
+    launch = plans.bias_act(dtype, plans.FORWARD, shape, has_bias, act, 0.2, 1.4, 0.9, address_ == 16)
+    bits = 32 if shape[0] * shape[1] * shape[2] <= 2 ** 31 - 1 - 2 ** 16 else 64
+    n = walk.bias_act_elements(number, call, image) if bits == 32 else 1
+    kind = plans.BiasActPlan32 if bits == 32 else plans.BiasActPlan64
+    size = walk.bias_act_plan(bits, call, *map(ctypes.c_double, (0.2, 1.4, 0.9)), buffer)
+    assert size == ctypes.sizeof(kind) and fields(launch.plan) == fields(kind.from_buffer(buffer))
+    assert launch.kernel.startswith(f'bias_act_kernel<{plans.TYPES[dtype]}, {n}, std::int{bits}_t')
 
 
 def test_index_arithmetic(walk):
@@ -219,7 +270,8 @@ def test_compiles_for_every_architecture(source, tmp_path):
     if shutil.which('nvcc') is None:
         pytest.skip('no nvcc')
     for architecture in ARCHITECTURES:
-        command = ['nvcc', '-std=c++17', '-O3', f'-arch=sm_{architecture}', '-Xptxas=-v', '-c', str(CSRC / f'{source}.cu')]
+        command = ['nvcc', '-std=c++17', '-O3', '-fmad=false', f'-arch=sm_{architecture}', '-Xptxas=-v', '-c',
+                   str(CSRC / f'{source}.cu')]
         result = subprocess.run([*command, '-o', str(tmp_path / 'kernels.o')], capture_output=True, text=True)
         assert result.returncode == 0 and 'warning' not in result.stderr, result.stderr
         registers = [int(r) for r in re.findall(r'Used (\d+) registers', result.stderr)]

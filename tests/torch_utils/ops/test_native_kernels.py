@@ -7,20 +7,10 @@ import torch
 from torch.autograd import forward_ad
 
 from torch_utils.forward_ad import jvp
-from torch_utils.ops import backend, bias_act, torch_kernels, upfirdn2d
+from torch_utils.ops import backend, bias_act, nvrtc_ops, torch_kernels, upfirdn2d
 from torch_utils.ops.bias_act import activation_funcs
 
 pytestmark = pytest.mark.usefixtures('native')
-BOTH = ('torch', 'native')
-
-
-def by_both(fn):
-    """What fn() gives with the operators of PyTorch and with the native ones."""
-    results = []
-    for ops in BOTH:
-        with backend.using(ops):
-            results.append(fn())
-    return results
 
 
 def test_the_library_is_what_computes():
@@ -32,7 +22,7 @@ def test_the_library_is_what_computes():
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('layout', ['contiguous', 'channels_last', 'sliced', 'expanded'])
-def test_images_of_every_layout_and_dtype(layout, dtype):
+def test_images_of_every_layout_and_dtype(both, layout, dtype):
     torch.manual_seed(0)
     x = torch.randn(2, 3, 8, 12)
     x = {'contiguous': x, 'channels_last': x.to(memory_format=torch.channels_last), 'sliced': x[:, :2, 1:, ::2],
@@ -43,7 +33,7 @@ def test_images_of_every_layout_and_dtype(layout, dtype):
     for act, clamp in itertools.product(activation_funcs, (None, 0.7)):
         calls.append(lambda act=act, clamp=clamp: bias_act.bias_act(x, b, act=act, clamp=clamp))
     for call in calls:
-        theirs, ours = by_both(call)
+        theirs, ours = both(call)
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
         torch.testing.assert_close(ours, theirs, **tolerance)
         if layout == 'channels_last':
@@ -52,7 +42,7 @@ def test_images_of_every_layout_and_dtype(layout, dtype):
 
 @pytest.mark.parametrize('clamp', [None, 0.7])
 @pytest.mark.parametrize('act', activation_funcs)
-def test_derivatives_agree_with_those_of_pytorch(act, clamp):
+def test_derivatives_agree_with_those_of_pytorch(both, act, clamp):
     """First and second ones of x and b, tangents, and gradients of a tangent, with a strided gradient coming in."""
     torch.manual_seed(0)
     x, v = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randn(2, 3, 4, 5, dtype=torch.float64)
@@ -69,12 +59,12 @@ def test_derivatives_agree_with_those_of_pytorch(act, clamp):
         of_tangent = torch.autograd.grad(tangent.square().sum() + sum(i.sum() for i in inputs), inputs)
         return [y, *first, *second, tangent, *of_tangent]
 
-    for theirs, ours in zip(*by_both(derivatives), strict=True):
+    for theirs, ours in zip(*both(derivatives), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize('act', ['lrelu', 'sigmoid', 'tanh'])  # PyTorch itself cannot do it for swish
-def test_forward_mode_over_reverse_mode(act):
+def test_forward_mode_over_reverse_mode(both, act):
     """The Hessian in a direction, either way round."""
     x, v = torch.randn(2, 3, 4, dtype=torch.float64), torch.randn(2, 3, 4, dtype=torch.float64)
     b = torch.randn(3, dtype=torch.float64)
@@ -85,12 +75,12 @@ def test_forward_mode_over_reverse_mode(act):
             y = bias_act.bias_act(dual, b, act=act).square().sum()
             return forward_ad.unpack_dual(torch.autograd.grad(y, dual)[0]).tangent
 
-    theirs, ours = by_both(along)
+    theirs, ours = both(along)
     torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize('shape, dim', [((5,), 0), ((3, 4), 1), ((2, 3, 4), 2), ((0, 3, 2, 2), 1), ((2, 3, 1, 1), 1)])
-def test_tensors_that_are_no_images(shape, dim):
+def test_tensors_that_are_no_images(both, shape, dim):
     x, b = torch.randn(shape), torch.randn(shape[dim])
 
     def gradients():
@@ -98,12 +88,12 @@ def test_tensors_that_are_no_images(shape, dim):
         y = bias_act.bias_act(*inputs, dim=dim, act='lrelu')
         return [y, *torch.autograd.grad(y.square().sum(), inputs)]
 
-    for theirs, ours in zip(*by_both(gradients), strict=True):
+    for theirs, ours in zip(*both(gradients), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_bias_of_another_dtype():
-    theirs, ours = by_both(lambda: bias_act.bias_act(torch.ones(2, 3), torch.ones(3, dtype=torch.float64)))
+def test_a_bias_of_another_dtype(both):
+    theirs, ours = both(lambda: bias_act.bias_act(torch.ones(2, 3), torch.ones(3, dtype=torch.float64)))
     assert torch.equal(ours, theirs) and ours.dtype == theirs.dtype
 
 
@@ -113,10 +103,11 @@ def test_a_line_keeps_nothing_for_its_derivative():
     assert not [t for t in y.grad_fn.saved_tensors if t is not None]
 
 
+@pytest.mark.parametrize('library', ['style_gan_ops', 'style_gan_emulated'])
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
-def test_the_library_keeps_the_rules_of_operators(layout):
+def test_the_library_keeps_the_rules_of_operators(gpu, layout, library):
     """Schemas tell the truth, and the shapes and strides that torch.compile is told are those of the results."""
-    ops = torch.ops.style_gan_ops
+    ops = getattr(torch.ops, library)
     x = torch.randn(2, 3, 5, 6).to(memory_format=layout)
     b, none = torch.randn(3), torch.empty(0)
     for f, up, down, padding in ((torch.ones(4, 4), (2, 1), (1, 2), (3, -1, 2, 2)),
@@ -139,6 +130,12 @@ def test_torch_export_takes_the_operators():
     x = torch.randn(1, 2, 4, 4)
     exported = torch.export.export(Layer(), (x,))
     torch.testing.assert_close(exported.module()(x), Layer()(x))
+
+
+def test_both_libraries_have_the_same_operators():
+    for schema in nvrtc_ops.SCHEMAS:
+        name, native_schema = schema.split('(')[0], getattr(torch.ops.style_gan_ops, schema.split('(')[0]).default._schema
+        assert str(torch._C.parse_schema(f'style_gan_ops::{schema}')) == str(native_schema), name
 
 
 def test_pytorch_computes_what_the_library_does_not():

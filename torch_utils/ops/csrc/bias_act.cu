@@ -1,14 +1,9 @@
-// bias_act on a GPU: the kernel's body is in bias_act_kernel.h, here it meets the grid.
+// Launches of bias_act on a GPU. torch_utils/ops/plans.py makes the same choices for NVRTC.
 #include "bias_act_cuda.h"
-#include "bias_act_kernel.h"
+#include "bias_act_grid.h"
 
 namespace style_gan_ops {
 namespace {
-
-template <class T, int n, class Index, bool is_piecewise, int order>
-__global__ void __launch_bounds__(bias_act_threads) bias_act_kernel(const BiasActPlan<Index> plan, const BiasActData<T> data) {
-    bias_act_body<T, n, Index, is_piecewise, order>(plan, blockIdx.x, threadIdx.x, data);
-}
 
 template <class T, int n, class Index, bool is_piecewise, int order>
 void launch(const BiasAct& op, const BiasActData<T>& data, cudaStream_t stream) {

@@ -87,7 +87,7 @@ template <int act, class S> HOST_DEVICE Jet<S> curve(S u) {
     const S bend = ds * (u < 0 ? near_one - near_zero : near_zero - near_one);
     if (act == act_sigmoid) return {s, ds, bend};
     if (act == act_softplus) return {(u > 0 ? u : S(0)) + log1p_of(e), s, ds};
-    return {u * s, s + u * ds, 2 * ds + u * bend};  // swish
+    return {u * s, multiply_add(u, ds, s), multiply_add(u, bend, 2 * ds)};  // swish
 }
 
 template <class S> HOST_DEVICE Jet<S> curve(int act, S u) {

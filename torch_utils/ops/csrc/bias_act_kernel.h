@@ -32,8 +32,8 @@ template <class Index> std::int64_t bias_act_blocks(const BiasActPlan<Index>& pl
 template <class T> int bias_act_width(const BiasAct& op, const BiasActData<T>& data) {
     constexpr int n = widest<T>;
     const bool fits = op.has_bias ? op.inner % n == 0 || (op.inner == 1 && op.channels % n == 0) : op.size() % n == 0;
-    for (const void* p : {(const void*)data.known, (const void*)data.b, (const void*)data.dy, (const void*)data.ddx,
-                          (const void*)data.first, (const void*)data.second}) {
+    const void* const pointers[] = {data.known, data.b, data.dy, data.ddx, data.first, data.second};
+    for (const void* p : pointers) {
         if (!aligned(p, 16)) return 1;
     }
     return fits ? n : 1;

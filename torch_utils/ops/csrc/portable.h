@@ -1,13 +1,23 @@
-// What the kernels need so that one source compiles under nvcc, for the GPU, and under any C++17 compiler, for the CPU
-// and for the tests: function qualifiers, the half-precision types, integer division, packs of elements.
+// What the kernels need so that one source compiles under nvcc and NVRTC, for the GPU, and under any C++17 compiler, for the
+// CPU and for the tests: function qualifiers, the half-precision types, integer division, packs of elements.
 #pragma once
 
+#ifdef __CUDACC_RTC__  // NVRTC brings no headers, neither of C++ nor of CUDA
+namespace std {
+using int32_t = int;
+using int64_t = long long;
+using uint16_t = unsigned short;
+using uint32_t = unsigned int;
+using uint64_t = unsigned long long;
+using ::exp, ::expm1, ::log1p;
+}  // namespace std
+#else
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+#endif
 
 #ifdef __CUDACC__
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #define HOST_DEVICE __host__ __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 #else
@@ -24,37 +34,51 @@ template <class T> struct Sum { using type = float; };
 template <> struct Sum<double> { using type = double; };
 template <class T> using sum_t = typename Sum<T>::type;
 
-#ifdef __CUDACC__
-
-using float16_t = __half;
-using bfloat16_t = __nv_bfloat16;
-
-HOST_DEVICE float widen(float16_t x) { return __half2float(x); }
-HOST_DEVICE float widen(bfloat16_t x) { return __bfloat162float(x); }
-HOST_DEVICE void narrow(float x, float16_t& y) { y = __float2half_rn(x); }
-HOST_DEVICE void narrow(float x, bfloat16_t& y) { y = __float2bfloat16_rn(x); }
-
-#else
-
 struct float16_t { std::uint16_t bits; };
 struct bfloat16_t { std::uint16_t bits; };
 
-inline std::uint32_t bits_of(float x) {
+HOST_DEVICE std::uint32_t bits_of(float x) {
+#ifdef __CUDA_ARCH__
+    return __float_as_uint(x);
+#else
     std::uint32_t bits;
     std::memcpy(&bits, &x, 4);
     return bits;
+#endif
 }
 
-inline float float_of(std::uint32_t bits) {
+HOST_DEVICE float float_of(std::uint32_t bits) {
+#ifdef __CUDA_ARCH__
+    return __uint_as_float(bits);
+#else
     float x;
     std::memcpy(&x, &bits, 4);
     return x;
+#endif
 }
 
-inline float widen(bfloat16_t x) { return float_of(std::uint32_t(x.bits) << 16); }
+// a b + c. On the GPU it is rounded once, and products and sums that are written apart stay apart (-fmad=false): the bits of
+// a result depend on this source, not on the compiler that translated it.
+HOST_DEVICE float multiply_add(float a, float b, float c) {
+#ifdef __CUDA_ARCH__
+    return __fmaf_rn(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+HOST_DEVICE double multiply_add(double a, double b, double c) {
+#ifdef __CUDA_ARCH__
+    return __fma_rn(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+HOST_DEVICE float widen(bfloat16_t x) { return float_of(std::uint32_t(x.bits) << 16); }
 
 // Round to the nearest, ties to even; written without branches so that loops over it vectorise.
-inline void narrow(float x, bfloat16_t& y) {
+HOST_DEVICE void narrow(float x, bfloat16_t& y) {
     const std::uint32_t bits = bits_of(x);
     const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     const std::uint32_t quiet = bits >> 16 | 0x40;
@@ -62,14 +86,23 @@ inline void narrow(float x, bfloat16_t& y) {
 }
 
 // The float whose exponent is 112 too small is the half shifted by 13 bits: one multiplication sets it right, subnormal
-// numbers included. Infinity and NaN keep all ones in the exponent.
-inline float widen(float16_t x) {
+// numbers included. Infinity and NaN keep all ones in the exponent. GPUs have an instruction for it.
+HOST_DEVICE float widen(float16_t x) {
+#ifdef __CUDA_ARCH__
+    float result;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(x.bits));
+    return result;
+#else
     const std::uint32_t sign = std::uint32_t(x.bits & 0x8000) << 16, rest = std::uint32_t(x.bits & 0x7fff) << 13;
     if (rest >= 0x7c00u << 13) return float_of(sign | 0x7f800000 | (rest & 0x7fffff));
     return float_of(sign | bits_of(float_of(rest) * 0x1p112f));
+#endif
 }
 
-inline void narrow(float x, float16_t& y) {
+HOST_DEVICE void narrow(float x, float16_t& y) {
+#ifdef __CUDA_ARCH__
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+#else
     const std::uint32_t sign = bits_of(x) >> 16 & 0x8000, magnitude = bits_of(x) & 0x7fffffff;
     std::uint32_t result;
     if (magnitude > 0x7f800000) result = 0x7e00;                          // NaN
@@ -78,9 +111,8 @@ inline void narrow(float x, float16_t& y) {
         result = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
     else result = (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13;
     y.bits = std::uint16_t(sign | result);
-}
-
 #endif
+}
 
 HOST_DEVICE float widen(float x) { return x; }
 HOST_DEVICE double widen(double x) { return x; }
@@ -138,13 +170,13 @@ template <class T, int n> HOST_DEVICE void store_pack(T* p, const Pack<T, n>& pa
     *reinterpret_cast<Pack<T, n>*>(p) = pack;
 }
 
-inline bool aligned(const void* p, std::size_t bytes) { return reinterpret_cast<std::uintptr_t>(p) % bytes == 0; }
+inline bool aligned(const void* p, int bytes) { return reinterpret_cast<unsigned long long>(p) % bytes == 0; }
 
 // Elements in 16 bytes, the widest load of a thread.
 template <class T> constexpr int widest = int(16 / sizeof(T));
 
 // Whether offsets into memory of so many elements, and thread numbers a little beyond, fit in 32 bits.
-inline bool fits_in_32_bits(std::int64_t elements) { return elements <= INT32_MAX - (1 << 16); }
+inline bool fits_in_32_bits(std::int64_t elements) { return elements <= 0x7fffffff - (1 << 16); }
 
 // Call visit(T{}) with the element type.
 template <class Visit> void with_type(Dtype dtype, Visit&& visit) {

@@ -76,7 +76,7 @@ HOST_DEVICE void filter_element(const Known& ax, const Known& ay, bool flip_filt
             if (!ax.has(wx, j) || column < 0 || column >= ax.axis.in) continue;
             const sum_t<T> tap = taps[place(wx.tap + j * ax.up(), ax.taps(), flip_filter)];
             const auto pixel = load_pack<T, n>(image + (Index(row) * ax.axis.in + column) * inner);
-            UNROLL for (int c = 0; c < n; ++c) sum[c] += tap * widen(pixel.at[c]);
+            UNROLL for (int c = 0; c < n; ++c) sum[c] = multiply_add(tap, sum_t<T>(widen(pixel.at[c])), sum[c]);
         }
     }
 }

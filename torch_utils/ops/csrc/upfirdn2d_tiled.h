@@ -135,7 +135,7 @@ HOST_DEVICE void tile_rows(const TilePlan& plan, const Known& ax, const Tile<T>&
         const sum_t<T>* samples = tile.samples + line * plan.in_width + w.sample - tile.column;
         sum_t<T> sum = 0;
         UNROLL for (int j = 0; j < ax.steps(); ++j) {
-            if (ax.has(w, j)) sum += tile.filter[w.tap + j * ax.up()] * samples[j];
+            if (ax.has(w, j)) sum = multiply_add(tile.filter[w.tap + j * ax.up()], samples[j], sum);
         }
         tile.middle[i] = sum;
     }
@@ -162,10 +162,11 @@ HOST_DEVICE void tile_finish(const TilePlan& plan, const Known& ax, const Known&
                 const sum_t<T>* row = from + (p * plan.in_height + wy.sample + k - tile.row) * width;
                 const int tap = wy.tap + k * ay.up();
                 if (separable) {
-                    sum[s] += taps[tap] * row[0];
+                    sum[s] = multiply_add(taps[tap], row[0], sum[s]);
                 } else {
                     UNROLL for (int j = 0; j < ax.steps(); ++j) {
-                        if (ax.has(wx, j)) sum[s] += taps[tap * ax.taps() + wx.tap + j * ax.up()] * row[j];
+                        if (!ax.has(wx, j)) continue;
+                        sum[s] = multiply_add(taps[tap * ax.taps() + wx.tap + j * ax.up()], row[j], sum[s]);
                     }
                 }
             }

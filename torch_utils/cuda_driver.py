@@ -1,0 +1,90 @@
+"""The few functions of the CUDA driver that load and launch compiled kernels, and what GPUs there are. Through ctypes.
+
+PyTorch must have been told to work on the same GPU (torch.cuda.device) around calls of `load` and `launch`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+
+LIBRARY = 'libcuda.so.1'
+CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+
+
+class DriverError(RuntimeError):
+    """A function of the driver failed."""
+
+    def __init__(self, function: str, status: int, text: str):
+        super().__init__(f'{function}: {text}')
+        self.status = status
+
+
+@functools.cache
+def _driver() -> ctypes.CDLL:
+    try:
+        driver = ctypes.CDLL(LIBRARY)
+    except OSError as err:
+        raise DriverError('loading the driver of the GPU', -1, str(err)) from err
+    # Handles are pointers: without types, ctypes would cut them to 32 bits.
+    driver.cuModuleGetFunction.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p]
+    driver.cuLaunchKernel.argtypes = [ctypes.c_void_p, *[ctypes.c_uint] * 7, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    driver.cuCtxSetCurrent.argtypes = [ctypes.c_void_p]
+    driver.cuGetErrorString.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    return driver
+
+
+def _call(function: str, *arguments) -> None:
+    driver = _driver()
+    if status := getattr(driver, function)(*arguments):
+        text = ctypes.c_char_p()
+        driver.cuGetErrorString(status, ctypes.byref(text))
+        raise DriverError(function, status, (text.value or b'unknown error').decode())
+
+
+def load(code: bytes, symbol: str, gpu: int) -> int:
+    """Load compiled code on a GPU, for as long as this process lives. Returns the kernel `symbol` of it.
+
+    Raises DriverError if it is corrupt, for another GPU, or newer than the driver.
+    """
+    _call('cuCtxSetCurrent', _context(gpu))
+    module, function = ctypes.c_void_p(), ctypes.c_void_p()
+    _call('cuModuleLoadData', ctypes.byref(module), code)
+    _call('cuModuleGetFunction', ctypes.byref(function), module, symbol.encode())
+    return function.value
+
+
+def launch(function: int, blocks: int, threads: int, shared: int, stream: int, arguments: Sequence[ctypes._SimpleCData],
+           gpu: int) -> None:
+    """Launch a kernel on a GPU. shared: bytes of shared memory. arguments: as the kernel declares them."""
+    _call('cuCtxSetCurrent', _context(gpu))  # this thread may not have worked on the GPU yet
+    pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
+    _call('cuLaunchKernel', function, blocks, 1, 1, threads, 1, 1, shared, stream, pointers, None)
+
+
+@functools.cache
+def _context(gpu: int) -> int:
+    """The context that PyTorch uses on a GPU."""
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    _call('cuDeviceGet', ctypes.byref(device), gpu)
+    _call('cuDevicePrimaryCtxRetain', ctypes.byref(context), device)
+    return context.value
+
+
+def capabilities() -> list[tuple[int, int]]:
+    """The compute capabilities of all visible GPUs. Asks the driver, because PyTorch's question may take memory on a GPU.
+
+    Raises DriverError where there is no driver, or none that works.
+    """
+    _call('cuInit', 0)
+    count = ctypes.c_int()
+    _call('cuDeviceGetCount', ctypes.byref(count))
+    return [tuple(_attribute(index, number) for number in CAPABILITY) for index in range(count.value)]
+
+
+def _attribute(index: int, number: int) -> int:
+    device, value = ctypes.c_int(), ctypes.c_int()
+    _call('cuDeviceGet', ctypes.byref(device), index)
+    _call('cuDeviceGetAttribute', ctypes.byref(value), number, device)
+    return value.value
