@@ -20,7 +20,9 @@ class Phase:
 
     name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'. interval: it is due every so many iterations, and its
     gradient counts as many times. networks: {'G': ..., 'D': ...}; only networks[net] is trained.
-    exact_second_order: compute what is differentiated twice in float32 (for bfloat16, in which it is also slow on CPUs).
+    exact_second_order: also compute shared images and logits in float32 where a term differentiates them twice: for bfloat16,
+    in which that is also slow on CPUs. With float16 they stay in it, as published. What a term subtracts or differentiates
+    twice by itself is in float32 always.
     signs: report the signs of D's opinion of real images. batch_kwargs: augment, style_mixing_prob.
     """
 
@@ -28,8 +30,8 @@ class Phase:
                  optimizer: torch.optim.Optimizer, exact_second_order: bool = False, signs: bool = True,
                  **batch_kwargs: Any):
         self.name, self.net, self.interval, self.terms = name, net, interval, list(terms)
-        float32_kwargs = dict(force_fp32=True) if exact_second_order else {}
-        shared_kwargs = float32_kwargs if any(term.float32 for term in terms) else {}
+        float32_kwargs = dict(force_fp32=True)
+        shared_kwargs = float32_kwargs if exact_second_order and any(term.float32 for term in terms) else {}
         self.groups = groups_of(self.terms)
         self.networks, self.optimizer = networks, optimizer
         # What follows the mean of a batch, linearly, is averaged as gradients are.
