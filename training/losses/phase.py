@@ -47,18 +47,21 @@ class Phase:
         self.optimizer.zero_grad(set_to_none=True)
         network.requires_grad_(True)
         for inputs in rounds:
-            # The mean over rounds, and over ranks, makes them compute what one large batch computes.
-            self._accumulate(inputs, gain=self.interval / len(rounds))
+            self._accumulate(inputs)
         network.requires_grad_(False)
         for p in network.parameters():
             # As published, where lazy terms reach every parameter, some by a factor of zero: Adam's moments decay in each step.
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         grads = [p.grad for p in network.parameters()]
+        # The mean over rounds, and over ranks, makes them compute what one large batch computes. It is taken of the gradients,
+        # which are in float32: a smaller loss would lose what is near the smallest numbers of float16 on its way back.
+        if len(rounds) > 1:
+            torch._foreach_div_(grads, len(rounds))
         distributed.average([*grads, *self._running_means])
         self._clean(grads)
         self.optimizer.step()
 
-    def _accumulate(self, inputs: dict[str, torch.Tensor], gain: float) -> None:
+    def _accumulate(self, inputs: dict[str, torch.Tensor]) -> None:
         size = inputs['z'].shape[0]
         rows = max(term.num_rows(size) for term in self.terms)
         inputs = {k: v[:rows] for k, v in inputs.items()}
@@ -71,7 +74,7 @@ class Phase:
         for terms in self.groups:  # the graph of the first is gone before the second is built
             values = [training_stats.report(f'Loss/{term.net}/{term.name}', term(batch)) for term in terms]
             total = _weighted_sum([term.weight for term in terms], values)
-            (total.mean() * gain).backward()
+            (total.mean() * self.interval).backward()
             totals.append(total.detach())
         lazy = self.terms[0].interval is not None
         training_stats.report(f'Loss/{self.net}/{"reg" if lazy else "loss"}', _weighted_sum([1.0] * len(totals), totals))
