@@ -25,13 +25,25 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def configure(device: torch.device, cudnn_benchmark: bool, allow_tf32: bool) -> None:
-    """Process-wide switches for training on `device`."""
+def start(name: str, cudnn_benchmark: bool = False, allow_tf32: bool = False) -> torch.device:
+    """The device of that name, ready to compute: what every command calls first. Raises OptionError as resolve_device does."""
+    device = resolve_device(name)
+    configure(device, cudnn_benchmark, allow_tf32)
+    return device
+
+
+def configure(device: torch.device, cudnn_benchmark: bool = False, allow_tf32: bool = False) -> None:
+    """Process-wide switches of speed and precision for work on `device`; nothing else sets them, but for `full_precision`.
+
+    cudnn_benchmark: let cuDNN try out algorithms for each shape. allow_tf32: multiply float32 in TF32. Sums of products in half
+    precision are always accumulated in float32.
+    """
     if device.type == 'cpu':
         _keep_freed_memory()
-    cudnn = torch.backends.cudnn
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     cudnn.benchmark, cudnn.allow_tf32 = cudnn_benchmark, allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+    matmul.allow_tf32 = allow_tf32
+    matmul.allow_fp16_reduced_precision_reduction = matmul.allow_bf16_reduced_precision_reduction = False
 
 
 @contextlib.contextmanager

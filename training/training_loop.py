@@ -46,8 +46,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     run_dir = Path(c.run_dir)
     for path in c.get('plugins', ()):  # code of the user's own, which class names in the config refer to
         plugins.load_module(path)
-    device = devices.resolve_device(c.device)
-    devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
+    device = devices.start(c.device, c.cudnn_benchmark, c.allow_tf32)
     backend.select(c.ops, device)
     devices.seed_everything(c.random_seed, START)
 
