@@ -120,6 +120,11 @@ def prefers_channels_last(device: torch.device) -> bool:
     return device.type == 'cpu'
 
 
+def wants_few_shapes(device: torch.device) -> bool:
+    """Whether each new shape of a tensor costs time on `device`: cuDNN looks for an algorithm, and memory comes in other blocks."""
+    return device.type == 'cuda'
+
+
 def pins_memory(device: torch.device) -> bool:
     """Whether copies to `device` are faster from pinned memory."""
     return device.type == 'cuda'
