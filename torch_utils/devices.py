@@ -13,6 +13,7 @@ import torch
 from dnnlib.util import OptionError
 
 DEVICES = ('auto', 'cuda', 'cpu', 'mps')
+HOST = torch.device('cpu')  # main memory: what is here can be read without waiting for a device
 
 
 def resolve_device(name: str) -> torch.device:
@@ -122,6 +123,18 @@ def prefers_channels_last(device: torch.device) -> bool:
 
 def wants_few_shapes(device: torch.device) -> bool:
     """Whether each new shape of a tensor costs time on `device`: cuDNN looks for an algorithm, and memory comes in other blocks."""
+    return device.type == 'cuda'
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on `device` of a tensor in main memory; the same tensor if that is the device. Nobody waits for the copy."""
+    if tensor.device == device:
+        return tensor
+    return (tensor.pin_memory() if pins_memory(device) else tensor).to(device, non_blocking=True)
+
+
+def wants_few_kernels(device: torch.device) -> bool:
+    """Whether starting to compute costs much on `device`, so that many small tensors had better be one, if by a copy."""
     return device.type == 'cuda'
 
 

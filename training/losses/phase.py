@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dnnlib.util import construct_class_by_name
-from torch_utils import distributed, training_stats
+from torch_utils import distributed, multi_tensor, training_stats
 from training.losses.batch import PhaseBatch
 from training.losses.term import Term
 
@@ -49,9 +49,10 @@ class Phase:
         for inputs in rounds:
             self._accumulate(inputs)
         network.requires_grad_(False)
-        for p in network.parameters():
-            # As published, where lazy terms reach every parameter, some by a factor of zero: Adam's moments decay in each step.
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        # As published, where lazy terms reach every parameter, some by a factor of zero: Adam's moments decay in each step.
+        missing = [p for p in network.parameters() if p.grad is None]
+        for p, zeros in zip(missing, multi_tensor.zeros_like(missing), strict=True):
+            p.grad = zeros
         grads = [p.grad for p in network.parameters()]
         # The mean over rounds, and over ranks, makes them compute what one large batch computes. It is taken of the gradients,
         # which are in float32: a smaller loss would lose what is near the smallest numbers of float16 on its way back.
@@ -81,10 +82,7 @@ class Phase:
 
     def _clean(self, grads: Sequence[torch.Tensor]) -> None:
         """Replace NaN by 0 and infinities by ±1e5, and count the tensors where that was needed."""
-        finite = torch.stack([g.sum() for g in grads]).isfinite()
-        training_stats.report(f'Loss/{self.net}/nonfinite_grads', (~finite).sum())
-        for g in grads:
-            torch.nan_to_num(g, nan=0.0, posinf=1e5, neginf=-1e5, out=g)
+        training_stats.report(f'Loss/{self.net}/nonfinite_grads', multi_tensor.replace_nonfinite(grads, 1e5))
 
 
 def groups_of(terms: Sequence[Term]) -> list[list[Term]]:
