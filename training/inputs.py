@@ -45,7 +45,7 @@ class RandomInputs:
     def draw(self) -> dict[str, torch.Tensor]:
         """z [N, z_dim] and c [N, label_dim] for the N samples of this rank in the next phase of the iteration."""
         z = torch.randn(self._rows, self._z_dim, device=self._device)
-        return dict(z=z, c=random_labels(self._training_set, self._rows, self._rng).to(self._device))
+        return dict(z=z, c=devices.send(random_labels(self._training_set, self._rows, self._rng), self._device))
 
 
 def random_labels(training_set: Any, count: int, rng: np.random.Generator) -> torch.Tensor:

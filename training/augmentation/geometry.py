@@ -90,7 +90,7 @@ def draw_inverse_transform(pipe: Any, draws: Draws, height: int, width: int) -> 
 
 
 def warp(images: torch.Tensor, G: Affine, f: torch.Tensor) -> torch.Tensor:
-    """Resample images [N, C, H, W] by G⁻¹ at twice their resolution. f: separable low-pass filter [taps].
+    """Resample images [N, C, H, W] by G⁻¹, in main memory, at twice their resolution. f: separable low-pass filter [taps].
 
     Beyond the edges the image is continued by its reflection as far as that goes, then by zeros.
     """
@@ -112,13 +112,13 @@ def warp(images: torch.Tensor, G: Affine, f: torch.Tensor) -> torch.Tensor:
     (xx, xy), (yx, yy) = (row.unbind(dim=1) for row in G.linear.unbind(dim=1))
     theta = torch.stack([xx * (W_out / W_in), xy * (H_out / W_in), x * (2 / W_in),
                          yx * (W_out / H_in), yy * (H_out / H_in), y * (2 / H_in)], dim=1).reshape(-1, 2, 3)
-    grid = F.affine_grid(theta, [images.shape[0], 1, H_out, W_out], align_corners=False)
+    grid = F.affine_grid(devices.send(theta, images.device), [images.shape[0], 1, H_out, W_out], align_corners=False)
     return shrink(grid_sample(images, grid), f, excess)  # [N, C, H, W]
 
 
 def margins(G: Affine, height: int, width: int, extra: int) -> list[int]:
     """[left, top, right, bottom]: pixels, plus `extra`, that any image of the batch needs beyond its edges; less than
-    the image has. This asks the device for four numbers, and so waits for it."""
+    the image has."""
     cx, cy = (width - 1) / 2, (height - 1) / 2
     reach = G.linear[:, :, 0].abs() * cx + G.linear[:, :, 1].abs() * cy  # of the furthest corner, [N, 2]
     needed = torch.cat([(reach - G.offset).amax(dim=0), (reach + G.offset).amax(dim=0)]).tolist()
