@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
-from dnnlib.util import OptionError
+from dnnlib.util import OptionError, UserError
 
 DEVICES = ('auto', 'cuda', 'cpu', 'mps')
 HOST = torch.device('cpu')  # main memory: what is here can be read without waiting for a device
@@ -122,7 +123,7 @@ def prefers_channels_last(device: torch.device) -> bool:
 
 
 def wants_few_shapes(device: torch.device) -> bool:
-    """Whether each new shape of a tensor costs time on `device`: cuDNN looks for an algorithm, and memory comes in other blocks."""
+    """Whether each new shape of a tensor costs time on `device`: cuDNN searches an algorithm, memory comes in other blocks."""
     return device.type == 'cuda'
 
 
@@ -160,6 +161,17 @@ def peak_memory_gib(device: torch.device) -> float:
     peak = torch.cuda.max_memory_allocated(device) / 2 ** 30
     torch.cuda.reset_peak_memory_stats(device)
     return peak
+
+
+@contextlib.contextmanager
+def explaining_out_of_memory(advice: str) -> Iterator[None]:
+    """Raises UserError with this advice if the GPU runs out of memory within."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as err:
+        wanted, there = (re.search(pattern, str(err)) for pattern in (r'allocate ([\d.]+ \w+)', r'capacity of ([\d.]+ \w+)'))
+        numbers = f' ({wanted[1]} more were asked for, of {there[1]})' if wanted and there else ''
+        raise UserError(f'the GPU is out of memory{numbers}; {advice}') from err
 
 
 class Stopwatch:

@@ -1,8 +1,8 @@
 """Statistics of a run: report values anywhere, collect their mean and spread per tick.
 
-Values stay where they are, by one copy each, and no device is waited for. When a Collector updates, all are fetched together and
-summed. Every Collector has its own sums, so several of them, or several tests, don't disturb each other, and a NaN is gone with its
-tick.
+Values stay where they are, by one copy each, and no device is waited for. When a Collector updates, all are fetched together
+and summed. Every Collector has its own sums, so several of them, or several tests, don't disturb each other, and a NaN is gone
+with its tick.
 
 With several processes (torch.distributed), a Collector's update sums over all of them, in one collective call: all must
 update the same collectors in the same order, and must have reported the same names in the same order.

@@ -23,6 +23,7 @@ from training.networks.ema import update_ema
 from training.run.checkpoint import Checkpoints
 from training.run.clock import Clock
 from training.run.evaluation import Evaluation
+from training.run.memory import smaller_options
 from training.run.monitor import Monitor
 from training.run.restore import restore_networks, restore_state, share_networks
 from training.run.sample_grid import SampleGrid
@@ -36,10 +37,12 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
     Where this process is one of several workers (torch_utils.distributed), all call it with the same config; they share each
     batch, and the first one writes and prints.
     stop_requested: asked after every batch; once true in any worker, the run saves its state and ends. Returns whether it came to
-    the end of the training, rather than of its time. Raises UserError if a loss is lost, or the last snapshot can't be saved.
+    the end of the training, rather than of its time. Raises UserError if a loss is lost, the last snapshot can't be saved, or the
+    GPU is out of memory.
     """
-    with contextlib.ExitStack() as at_the_end:
-        return _train(EasyDict(config), stop_requested, at_the_end)
+    c = EasyDict(config)
+    with devices.explaining_out_of_memory(smaller_options(c)), contextlib.ExitStack() as at_the_end:
+        return _train(c, stop_requested, at_the_end)
 
 
 def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextlib.ExitStack) -> bool:

@@ -1,4 +1,4 @@
-"""Between ticks, training does not wait for the device: the loop runs on the meta device, where whatever asks for a value fails."""
+"""Between ticks, training does not wait for the device: the loop runs on the meta device, where asking for a value fails."""
 
 import contextlib
 
