@@ -13,6 +13,7 @@ import torch
 from dnnlib import plugins
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
 from torch_utils import devices, distributed, misc, persistence, training_stats
+from torch_utils.flops import FlopMeter, peak_flops
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
 from training.inputs import START, RandomInputs, real_batches, split_rounds
@@ -25,6 +26,7 @@ from training.run.clock import Clock
 from training.run.evaluation import Evaluation
 from training.run.memory import smaller_options
 from training.run.monitor import Monitor
+from training.run.profiling import Profiler
 from training.run.restore import restore_networks, restore_state, share_networks
 from training.run.sample_grid import SampleGrid
 from training.run.schedule import Schedule
@@ -73,6 +75,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         exact_second_order=layers.half_dtype(D) == torch.bfloat16)
     annealing = Annealing(c.get('anneal') or {}, phases, augment_pipe)
     stopwatches = {phase.name: devices.Stopwatch(device) for phase in phases}
+    meter = FlopMeter({phase.name: phase.interval for phase in phases})
     state = TrainingState(networks, phases, ada)
     schedule = Schedule(c, restore_state(c, state, position))
     cur_nimg = schedule.position.cur_nimg
@@ -83,7 +86,10 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     print(f'Training for {c.total_kimg} kimg on {device.type}{workers}'
           f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
-    monitor = at_the_end.enter_context(contextlib.closing(Monitor(run_dir, cur_nimg, total_nimg, c, distributed.rank())))
+    monitor = at_the_end.enter_context(contextlib.closing(Monitor(
+        run_dir, cur_nimg, total_nimg, c, distributed.rank(), peak_flops(device, half=c.precision != 'fp32'))))
+    profiler = at_the_end.enter_context(contextlib.closing(
+        Profiler(c.get('profile') if distributed.is_rank0() else None, run_dir, monitor.print)))
     checkpoints = Checkpoints(run_dir, c.keep, {**networks, 'augment_pipe': augment_pipe}, c.training_set_kwargs, state,
                               monitor.print)
     with checkpoints.surviving('fakes_init.png'):
@@ -100,7 +106,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         real_images, real_c = next(batches)
         for phase in phases:
             if cur_nimg // c.batch_size % phase.interval == 0:
-                with stopwatches[phase.name]:
+                with stopwatches[phase.name], meter.counting(phase.name):
                     rounds = split_rounds(c.batch_gpu, **inputs.draw(), real_images=real_images, real_c=real_c)
                     phase.run(rounds)
         update_ema(G_ema, G, c.batch_size, cur_nimg, annealing.ema_kimg(cur_nimg, c.ema_kimg), c.ema_rampup)
@@ -108,6 +114,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         if ada is not None and cur_nimg // c.batch_size % c.ada_interval == 0:
             ada.update()
         monitor.progress(cur_nimg)
+        profiler.step()
 
         stop, time_to_save = distributed.any_rank(stop_requested() or clock.time_is_up(checkpoints.longest_save),
                                                 clock.snapshot_is_due(checkpoints.saved_at))
@@ -116,7 +123,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
             if G.mapping.i_dim > 0:
                 training_stats.report0('Progress/style_dims', G.mapping.style_mask().sum())
             augment_p = 0.0 if augment_pipe is None else float(augment_pipe.p)
-            monitor.end_of_tick(due.number, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device))
+            monitor.end_of_tick(due.number, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device),
+                                flops=meter.per_repetition())
             times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
             monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         if due.end and not schedule.finished:
