@@ -139,6 +139,11 @@ def wants_few_kernels(device: torch.device) -> bool:
     return device.type == 'cuda'
 
 
+def suffers_from_fork(device: torch.device) -> bool:
+    """Whether a process that uses `device` should not be forked: it has threads and memory that the new one would lack."""
+    return device.type == 'cuda'
+
+
 def pins_memory(device: torch.device) -> bool:
     """Whether copies to `device` are faster from pinned memory."""
     return device.type == 'cuda'

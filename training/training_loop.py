@@ -16,6 +16,7 @@ from torch_utils import devices, distributed, misc, persistence, training_stats
 from torch_utils.flops import FlopMeter, peak_flops
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
+from training.data import workers
 from training.inputs import START, RandomInputs, real_batches, split_rounds
 from training.losses import Annealing, make_phases
 from training.methods import make_terms
@@ -52,6 +53,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
     for path in c.get('plugins', ()):  # code of the user's own, which class names in the config refer to
         plugins.load_module(path)
     device = devices.start(c.device, c.cudnn_benchmark, c.allow_tf32)
+    workers.prepare(device)
     backend.select(c.ops, device)
     devices.seed_everything(c.random_seed, START)
 
@@ -82,8 +84,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     grid = SampleGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
-    workers = f', {distributed.world_size()} workers' if distributed.world_size() > 1 else ''
-    print(f'Training for {c.total_kimg} kimg on {device.type}{workers}'
+    ranks = f', {distributed.world_size()} workers' if distributed.world_size() > 1 else ''
+    print(f'Training for {c.total_kimg} kimg on {device.type}{ranks}'
           f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
     monitor = at_the_end.enter_context(contextlib.closing(Monitor(
