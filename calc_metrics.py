@@ -148,10 +148,15 @@ def check_options(o: EasyDict) -> None:
 
 
 def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
-    """What each process does: compute the metrics o.metrics of one network after the other, and write what they found."""
+    """What each process does."""
+    with devices.explaining_out_of_memory(f'use --batch={max(o.batch // 2, 1)} instead of {o.batch}'):
+        evaluate_all(o, subjects)
+
+
+def evaluate_all(o: EasyDict, subjects: list[Subject]) -> None:
+    """Compute the metrics o.metrics of one network after the other, and write what they found."""
     choose(o.classes)  # again, in processes that were started
-    where, workers = options.start_on(o.device, o.ops), Workers.joined()
-    devices.configure(where, cudnn_benchmark=True, allow_tf32=False)
+    where, workers = options.start_on(o.device, o.ops, cudnn_benchmark=True), Workers.joined()
     shared: dict[str, Any] = dict(device=where, seed=o.seed, verbose=o.verbose, batch=o.batch, detectors={},
                                   detector_paths=o.detector_paths, workers=workers,
                                   feature_cache=None if o.cache == 'off' else FeatureCache(o.cache))

@@ -157,6 +157,8 @@ class Command(cli.Command):
               "cannot use our operators, it says why and uses PyTorch's.",
               type=click.Choice(['auto', 'native', 'torch']), default='auto', show_default=True, envvar='STYLEGAN_OPS',
               show_envvar=True)
+@click.option('--profile', help='Record N steps after the first few in trace.json.gz and profile.txt of the run directory: what '
+              'takes the time. 16 steps hold each lazy phase.', type=int, metavar='N')
 @click.option('--workers', help='Processes that read images.', type=int, default=3, show_default=True, metavar='INT')
 @click.pass_obj
 def main(methods_: tuple[methods.Method, ...], **options) -> None:

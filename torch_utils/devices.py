@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
-from dnnlib.util import OptionError
+from dnnlib.util import OptionError, UserError
 
 DEVICES = ('auto', 'cuda', 'cpu', 'mps')
+HOST = torch.device('cpu')  # main memory: what is here can be read without waiting for a device
 
 
 def resolve_device(name: str) -> torch.device:
@@ -25,13 +27,25 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def configure(device: torch.device, cudnn_benchmark: bool, allow_tf32: bool) -> None:
-    """Process-wide switches for training on `device`."""
+def start(name: str, cudnn_benchmark: bool = False, allow_tf32: bool = False) -> torch.device:
+    """The device of that name, ready to compute: what every command calls first. Raises OptionError as resolve_device does."""
+    device = resolve_device(name)
+    configure(device, cudnn_benchmark, allow_tf32)
+    return device
+
+
+def configure(device: torch.device, cudnn_benchmark: bool = False, allow_tf32: bool = False) -> None:
+    """Process-wide switches of speed and precision for work on `device`; nothing else sets them, but for `full_precision`.
+
+    cudnn_benchmark: let cuDNN try out algorithms for each shape. allow_tf32: multiply float32 in TF32. Sums of products in half
+    precision are always accumulated in float32.
+    """
     if device.type == 'cpu':
         _keep_freed_memory()
-    cudnn = torch.backends.cudnn
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     cudnn.benchmark, cudnn.allow_tf32 = cudnn_benchmark, allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+    matmul.allow_tf32 = allow_tf32
+    matmul.allow_fp16_reduced_precision_reduction = matmul.allow_bf16_reduced_precision_reduction = False
 
 
 @contextlib.contextmanager
@@ -108,6 +122,28 @@ def prefers_channels_last(device: torch.device) -> bool:
     return device.type == 'cpu'
 
 
+def wants_few_shapes(device: torch.device) -> bool:
+    """Whether each new shape of a tensor costs time on `device`: cuDNN searches an algorithm, memory comes in other blocks."""
+    return device.type == 'cuda'
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on `device` of a tensor in main memory; the same tensor if that is the device. Nobody waits for the copy."""
+    if tensor.device == device:
+        return tensor
+    return (tensor.pin_memory() if pins_memory(device) else tensor).to(device, non_blocking=True)
+
+
+def wants_few_kernels(device: torch.device) -> bool:
+    """Whether starting to compute costs much on `device`, so that many small tensors had better be one, if by a copy."""
+    return device.type == 'cuda'
+
+
+def suffers_from_fork(device: torch.device) -> bool:
+    """Whether a process that uses `device` should not be forked: it has threads and memory that the new one would lack."""
+    return device.type == 'cuda'
+
+
 def pins_memory(device: torch.device) -> bool:
     """Whether copies to `device` are faster from pinned memory."""
     return device.type == 'cuda'
@@ -130,6 +166,17 @@ def peak_memory_gib(device: torch.device) -> float:
     peak = torch.cuda.max_memory_allocated(device) / 2 ** 30
     torch.cuda.reset_peak_memory_stats(device)
     return peak
+
+
+@contextlib.contextmanager
+def explaining_out_of_memory(advice: str) -> Iterator[None]:
+    """Raises UserError with this advice if the GPU runs out of memory within."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as err:
+        wanted, there = (re.search(pattern, str(err)) for pattern in (r'allocate ([\d.]+ \w+)', r'capacity of ([\d.]+ \w+)'))
+        numbers = f' ({wanted[1]} more were asked for, of {there[1]})' if wanted and there else ''
+        raise UserError(f'the GPU is out of memory{numbers}; {advice}') from err
 
 
 class Stopwatch:

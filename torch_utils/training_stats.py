@@ -1,7 +1,8 @@
 """Statistics of a run: report values anywhere, collect their mean and spread per tick.
 
-Values are summed where they are (no device is waited for) and fetched when a Collector updates. Every Collector has
-its own sums, so several of them, or several tests, don't disturb each other, and a NaN is gone with its tick.
+Values stay where they are, by one copy each, and no device is waited for. When a Collector updates, all are fetched together
+and summed. Every Collector has its own sums, so several of them, or several tests, don't disturb each other, and a NaN is gone
+with its tick.
 
 With several processes (torch.distributed), a Collector's update sums over all of them, in one collective call: all must
 update the same collectors in the same order, and must have reported the same names in the same order.
@@ -21,7 +22,9 @@ from torch_utils import distributed
 # What is summed for each name: values, their sum, their squares; reports, and those of them with a NaN or an infinity.
 MOMENTS = 5
 
-_pending: dict[str, dict[torch.device, torch.Tensor]] = {}  # name -> device -> moments [5]
+MOST_WAITING = 1 << 16  # reports, or values of one report; when there are more, they are fetched without being asked for
+
+_waiting: list[tuple[str, torch.Tensor]] = []  # what was reported since the last fetch, flat
 _names: dict[str, None] = {}  # all names so far, in the order of their first report
 _collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
 
@@ -32,17 +35,14 @@ def report(name: str, value: Any) -> Any:
     An empty value makes the name known without counting anything.
     """
     _names[name] = None
-    # Tensors are summed in float32; numbers keep their digits.
-    dtype = torch.float32 if torch.is_tensor(value) else torch.float64
-    x = torch.as_tensor(value, dtype=dtype).detach().flatten()
+    if torch.is_tensor(value):
+        x = value.detach().to(torch.float32, copy=True).flatten()
+    else:  # numbers keep their digits
+        x = torch.as_tensor(value, dtype=torch.float64).flatten()
     if x.numel():
-        total, one = x.sum(), x.new_ones([])
-        # One test does for all values: what is not finite stays so when it is added to others.
-        moments = torch.stack([one * x.numel(), total, x.square().sum(), one, (~total.isfinite()).to(x.dtype)])
-        # A float32 counter is only as long-lived as one tick, where float64 does not exist.
-        moments = moments if moments.device.type == 'mps' else moments.to(torch.float64)
-        sums = _pending.setdefault(name, {})
-        sums[x.device] = sums[x.device] + moments if x.device in sums else moments
+        _waiting.append((name, x))
+        if max(len(_waiting), x.numel()) > MOST_WAITING:
+            _fetch()
     return value
 
 
@@ -128,8 +128,19 @@ class Collector:
 
 
 def _fetch() -> None:
-    for name, sums in _pending.items():
-        moments = sum(m.cpu().to(torch.float64).numpy() for m in sums.values())
+    """Sum what waits, by one copy from each device, and hand it to all collectors."""
+    sums: dict[str, np.ndarray] = {}
+    for device in {x.device for _, x in _waiting}:
+        reports = [(name, x) for name, x in _waiting if x.device == device]
+        values = torch.cat([x for _, x in reports]).cpu().numpy().astype(np.float64)
+        counts = np.array([x.numel() for _, x in reports])
+        starts = np.cumsum(counts) - counts
+        with np.errstate(invalid='ignore', over='ignore'):
+            totals, squares = (np.add.reduceat(v, starts) for v in (values, values * values))
+        moments = np.stack([counts, totals, squares, np.ones(len(counts)), ~np.isfinite(totals)], axis=1)
+        for (name, _), row in zip(reports, moments, strict=True):
+            sums[name] = sums.get(name, 0) + row
+    _waiting.clear()
+    for name, row in sums.items():
         for collector in _collectors:
-            collector._add(name, moments)
-    _pending.clear()
+            collector._add(name, row)

@@ -150,6 +150,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
         if c.transfer:
             c.ada_kimg, c.ema_rampup = 100, None
     c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
+    c.profile = o.profile
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
     return c
 
@@ -217,7 +218,7 @@ def annealing(o: EasyDict, c: EasyDict) -> dict[str, dict[str, float]]:
 
 
 # The values that options may have where they are given.
-AT_LEAST = {'gpus': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
+AT_LEAST = {'gpus': 1, 'profile': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
             'map_depth': 1, 'concat_dim': 1, 'z_dim': 1}
 NOT_NEGATIVE = ('seed', 'metric_seed', 'gamma', 'pl_weight', 'freezed')
 POSITIVE = ('tick', 'anneal_kimg', 'glr', 'dlr', 'snap_minutes', 'max_minutes')

@@ -10,10 +10,7 @@ which are dealt in the same way, are the same whatever the number of parts, as l
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +19,7 @@ import torch
 
 from dnnlib.util import EasyDict, UserError
 from torch_utils import devices, distributed, misc, torchrun
+from training.data import workers
 
 START, ITERATION, GRID = range(3)  # what random numbers are for: part of the key that seeds them
 
@@ -45,7 +43,7 @@ class RandomInputs:
     def draw(self) -> dict[str, torch.Tensor]:
         """z [N, z_dim] and c [N, label_dim] for the N samples of this rank in the next phase of the iteration."""
         z = torch.randn(self._rows, self._z_dim, device=self._device)
-        return dict(z=z, c=random_labels(self._training_set, self._rows, self._rng).to(self._device))
+        return dict(z=z, c=devices.send(random_labels(self._training_set, self._rows, self._rng), self._device))
 
 
 def random_labels(training_set: Any, count: int, rng: np.random.Generator) -> torch.Tensor:
@@ -74,37 +72,16 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.
     config = {**c.data_loader_kwargs, 'num_workers': min(c.data_loader_kwargs['num_workers'], cores),
               'batch_size': c.batch_size // distributed.world_size()}
     loader = torch.utils.data.DataLoader(
-        training_set, sampler=sampler, pin_memory=devices.pins_memory(device), worker_init_fn=set_worker_signals,
-        generator=torch.Generator(), multiprocessing_context=start_method() if config['num_workers'] > 0 else None, **config)
-    atexit.register(end_workers)
+        workers.Portable(training_set), sampler=sampler, pin_memory=devices.pins_memory(device), worker_init_fn=workers.begin,
+        generator=torch.Generator(), multiprocessing_context=workers.start_method(device) if config['num_workers'] > 0 else None,
+        **config)
+    atexit.register(workers.end_all)
     try:
         for images, labels in loader:
             images = images.to(device, non_blocking=True).to(torch.float32) / 127.5 - 1
             yield images, labels.to(device, non_blocking=True)
     except UserError as err:  # from a worker process it comes with the worker's traceback: the last line is the message
         raise UserError(str(err).strip().splitlines()[-1].partition('UserError: ')[2] or str(err)) from None
-
-
-def start_method() -> str | None:
-    """How the data loader's workers start; None for the default. Forked ones notice when their parent is killed; those of a
-    fork server, the default within a process that came from one, would stay for ever."""
-    return 'fork' if sys.platform == 'linux' else None
-
-
-def set_worker_signals(worker_id: int) -> None:
-    """Ctrl-C, and SIGTERM to a process group, reach the data loader's workers too: they leave it to the main process, which
-    still needs them until it has done its step. A worker ends at the latest ten minutes after SIGTERM."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))
-
-
-def end_workers() -> None:
-    """At the end of the program: multiprocessing would wait for workers that it tells to end by a signal."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch takes the end of a worker for an error
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
 
 
 def split_rounds(batch_gpu: int, **tensors: torch.Tensor) -> list[dict[str, torch.Tensor]]:

@@ -13,8 +13,10 @@ import torch
 from dnnlib import plugins
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
 from torch_utils import devices, distributed, misc, persistence, training_stats
+from torch_utils.flops import FlopMeter, peak_flops
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
+from training.data import workers
 from training.inputs import START, RandomInputs, real_batches, split_rounds
 from training.losses import Annealing, make_phases
 from training.methods import make_terms
@@ -23,7 +25,9 @@ from training.networks.ema import update_ema
 from training.run.checkpoint import Checkpoints
 from training.run.clock import Clock
 from training.run.evaluation import Evaluation
+from training.run.memory import smaller_options
 from training.run.monitor import Monitor
+from training.run.profiling import Profiler
 from training.run.restore import restore_networks, restore_state, share_networks
 from training.run.sample_grid import SampleGrid
 from training.run.schedule import Schedule
@@ -36,18 +40,20 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
     Where this process is one of several workers (torch_utils.distributed), all call it with the same config; they share each
     batch, and the first one writes and prints.
     stop_requested: asked after every batch; once true in any worker, the run saves its state and ends. Returns whether it came to
-    the end of the training, rather than of its time. Raises UserError if a loss is lost, or the last snapshot can't be saved.
+    the end of the training, rather than of its time. Raises UserError if a loss is lost, the last snapshot can't be saved, or the
+    GPU is out of memory.
     """
-    with contextlib.ExitStack() as at_the_end:
-        return _train(EasyDict(config), stop_requested, at_the_end)
+    c = EasyDict(config)
+    with devices.explaining_out_of_memory(smaller_options(c)), contextlib.ExitStack() as at_the_end:
+        return _train(c, stop_requested, at_the_end)
 
 
 def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextlib.ExitStack) -> bool:
     run_dir = Path(c.run_dir)
     for path in c.get('plugins', ()):  # code of the user's own, which class names in the config refer to
         plugins.load_module(path)
-    device = devices.resolve_device(c.device)
-    devices.configure(device, c.cudnn_benchmark, c.allow_tf32)
+    device = devices.start(c.device, c.cudnn_benchmark, c.allow_tf32)
+    workers.prepare(device)
     backend.select(c.ops, device)
     devices.seed_everything(c.random_seed, START)
 
@@ -71,17 +77,21 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         exact_second_order=layers.half_dtype(D) == torch.bfloat16)
     annealing = Annealing(c.get('anneal') or {}, phases, augment_pipe)
     stopwatches = {phase.name: devices.Stopwatch(device) for phase in phases}
+    meter = FlopMeter({phase.name: phase.interval for phase in phases})
     state = TrainingState(networks, phases, ada)
     schedule = Schedule(c, restore_state(c, state, position))
     cur_nimg = schedule.position.cur_nimg
 
     grid = SampleGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
-    workers = f', {distributed.world_size()} workers' if distributed.world_size() > 1 else ''
-    print(f'Training for {c.total_kimg} kimg on {device.type}{workers}'
+    ranks = f', {distributed.world_size()} workers' if distributed.world_size() > 1 else ''
+    print(f'Training for {c.total_kimg} kimg on {device.type}{ranks}'
           f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
-    monitor = at_the_end.enter_context(contextlib.closing(Monitor(run_dir, cur_nimg, total_nimg, c, distributed.rank())))
+    monitor = at_the_end.enter_context(contextlib.closing(Monitor(
+        run_dir, cur_nimg, total_nimg, c, distributed.rank(), peak_flops(device, half=c.precision != 'fp32'))))
+    profiler = at_the_end.enter_context(contextlib.closing(
+        Profiler(c.get('profile') if distributed.is_rank0() else None, run_dir, monitor.print)))
     checkpoints = Checkpoints(run_dir, c.keep, {**networks, 'augment_pipe': augment_pipe}, c.training_set_kwargs, state,
                               monitor.print)
     with checkpoints.surviving('fakes_init.png'):
@@ -98,7 +108,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         real_images, real_c = next(batches)
         for phase in phases:
             if cur_nimg // c.batch_size % phase.interval == 0:
-                with stopwatches[phase.name]:
+                with stopwatches[phase.name], meter.counting(phase.name):
                     rounds = split_rounds(c.batch_gpu, **inputs.draw(), real_images=real_images, real_c=real_c)
                     phase.run(rounds)
         update_ema(G_ema, G, c.batch_size, cur_nimg, annealing.ema_kimg(cur_nimg, c.ema_kimg), c.ema_rampup)
@@ -106,6 +116,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
         if ada is not None and cur_nimg // c.batch_size % c.ada_interval == 0:
             ada.update()
         monitor.progress(cur_nimg)
+        profiler.step()
 
         stop, time_to_save = distributed.any_rank(stop_requested() or clock.time_is_up(checkpoints.longest_save),
                                                 clock.snapshot_is_due(checkpoints.saved_at))
@@ -114,7 +125,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
             if G.mapping.i_dim > 0:
                 training_stats.report0('Progress/style_dims', G.mapping.style_mask().sum())
             augment_p = 0.0 if augment_pipe is None else float(augment_pipe.p)
-            monitor.end_of_tick(due.number, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device))
+            monitor.end_of_tick(due.number, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device),
+                                flops=meter.per_repetition())
             times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
             monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         if due.end and not schedule.finished:

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import click
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from torch_utils import devices
+from torch_utils.flops import Flops
 from torch_utils.ops import backend
 from training.augmentation.pipe import AugmentPipe
 from training.augmentation.presets import AUGPIPES
@@ -121,18 +120,6 @@ def count_flops(phase, inputs: dict) -> float:
     with Flops() as counter:
         phase.run([inputs])
     return counter.total
-
-
-class Flops(TorchDispatchMode):
-    """Counts the operations of convolutions and matrix products inside of it; also of gradients of gradients."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        count = flop_registry.get(func._overloadpacket)
-        self.total += count(*args, **(kwargs or {}), out_val=result) if count else 0
-        return result
 
 
 def convolution_limit(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int,

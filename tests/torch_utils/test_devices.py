@@ -89,10 +89,12 @@ def test_switches_are_set(monkeypatch):
     monkeypatch.setattr(devices, '_keep_freed_memory', lambda: None)
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.allow_tf32
+    matmul.allow_fp16_reduced_precision_reduction = matmul.allow_bf16_reduced_precision_reduction = True
     try:
         for benchmark, tf32 in ((True, False), (False, True), (False, False)):
             devices.configure(CPU, cudnn_benchmark=benchmark, allow_tf32=tf32)
             assert (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32) == (benchmark, tf32, tf32)
+            assert not matmul.allow_fp16_reduced_precision_reduction and not matmul.allow_bf16_reduced_precision_reduction
     finally:
         devices.configure(CPU, *before)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from torch_utils import devices
 from torch_utils.ops.grid_sample import grid_sample
 from torch_utils.ops.upfirdn2d import downsample2d, upsample2d
 from training.augmentation.draws import Draws
@@ -27,6 +28,7 @@ SYM6 = (0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.04
 # Images up to this size are resampled by matrices, one per axis: more arithmetic than filtering, but of the kind that
 # computers do best. On a CPU the resampling is 2 to 14 times faster by it, all of augmentation 2 to 6 times.
 MATRIX_SIZE = 128
+STEPS = 8  # see in_steps
 
 
 @dataclass
@@ -88,13 +90,15 @@ def draw_inverse_transform(pipe: Any, draws: Draws, height: int, width: int) -> 
 
 
 def warp(images: torch.Tensor, G: Affine, f: torch.Tensor) -> torch.Tensor:
-    """Resample images [N, C, H, W] by G⁻¹ at twice their resolution. f: separable low-pass filter [taps].
+    """Resample images [N, C, H, W] by G⁻¹, in main memory, at twice their resolution. f: separable low-pass filter [taps].
 
     Beyond the edges the image is continued by its reflection as far as that goes, then by zeros.
     """
     H, W = images.shape[2:]
     excess = f.shape[0] // 4  # what the filter needs beyond the result, in pixels of the original
     left, top, right, bottom = margins(G, H, W, 2 * excess)
+    if max(H, W) > MATRIX_SIZE and devices.wants_few_shapes(images.device):
+        (left, right), (top, bottom) = in_steps(left, right, W), in_steps(top, bottom, H)
     images = enlarge(images, f, left, top, right, bottom)
     # G⁻¹ from centre to centre: of the padded image, then in pixels of half the size; the filter has an even number
     # of taps, so that centres shift by half of such a pixel on both sides.
@@ -108,18 +112,28 @@ def warp(images: torch.Tensor, G: Affine, f: torch.Tensor) -> torch.Tensor:
     (xx, xy), (yx, yy) = (row.unbind(dim=1) for row in G.linear.unbind(dim=1))
     theta = torch.stack([xx * (W_out / W_in), xy * (H_out / W_in), x * (2 / W_in),
                          yx * (W_out / H_in), yy * (H_out / H_in), y * (2 / H_in)], dim=1).reshape(-1, 2, 3)
-    grid = F.affine_grid(theta, [images.shape[0], 1, H_out, W_out], align_corners=False)
+    grid = F.affine_grid(devices.send(theta, images.device), [images.shape[0], 1, H_out, W_out], align_corners=False)
     return shrink(grid_sample(images, grid), f, excess)  # [N, C, H, W]
 
 
 def margins(G: Affine, height: int, width: int, extra: int) -> list[int]:
     """[left, top, right, bottom]: pixels, plus `extra`, that any image of the batch needs beyond its edges; less than
-    the image has. This asks the device for four numbers, and so waits for it."""
+    the image has."""
     cx, cy = (width - 1) / 2, (height - 1) / 2
     reach = G.linear[:, :, 0].abs() * cx + G.linear[:, :, 1].abs() * cy  # of the furthest corner, [N, 2]
     needed = torch.cat([(reach - G.offset).amax(dim=0), (reach + G.offset).amax(dim=0)]).tolist()
     centre, limit = [cx, cy] * 2, [width - 1, height - 1] * 2
     return [math.ceil(min(max(n + extra - c, 0), end)) for n, c, end in zip(needed, centre, limit, strict=True)]
+
+
+def in_steps(before: int, after: int, size: int) -> tuple[int, int]:
+    """Margins on both sides of an axis of `size` pixels, no smaller, whose sum is one of STEPS + 1 values. What is sampled does
+    not depend on them. That makes 81 shapes of enlarged images at most, instead of a new one in nearly every batch, for 1.13 to
+    1.17 times the area at a strength of 0.3 and more (256x256, 4 to 16 images; 1.29 times with 4 images at 0.05)."""
+    limit = size - 1
+    total = math.ceil(2 * limit * math.ceil((before + after) * STEPS / (2 * limit)) / STEPS)
+    after = min(total - before, limit)
+    return total - after, after
 
 
 def enlarge(images: torch.Tensor, f: torch.Tensor, left: int, top: int, right: int, bottom: int) -> torch.Tensor:

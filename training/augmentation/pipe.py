@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from torch_utils import devices
 from torch_utils.ops.upfirdn2d import setup_filter
 from torch_utils.persistence import persistent
 from training.augmentation import color, filters, geometry
@@ -21,7 +22,9 @@ class AugmentPipe(nn.Module):
     """Transforms every image of a batch at random, by its own parameters.
 
     The first argument of each transform is its strength: it takes place with probability strength * p, and never if
-    the strength is 0, the default. p is a buffer [], 1 at first; from 0 up, where more than 1 / strength changes nothing.
+    the strength is 0, the default. p is a buffer [], 1 at first; from 0 up, where more than 1 / strength changes nothing. It
+    stays in main memory when the module moves, and geometric transforms are drawn there: they say how large the images become
+    on their way, which no device has to be asked for then.
     training.augmentation.presets.AUGPIPES holds the usual combinations.
 
     Pixel blitting: xflip; rotate90, by multiples of 90 degrees; xint, by whole pixels. xint_max: as a part of the image.
@@ -46,14 +49,15 @@ class AugmentPipe(nn.Module):
             setattr(self, name, [float(v) for v in value] if name == 'imgfilter_bands' else float(value))
         if len(self.imgfilter_bands) != 4:
             raise ValueError(f'imgfilter_bands has 4 numbers, not {len(self.imgfilter_bands)}')
-        self.register_buffer('p', torch.ones([]))
+        self.register_buffer('p', torch.ones([], device=devices.HOST))
         self.register_buffer('Hz_geom', setup_filter(geometry.SYM6))
         self.register_buffer('Hz_fbank', filters.filter_bank())
 
     def forward(self, images: torch.Tensor, debug_percentile: float | None = None) -> torch.Tensor:
         """Images [N, C, H, W], nominally in [-1, 1] -> the same shape and dtype, differentiable twice.
 
-        They should be on the device of the pipe, whose random numbers are used. Works in the precision of p, float32.
+        They should be on the device of the pipe. Random numbers come from its generator, for geometry from that of the CPU. Works
+        in the precision of p, float32.
         debug_percentile: for tests, a number in (0, 1); see Draws. Noise is random even so.
 
         Raises ValueError if debug_percentile is not inside (0, 1), if colour is on and C is not 1 or 3, and if
@@ -61,10 +65,10 @@ class AugmentPipe(nn.Module):
         """
         if images.ndim != 4:
             raise ValueError(f'images are [N, C, H, W], not of shape {list(images.shape)}')
-        draws = Draws(len(images), self.p, debug_percentile)
         x = images.to(self.p.dtype)
+        draws = Draws(len(x), x, debug_percentile)
         if self._any(geometry.TRANSFORMS):
-            G = geometry.draw_inverse_transform(self, draws, *x.shape[2:])
+            G = geometry.draw_inverse_transform(self, Draws(len(x), self.p, debug_percentile), *x.shape[2:])
             x = geometry.warp(x, G, self.Hz_geom)
         if self._any(color.TRANSFORMS):
             x = color.recolor(x, *color.draw_color_transform(self, draws, x.shape[1]))
@@ -75,6 +79,12 @@ class AugmentPipe(nn.Module):
         if self.cutout > 0:
             x = filters.cut_out(x, draws.constant(self.cutout_size, self.p * self.cutout), draws.position())
         return x.to(images.dtype)
+
+    def _apply(self, *args, **kwargs):
+        p = self.p
+        super()._apply(*args, **kwargs)
+        self.p = p.to(self.p.dtype)
+        return self
 
     def _any(self, transforms: Sequence[str]) -> bool:
         return any(getattr(self, name) > 0 for name in transforms)

@@ -19,8 +19,9 @@ class PhaseBatch:
     before the phase kept only the rows that its terms need; N by default. augment: applied to every
     image that enters D. style_mixing_prob: probability that later layers take their w from another latent.
     keep_unmixed: leave the first half of the rows without it, or all of them where that probability is 0.
-    float32_kwargs: arguments of synthesis and D for what is differentiated twice; shared_kwargs: for the shared images and
-    logits. generated_grad: generated images are leaves that require a gradient, where they have no graph of their own.
+    float32_kwargs: arguments of synthesis and D for what a term subtracts or differentiates twice; shared_kwargs: for the
+    shared images and logits. generated_grad: generated images are leaves that require a gradient, where they have no graph
+    of their own.
     reports: report statistics of D's opinion of real images; signs: among them their signs, which ADA follows.
     """
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dnnlib.util import construct_class_by_name
-from torch_utils import distributed, training_stats
+from torch_utils import distributed, multi_tensor, training_stats
 from training.losses.batch import PhaseBatch
 from training.losses.term import Term
 
@@ -20,7 +20,9 @@ class Phase:
 
     name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'. interval: it is due every so many iterations, and its
     gradient counts as many times. networks: {'G': ..., 'D': ...}; only networks[net] is trained.
-    exact_second_order: compute what is differentiated twice in float32 (for bfloat16, in which it is also slow on CPUs).
+    exact_second_order: also compute shared images and logits in float32 where a term differentiates them twice: for bfloat16,
+    in which that is also slow on CPUs. With float16 they stay in it, as published. What a term subtracts or differentiates
+    twice by itself is in float32 always.
     signs: report the signs of D's opinion of real images. batch_kwargs: augment, style_mixing_prob.
     """
 
@@ -28,8 +30,8 @@ class Phase:
                  optimizer: torch.optim.Optimizer, exact_second_order: bool = False, signs: bool = True,
                  **batch_kwargs: Any):
         self.name, self.net, self.interval, self.terms = name, net, interval, list(terms)
-        float32_kwargs = dict(force_fp32=True) if exact_second_order else {}
-        shared_kwargs = float32_kwargs if any(term.float32 for term in terms) else {}
+        float32_kwargs = dict(force_fp32=True)
+        shared_kwargs = float32_kwargs if exact_second_order and any(term.float32 for term in terms) else {}
         self.groups = groups_of(self.terms)
         self.networks, self.optimizer = networks, optimizer
         # What follows the mean of a batch, linearly, is averaged as gradients are.
@@ -45,18 +47,22 @@ class Phase:
         self.optimizer.zero_grad(set_to_none=True)
         network.requires_grad_(True)
         for inputs in rounds:
-            # The mean over rounds, and over ranks, makes them compute what one large batch computes.
-            self._accumulate(inputs, gain=self.interval / len(rounds))
+            self._accumulate(inputs)
         network.requires_grad_(False)
-        for p in network.parameters():
-            # As published, where lazy terms reach every parameter, some by a factor of zero: Adam's moments decay in each step.
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        # As published, where lazy terms reach every parameter, some by a factor of zero: Adam's moments decay in each step.
+        missing = [p for p in network.parameters() if p.grad is None]
+        for p, zeros in zip(missing, multi_tensor.zeros_like(missing), strict=True):
+            p.grad = zeros
         grads = [p.grad for p in network.parameters()]
+        # The mean over rounds, and over ranks, makes them compute what one large batch computes. It is taken of the gradients,
+        # which are in float32: a smaller loss would lose what is near the smallest numbers of float16 on its way back.
+        if len(rounds) > 1:
+            torch._foreach_div_(grads, len(rounds))
         distributed.average([*grads, *self._running_means])
         self._clean(grads)
         self.optimizer.step()
 
-    def _accumulate(self, inputs: dict[str, torch.Tensor], gain: float) -> None:
+    def _accumulate(self, inputs: dict[str, torch.Tensor]) -> None:
         size = inputs['z'].shape[0]
         rows = max(term.num_rows(size) for term in self.terms)
         inputs = {k: v[:rows] for k, v in inputs.items()}
@@ -69,17 +75,14 @@ class Phase:
         for terms in self.groups:  # the graph of the first is gone before the second is built
             values = [training_stats.report(f'Loss/{term.net}/{term.name}', term(batch)) for term in terms]
             total = _weighted_sum([term.weight for term in terms], values)
-            (total.mean() * gain).backward()
+            (total.mean() * self.interval).backward()
             totals.append(total.detach())
         lazy = self.terms[0].interval is not None
         training_stats.report(f'Loss/{self.net}/{"reg" if lazy else "loss"}', _weighted_sum([1.0] * len(totals), totals))
 
     def _clean(self, grads: Sequence[torch.Tensor]) -> None:
         """Replace NaN by 0 and infinities by ±1e5, and count the tensors where that was needed."""
-        finite = torch.stack([g.sum() for g in grads]).isfinite()
-        training_stats.report(f'Loss/{self.net}/nonfinite_grads', (~finite).sum())
-        for g in grads:
-            torch.nan_to_num(g, nan=0.0, posinf=1e5, neginf=-1e5, out=g)
+        training_stats.report(f'Loss/{self.net}/nonfinite_grads', multi_tensor.replace_nonfinite(grads, 1e5))
 
 
 def groups_of(terms: Sequence[Term]) -> list[list[Term]]:

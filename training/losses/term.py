@@ -24,7 +24,8 @@ class Term(nn.Module):
                  graph in memory at a time, unless a term of the phase needs both
     needs_grad   the images with respect to which it differentiates: a subset of `needs`
     needs_unmixed   it looks at rows without style mixing: the first `batch.num_unmixed`
-    float32      its value is a gradient through the shared images or logits, for which bfloat16 is too coarse
+    float32      its value is a gradient through the shared images or logits, for which bfloat16 is too coarse. A term that
+                 subtracts images of its own, or differentiates them twice, renders them with `batch.float32_kwargs`
     same_labels  it compares generated image i with real image i: both get the label of the real one
     relative     it defines D only up to a constant, so it reports 'Loss/signs/real', ADA's signal, by itself
     """

@@ -19,6 +19,6 @@ def update_ema(ema: nn.Module, module: nn.Module, batch_size: int, cur_nimg: int
         half_life = min(half_life, cur_nimg * ema_rampup)
     beta = 0.5 ** (batch_size / max(half_life, 1e-8))
     get_ema_multi_avg_fn(beta)(list(ema.parameters()), list(module.parameters()), 0)
-    with torch.no_grad():
-        for b_ema, b in zip(ema.buffers(), module.buffers(), strict=True):
-            b_ema.copy_(b)
+    if buffers := list(ema.buffers()):
+        with torch.no_grad():
+            torch._foreach_copy_(buffers, list(module.buffers()))

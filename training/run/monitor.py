@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from dnnlib.jsonl import append_line
 from dnnlib.util import UserError, format_time
-from torch_utils import training_stats
+from torch_utils import distributed, training_stats
 from training.run.health import Health
 from training.run.loggers.jsonl import StatsFile, finite_or_none, keep_lines
 from training.run.loggers.tensorboard import TensorBoardLogger
@@ -31,15 +31,16 @@ class Monitor:
     run_dir: where everything goes. start_nimg, total_nimg: images at which the run begins and ends; what an earlier run
     in this directory wrote of later images is dropped. config: the whole configuration (training.config); its items
     `wandb` and `resume_pkl` are looked at, and Weights & Biases shows all of it. rank: of this process; all processes
-    call end_of_tick and write, but only the first has files and prints. The bar appears on a terminal only; elsewhere
-    there are just the status lines.
+    call end_of_tick and write, but only the first has files and prints. peak_flops: operations per second that the device of a
+    process can do, None if unknown. The bar appears on a terminal only; elsewhere there are just the status lines.
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int, config: Mapping[str, Any] | None = None,
-                 rank: int = 0):
+                 rank: int = 0, peak_flops: float | None = None):
         config = config or {}
         self.start_time = self._tick_start = self._previous_end = time.time()
         self._tick_nimg, self._total_nimg = start_nimg, total_nimg
+        self._rows, self._peak_flops = config.get('batch_size', 1) // distributed.world_size(), peak_flops
         self._collector = training_stats.Collector()
         self._health = Health(run_dir, start_nimg, config.get('resume_pkl'))
         self._style_lives = True
@@ -80,8 +81,9 @@ class Monitor:
         print(text, flush=True)
         self._bar.refresh()
 
-    def end_of_tick(self, tick: int, cur_nimg: int, augment_p: float, gpu_gib: float) -> None:
-        """Print the status line of the tick whose last batch was just done.
+    def end_of_tick(self, tick: int, cur_nimg: int, augment_p: float, gpu_gib: float, flops: float | None = None) -> None:
+        """Print the status line of the tick whose last batch was just done. flops: operations of a step in this process, None
+        if they were not counted yet.
 
         Raises UserError if a loss was not finite in the whole tick: before anything more is saved.
         """
@@ -104,6 +106,7 @@ class Monitor:
             f'gpumem {report("Resources/peak_gpu_mem_gb", gpu_gib):<6.2f}',
             f'augment {report("Progress/augment", augment_p):.3f}',
             f'img/s {1e3 / sec_per_kimg:<7.1f}',
+            *self._arithmetic(flops, images / seconds),
             f'left {format_time(max(left, 0))}',
         ]))
         report('Timing/total_hours', total / 3600)
@@ -114,6 +117,18 @@ class Monitor:
         if problem:
             self.write(cur_nimg, {})
             raise UserError(problem)
+
+    def _arithmetic(self, flops: float | None, images_per_second: float) -> list[str]:
+        """How fast the devices compute, all together, and what share of their peak that is."""
+        if not flops:
+            return []
+        report = training_stats.report0
+        per_second = flops / self._rows * images_per_second
+        parts = [f'gflop/s {report("Timing/gflop_per_sec", per_second / 1e9):<8.1f}']
+        if self._peak_flops is not None:
+            share = per_second / (self._peak_flops * distributed.world_size())
+            parts.append(f'mfu {report("Timing/mfu_percent", 100 * share):<4.1f}%')
+        return parts
 
     def write(self, cur_nimg: int, phase_milliseconds: dict[str, float]) -> None:
         """Write the statistics of the tick to stats.jsonl and the loggers."""

@@ -11,7 +11,7 @@ import torch
 
 from dnnlib import cli
 from dnnlib.util import OptionError
-from torch_utils.devices import DEVICES, resolve_device
+from torch_utils import devices
 from torch_utils.ops import backend
 from training.networks.synthesis import NOISE_MODES
 from training.snapshots.classes import choose
@@ -47,7 +47,7 @@ class_or_all = click.option('--class', 'class_idx', help='Class or domain, count
                             type=ClassOrAll(), metavar='INT|all')
 noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",
                           type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
-device = click.option('--device', help='Where to compute.', type=click.Choice(DEVICES), default='auto', show_default=True)
+device = click.option('--device', help='Where to compute.', type=click.Choice(devices.DEVICES), default='auto', show_default=True)
 ops = click.option('--ops', help='What computes resampling, filters and activations. native: our own operators, built by a C++ '
                    "compiler and nvcc, now if necessary. torch: PyTorch's. auto: our own; on CUDA, NVRTC compiles them in "
                    'seconds; on a CPU only if they are built already, as train.py or `python -m torch_utils.custom_ops` does.',
@@ -72,9 +72,12 @@ def seeds(default: str | None, help: str, name: str = '--seeds', required: bool 
     return click.option(name, help=help, type=cli.NumRange(), metavar='RANGE', **absence)
 
 
-def start_on(device: str, ops: str) -> torch.device:
-    """The device of --device, on which the operators of --ops compute from now on. Raises UserError where that can't be."""
-    where = resolve_device(device)
+def start_on(device: str, ops: str, cudnn_benchmark: bool = False) -> torch.device:
+    """The device of --device, on which the operators of --ops compute from now on, without TF32, as in training.
+
+    cudnn_benchmark: for many batches of one shape. Raises UserError where the device or the operators are not available.
+    """
+    where = devices.start(device, cudnn_benchmark)
     backend.select(ops, where, build=False)  # nobody waits half a minute for a compiler to see one image
     return where
 

@@ -145,6 +145,34 @@ def test_margins_hold_the_corners_of_every_image():
     assert {0, 11, 19} < seen
 
 
+@pytest.mark.parametrize('size', [2, 13, 64, 257])
+def test_margins_in_steps_hold_the_exact_ones_and_are_few(size):
+    sums = set()
+    for before in range(size):
+        for after in range(0, size, 3):
+            wider = geometry.in_steps(before, after, size)
+            assert before <= wider[0] < size and after <= wider[1] < size
+            assert sum(wider) <= before + after + (size - 1) / 4 + 1
+            sums.add(sum(wider))
+    assert len(sums) <= geometry.STEPS + 1
+
+
+def test_where_shapes_should_be_few_there_are_and_results_are_the_same(monkeypatch):
+    """As on CUDA, for images above 128 pixels; here, smaller ones are taken for such."""
+    monkeypatch.setattr(geometry, 'MATRIX_SIZE', -100)
+    enlarge, shapes = geometry.enlarge, []
+    monkeypatch.setattr(geometry, 'enlarge', lambda *args: shapes.append(enlarge(*args).shape) or enlarge(*args))
+    pipe, x = make_pipe('bg', p=0.5), torch.randn(4, 1, 40, 40)
+    results = []
+    for few in (False, True):
+        monkeypatch.setattr(geometry.devices, 'wants_few_shapes', lambda device, few=few: few)
+        torch.manual_seed(0)
+        results.append([pipe(x) for _ in range(60)])
+    assert len(set(shapes[:60])) > 50 and len(set(shapes[60:])) < 25
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize('size', [(4, 4), (5, 4), (4, 30)])
 def test_geometry_and_colour_of_tiny_images(size):
     torch.manual_seed(0)

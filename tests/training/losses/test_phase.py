@@ -142,6 +142,33 @@ def test_two_rounds_compute_what_one_large_one_computes(networks, index):
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-4, atol=1e-6)
 
 
+class Watched(Term):
+    """Keeps the gradient that comes back to the logits."""
+
+    net, name = 'D', 'watched'
+
+    def __init__(self):
+        super().__init__(weight=3.0, interval=4)
+        self.seen = []
+
+    def forward(self, batch):
+        logits = batch.fake_logits.clone()
+        logits.register_hook(self.seen.append)
+        return logits.square().squeeze(1)
+
+
+@pytest.mark.parametrize('rounds', [1, 3, 4])
+def test_the_mean_over_rounds_is_taken_of_gradients_not_of_the_loss(networks, rounds):
+    """So that the numbers that half precision carries back don't shrink with the number of rounds."""
+    term = Watched()
+    phase, = make_phases([term], networks, {'G': ADAM, 'D': ADAM}, {'G': 4, 'D': 16})
+    logits = []
+    networks['D'].register_forward_hook(lambda _, x, y: logits.append((y[0] if isinstance(y, tuple) else y).detach()))
+    phase.run([make_inputs(2)] * rounds)
+    for dy, y in zip(term.seen, logits, strict=True):
+        torch.testing.assert_close(dy, 4 * 3.0 * 2 * y / 2)  # interval, weight; the mean over two samples
+
+
 def test_lazy_gradients_count_as_often_as_they_were_left_out(networks):
     grads = []
     for interval in (1, 16):

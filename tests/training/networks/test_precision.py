@@ -75,6 +75,32 @@ def test_what_is_differentiated_twice_stays_in_float32(exact):
         hook.remove()
 
 
+JACOBIANS = {f'G/img_sparse {kind}': {'G/img_sparse': dict(interval=4, jacobian=kind)} for kind in ('fd', 'fd-normalized', 'jvp')}
+
+
+@pytest.mark.parametrize('terms', [*JACOBIANS.values(), {'G/orth': dict(interval=4)}], ids=[*JACOBIANS, 'G/orth'])
+@pytest.mark.parametrize('half', [torch.float16, torch.bfloat16])
+def test_terms_that_subtract_or_differentiate_twice_do_so_in_float32(terms, half, monkeypatch):
+    """In any half precision: the gradients are those of networks without it."""
+    monkeypatch.setattr(layers, 'computes', lambda dtype, device: dtype != torch.float32)
+    adam, x = dict(class_name='torch.optim.Adam', lr=0.001, betas=[0.0, 0.99]), torch.randn(4, 3, 32, 32)
+    flow = dict(cond_mode='flow', i_dim=4, flow_dim=3)
+    gradients = []
+    for num_fp16_res in (2, 0):
+        torch.manual_seed(0)
+        G = Generator(8, 2, 8, 32, 3, mapping_kwargs=flow, synthesis_kwargs=dict(WIDTH, num_fp16_res=num_fp16_res))
+        layers.set_half_dtype(G.requires_grad_(False), half)
+        phase, = make_phases(make_terms(terms), dict(G=G, D=networks()['D']), {'G': adam, 'D': adam}, {'G': 4, 'D': 16})
+        torch.manual_seed(1)
+        labels = torch.eye(2).repeat(2, 1)
+        phase.run([dict(z=torch.randn(4, 8), c=labels, real_images=x, real_c=labels)])
+        gradients.append([p.grad for p in G.parameters()])
+        dtypes = set(dtypes_of(G, torch.randn(2, 8), labels[:2]).values())
+        assert dtypes == ({half, torch.float32} if num_fp16_res else {torch.float32})
+    assert any(g.abs().max() > 0 for g in gradients[0])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
 def test_the_choice_of_precision(monkeypatch):
     cuda, mps = torch.device('cuda'), torch.device('mps')
     monkeypatch.setattr(devices, 'has_fast_bf16', lambda: True)

@@ -25,9 +25,24 @@ def test_status_line_has_the_published_fields_then_speed_and_time_left(tmp_path,
     monitor.close()
     line = capsys.readouterr().out
     number = r'[\d.]+ *'
-    fields = ['tick 3    ', 'kimg 4.0     ', 'time 0s          ', f'sec/tick {number}', f'sec/kimg {number}',
+    fields = ['tick 3    ', 'kimg 4.0     ', r'time \d+s +', f'sec/tick {number}', f'sec/kimg {number}',
               f'maintenance {number}', f'cpumem {number}', 'gpumem 1.50  ', r'augment 0\.250', f'img/s {number}', 'left .+']
     assert re.fullmatch(' '.join(fields) + '\n', line), line
+
+
+def test_arithmetic_per_second_and_its_share_of_the_peak(tmp_path, monkeypatch, capsys):
+    """Of 4000 images in 10 s, 50 per step of 5 GFLOP: 40 GFLOP/s."""
+    for peak, shown in ((None, ''), (80e9, r'mfu 50\.\d% +')):
+        now = iter([100.0, 110.0])
+        monkeypatch.setattr('training.run.monitor.time.time', lambda now=now: next(now, 110.0))
+        monitor = Monitor(tmp_path, 0, 100_000, dict(batch_size=50), peak_flops=peak)
+        monitor.end_of_tick(3, 4000, augment_p=0.0, gpu_gib=0.0, flops=5e9)
+        monitor.write(4000, {})
+        monitor.close()
+        line = capsys.readouterr().out
+        assert re.search(rf'img/s 400\.0 +gflop/s 40\.0 +{shown}left ', line.replace('% ', '%  ')), line
+    stats = json.loads((tmp_path / 'stats.jsonl').read_text().splitlines()[-1])
+    assert stats['Timing/gflop_per_sec']['mean'] == pytest.approx(40) and stats['Timing/mfu_percent']['mean'] == pytest.approx(50)
 
 
 @pytest.mark.parametrize('stream, shown', [(Terminal, True), (io.StringIO, False)])

@@ -73,7 +73,7 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     it was.
     """
     target_picture = read_picture(target_path)
-    where = options.start_on(device, ops)
+    where = options.start_on(device, ops, cudnn_benchmark=True)
     G = drawing.open_generator(network, where)
     label = drawing.class_label(G, class_idx, where)
     target = fit(target_picture, G)

@@ -16,7 +16,7 @@ from dnnlib.archive import ArchiveWriter
 from dnnlib.files import atomic_open
 from dnnlib.progress import Progress
 from dnnlib.util import EasyDict, OptionError, UserError
-from torch_utils.devices import resolve_device
+from torch_utils import devices
 from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
 from training.snapshots import hub
@@ -61,7 +61,7 @@ def command(network: str, outdir: str, to: str, data: str | None, license: str |
                 raise OptionError(f'{name} has no effect with --to=stylegan2-ada; leave it out')
         path = export_pickle(network, outdir)
     else:
-        path = export_folder(network, outdir, data, license, resolve_device(device))
+        path = export_folder(network, outdir, data, license, devices.start(device))
     print(f'Wrote {path}')
 
 
