@@ -12,12 +12,12 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_open
+from dnnlib.files import atomic_open, open_regular
 from dnnlib.zip_archive import ZipArchive
 
 __all__ = ['ArchiveWriter', 'FolderArchive', 'ZipArchive', 'open_archive']
@@ -39,12 +39,14 @@ class FolderArchive:
     """The files below a folder, at any depth; folders that are links are followed, loops are not.
 
     path: the folder.
-    names: sorted list of relative paths, with `/` on every system.
+    names: sorted list of relative paths, with `/` on every system. Pipes, sockets and devices are not among them.
+    left_out: relative path -> why it is not among the names.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self.names = sorted(_files_below(self.path))
+        self.left_out: dict[str, str] = {}
+        self.names = sorted(_files_below(self.path, self.left_out))
 
     def where(self, name: str) -> str:
         """How to name a member in a message."""
@@ -53,7 +55,7 @@ class FolderArchive:
     def open(self, name: str) -> BinaryIO:
         """Open one file for reading. Raises UserError if it cannot be opened."""
         try:
-            return open(self.path / name, 'rb')
+            return open_regular(self.path / name)
         except OSError as err:
             raise UserError(f'{self.where(name)}: {(err.strerror or str(err)).lower()}') from err
 
@@ -83,22 +85,39 @@ class FolderArchive:
         self.close()
 
 
-def _files_below(root: Path) -> Iterator[str]:
-    """Relative paths of all files below a folder, with `/`. Raises UserError if a folder cannot be read."""
-    def fail(err: OSError) -> None:
-        raise UserError(f'{err.filename}: {(err.strerror or str(err)).lower()}') from err
-
-    seen = set()
-    for folder, subfolders, files in os.walk(root, onerror=fail, followlinks=True):
+def _files_below(root: Path, left_out: dict[str, str]) -> Iterator[str]:
+    """Relative paths of all files below a folder, with `/`. What is skipped goes to `left_out`, with the reason. Raises UserError
+    if a folder cannot be read."""
+    seen, waiting = set(), ['']
+    while waiting:
+        prefix = waiting.pop()
+        folder = root / prefix
         real = os.path.realpath(folder)
         if real in seen:
-            subfolders.clear()
+            left_out[prefix.rstrip('/')] = 'a link to a folder that is read already'
             continue
         seen.add(real)
-        subfolders.sort()  # which of several links to a folder counts, is the same on every file system
-        relative = Path(folder).relative_to(root).as_posix()
-        prefix = '' if relative == '.' else f'{relative}/'
-        yield from (prefix + name for name in files)
+        subfolders = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = prefix + entry.name
+                    if _is(entry.is_dir):
+                        subfolders.append(f'{name}/')
+                    elif _is(entry.is_file) or not os.path.exists(entry.path):  # a broken link is a file that cannot be read
+                        yield name
+                    else:
+                        left_out[name] = 'a pipe, socket or device'
+        except OSError as err:
+            raise UserError(f'{err.filename or folder}: {(err.strerror or str(err)).lower()}') from err
+        waiting += sorted(subfolders, reverse=True)  # which of several links to a folder counts, is the same on every file system
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 class ArchiveWriter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -149,6 +150,18 @@ class Assignments(click.ParamType):
             if not 0 <= numbers[name] < math.inf:
                 self.fail(f'{part.strip()!r}: {name} must be non-negative', param, ctx)
         return numbers
+
+
+class PathText(click.ParamType):
+    """A path or URL as text, with `~` resolved, which shells leave as it is in `--data=~/faces.zip`."""
+
+    name = 'path'
+
+    def convert(self, value: Any, param, ctx) -> str:
+        return os.path.expanduser(value)
+
+
+PATH = PathText()
 
 
 def bool_option(*names: str, default: bool | None = False, help: str = '', **kwargs) -> Callable:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_open, lock
+from dnnlib.files import atomic_open, lock, open_regular
 
 LARGEST = 16 << 30  # bytes of one download: no published network comes near, and a disk is not filled by mistake
 BLOCK = 1 << 16
@@ -50,7 +50,7 @@ def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool
         if str(url).startswith('file:'):
             path = urllib.request.url2pathname(urllib.parse.urlparse(url).path)
         try:
-            return open(path, 'rb')
+            return open_regular(path)
         except OSError as err:
             raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from dnnlib.errors import UserError
 
@@ -50,6 +52,14 @@ def open_output(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
     except OSError as err:
         raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); free some space, '
                         'or choose another folder') from err
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a file for reading in binary. Raises OSError for a pipe, socket or device, on which a reader could wait for ever."""
+    status = os.stat(path)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # of a folder, open() says that it is one
+        raise OSError(errno.EINVAL, 'not a regular file, but a pipe, socket or device', str(path))
+    return open(path, 'rb')
 
 
 def _flush_directory(path: Path) -> None:

@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
+from dnnlib.files import open_regular
+
 _LINE = re.compile(rb'\nsha256 ([0-9a-f]{64}) with ([0-9a-f]{64}|-{64})\n')
 _LENGTH = len(b'\nsha256  with \n') + 2 * 64
 
@@ -48,7 +50,7 @@ def check_seal(file: BinaryIO) -> tuple[bool | None, str | None, str | None]:
 def check_file(path: str | Path) -> tuple[bool | None, str | None, str | None]:
     """check_seal of a file that need not be there: it is not whole then."""
     try:
-        with open(path, 'rb') as f:
+        with open_regular(path) as f:
             return check_seal(f)
     except OSError:
         return False, None, None

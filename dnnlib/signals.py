@@ -8,8 +8,15 @@ import signal
 import time
 
 
+def endings() -> list[signal.Signals]:
+    """The signals by which the system, or a terminal that closes, ends a program. Not SIGHUP where it is ignored, as by nohup."""
+    hangup = getattr(signal, 'SIGHUP', None)
+    return [signal.SIGTERM] + ([hangup] if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN else [])
+
+
 class StopOnSignal:
-    """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one, a second later or more, acts as usual.
+    """While active, the first Ctrl-C, SIGTERM or SIGHUP (unless nohup has that ignored) sets `requested`; a second one, a second
+    later or more, acts as usual.
 
     Within a second, it is the same request: `timeout`, for one, signals its child and then the group that this is in.
     quiet: don't say that the request was understood.
@@ -20,7 +27,7 @@ class StopOnSignal:
         self._requested_at = 0.0
 
     def __enter__(self) -> StopOnSignal:
-        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, *endings())}
         return self
 
     def __exit__(self, *_) -> None:

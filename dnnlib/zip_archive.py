@@ -10,11 +10,13 @@ import os
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dnnlib.errors import UserError
+from dnnlib.files import open_regular
 
 LARGEST_MEMBER = 1 << 30  # bytes that a member may unpack to: more is an accident, or meant to fill the memory
 # What zipfile raises for a corrupt, encrypted or exotic archive.
@@ -30,6 +32,7 @@ class ZipArchive:
 
     path: the ZIP file.
     names: sorted list of member names.
+    left_out: names that occur more than once -> why some of their entries are not read.
 
     Raises UserError if it is not a ZIP file, is incomplete, or has a name that leads out of it.
     """
@@ -37,7 +40,9 @@ class ZipArchive:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self._zip: zipfile.ZipFile | None = None
-        self.names = sorted({info.filename for info in self._opened().infolist() if not info.filename.endswith('/')})
+        count = Counter(info.filename for info in self._opened().infolist() if not info.filename.endswith('/'))
+        self.names = sorted(count)
+        self.left_out = {name: 'an earlier entry of the same name' for name in self.names if count[name] > 1}
         for name in self.names:
             parts = name.replace('\\', '/').split('/')
             if parts[0] == '' or '..' in parts or re.match('[A-Za-z]:', name):
@@ -123,7 +128,8 @@ class _OwnPosition(io.RawIOBase):
     """A file with a position in this object. That of the system is shared by forked processes, which would move each other's."""
 
     def __init__(self, path: Path):
-        self._file = open(path, 'rb', buffering=0)  # noqa: SIM115 (closed by close)
+        with open_regular(path):  # raises OSError for a pipe
+            self._file = open(path, 'rb', buffering=0)  # noqa: SIM115 (closed by close)
         self._at = 0
 
     def readable(self) -> bool:
