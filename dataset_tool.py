@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
@@ -12,9 +11,11 @@ from typing import Any
 import click
 import PIL.ImageColor
 
-import dnnlib.cli
+from dnnlib import cli
 from dnnlib.archive import ArchiveWriter
+from dnnlib.signals import endings
 from dnnlib.util import format_time
+from training.data.finding import tell_left_out
 from training.data.making import checking
 from training.data.making.conversion import Summary, convert
 from training.data.making.glyphs import DEFAULT_FONTS, open_glyphs
@@ -33,7 +34,8 @@ The images may come from (--source):
 \b
   PATH/                           all images below a folder; labels from its
                                   dataset.json, else every sub-folder with
-                                  images is a domain, numbered by name
+                                  images is a domain, numbered by name, or by
+                                  its number
   PATH.zip                        all images in a ZIP file; labels from its
                                   dataset.json
   glyphs                          characters, drawn in the typefaces --fonts: a
@@ -45,6 +47,10 @@ The images may come from (--source):
   cifar-10-python.tar.gz          CIFAR-10; also cifar-100-python.tar.gz
   *_lmdb/                         LSUN
   FOLDER/train_data_batch_*.npz   down-sampled ImageNet: give the folder
+
+Every image that is found is converted, or counted and named at the end: hidden
+files and thumbnails, earlier runs and datasets in the folder, and types such as
+HEIC are left out. Photographs are turned upright as their EXIF says.
 
 All images of a dataset must be square, with a power of two of pixels, and
 either all RGB or all greyscale. --width, --height and --transform make them so.
@@ -78,11 +84,6 @@ Examples:
   python dataset_tool.py --source=photos --dest=datasets/photos.zip \\
       --transform=center-crop --width=128 --height=128
 """
-
-
-def at_home(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A path with `~`, which shells leave alone in `--dest=~/datasets`, though published commands have it."""
-    return None if value is None else os.path.expanduser(value)
 
 
 def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
@@ -131,6 +132,8 @@ def parse_crop(ctx: click.Context, param: click.Parameter, value: str | None) ->
 def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
     """Print the table of domains, what may surprise, and the closing line."""
     labels = summary.labels
+    for line in (*tell_left_out(source.left_out), *source.notes):
+        print(line)
     unlabelled = labels.pop(None, 0)
     kind = 'no labels'
     if unlabelled and labels:
@@ -153,10 +156,10 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
     print(f'{dest}: {summary.images} images, {width}x{height} {colour}; {kind}; {format_time(seconds)}')
 
 
-@click.command(cls=dnnlib.cli.Command, help=HELP)
-@click.option('--source', metavar='PATH', callback=at_home, help='Where the images are; see above')
-@click.option('--dest', metavar='PATH', callback=at_home, help='Dataset to write: a .zip file, or an empty or new folder')
-@click.option('--check', metavar='PATH', callback=at_home, help='Instead, look at every image of a finished dataset, and say '
+@click.command(cls=cli.Command, help=HELP)
+@click.option('--source', metavar='PATH', type=cli.PATH, help='Where the images are; see above')
+@click.option('--dest', metavar='PATH', type=cli.PATH, help='Dataset to write: a .zip file, or an empty or new folder')
+@click.option('--check', metavar='PATH', type=cli.PATH, help='Instead, look at every image of a finished dataset, and say '
               'what it holds; its mean image is written beside it, or to --dest')
 @click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source; '
               'with --domains=stacked make N images')
@@ -175,7 +178,7 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--mode', type=click.Choice(['as-is', 'rgb', 'grey']), default='as-is', show_default=True,
               help='rgb, grey: make that of every image, also of transparent ones (on white), CMYK and 16 bits; as-is refuses '
               'these')
-@click.option('--labels', metavar='FILE', callback=at_home, help='Labels of the images of a folder or ZIP file: a table (CSV, '
+@click.option('--labels', metavar='FILE', type=cli.PATH, help='Labels of the images of a folder or ZIP file: a table (CSV, '
               'or with blanks, like list_attr_celeba.txt) or JSON. Words and negative numbers become domains')
 @click.option('--label-column', metavar='NAME,...', help='Which columns of the table. Several make a vector')
 @click.option('--domains', callback=parse_domains, metavar='SPEC',
@@ -270,5 +273,6 @@ def open_images(source: str, max_images: int | None, max_images_per_domain: int 
 
 
 if __name__ == '__main__':
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit that clears up
-    dnnlib.cli.run(main)
+    for number in endings():
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # an exit that clears up
+    cli.run(main)

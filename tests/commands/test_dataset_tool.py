@@ -94,8 +94,11 @@ def test_sub_folders_are_domains(tmp_path):
     source = make_folder(tmp_path / 'src', ['dog/b.png', 'cat/z/a.png', 'dog/a.png', 'stray.png', 'Zoo/a.png'])
     (source / 'README.txt').write_text('')
     (source / 'empty').mkdir()
-    text = tool('--source', source, '--dest', tmp_path / 'out.zip')
+    refused(tmp_path, 'src: has 1 images beside its sub-folders (stray.png), and 4 in them (Zoo, cat, dog); --domains=none takes',
+            '--source', source)
+    text = tool('--source', source, '--dest', tmp_path / 'out.zip', '--domains=folders')
     assert '    2       2  dog' in text and '4 images' in text and '3 domains' in text
+    assert 'Left out: 1 beside the sub-folders, which are the domains; --domains=none takes them: stray.png\n' in text
     assert content(tmp_path / 'out.zip')['domains'] == ['Zoo', 'cat', 'dog']
     data = ImageFolderDataset(tmp_path / 'out.zip', use_labels=True)
     assert [data.get_label(i).argmax() for i in range(4)] == [0, 1, 2, 2]

@@ -11,8 +11,9 @@ import numpy as np
 
 from dnnlib import EasyDict, UserError
 from dnnlib.archive import open_archive
-from training.data.images import image_names, read_header, read_pixels
-from training.data.labels import label_array, read_label_file
+from training.data.finding import find_images, labels_below
+from training.data.images import read_header, read_pixels
+from training.data.labels import FILE_NAME, label_array, read_label_file
 
 _REMEDY = 'convert the images with dataset_tool.py'
 
@@ -20,7 +21,8 @@ _REMEDY = 'convert the images with dataset_tool.py'
 class ImageFolderDataset:
     """All images below a folder or in a .zip file, sorted by name. A map-style dataset for torch's DataLoader.
 
-    Item i is `(image, label)`: uint8 [C, H, W] with values 0..255, and float32 [label_dim].
+    training/data/finding.py says what counts as one; `left_out` (why -> names) is what does not. Images are turned upright as
+    their EXIF says. Item i is `(image, label)`: uint8 [C, H, W] with values 0..255, and float32 [label_dim].
 
     path: folder or ZIP file.
     resolution: check that the images have this width and height.
@@ -36,9 +38,7 @@ class ImageFolderDataset:
                  xflip: bool = False, random_seed: int = 0):
         self.path = str(path)
         self._archive = open_archive(path)
-        self._names = image_names(self._archive.names)
-        if not self._names:
-            raise UserError(f'{path}: No image files found in the specified path; give a folder or ZIP file of images')
+        self._names, self.left_out = find_images(self._archive)
         self._use_labels = use_labels
         self._label_cache: np.ndarray | None = None
         self._content_cache: np.ndarray | None = None
@@ -127,6 +127,10 @@ class ImageFolderDataset:
         """Of all images of the archive: int64 [N], or float32 [N, label_dim]."""
         if self._label_cache is None:
             labels = read_label_file(self._archive).labels if self._use_labels else None
+            below = labels_below(self._archive, self._names) if self._use_labels and labels is None else None
+            if below is not None:
+                raise UserError(f'{self._archive.where(below)}: labels are read from {FILE_NAME} at the root alone; give the '
+                                'folder that it is in')
             if labels is None:
                 self._label_cache = np.zeros([len(self._names), 0], dtype=np.float32)
             else:
@@ -176,12 +180,24 @@ class ImageFolderDataset:
                                    label_array(content, self._names, self._archive, kind='content'))
         return self._content_cache
 
+    def empty_classes(self) -> list[int]:
+        """The classes, of those that the labels count up to, that no image has; none if the labels are vectors."""
+        if not self.has_onehot_labels:
+            return []
+        labels = self._labels()[self._raw_idx]
+        return np.setdiff1d(np.arange(self.label_dim), labels).tolist()
+
     @property
     def domains(self) -> list[str] | None:
         """Names of the labels 0, 1, ... as `dataset.json` gives them; None if it does not."""
         return read_label_file(self._archive).domains
 
     # Images.
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all image files of the archive, in their order."""
+        return self._names
 
     @property
     def name(self) -> str:

@@ -7,7 +7,8 @@ Nothing is trained on it; metrics are. Other tools ignore it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from dnnlib import UserError
 from dnnlib.archive import FolderArchive, ZipArchive
 
 FILE_NAME = 'dataset.json'
+MOST_CLASSES = 1 << 16  # also numbers in a vector: networks have a weight matrix of that size; ImageNet-21k has 21,841
 _REMEDY = 'correct it, or write the dataset anew with dataset_tool.py'
 
 
@@ -34,9 +36,11 @@ class LabelFile(NamedTuple):
 
 def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
     """Read `dataset.json` at the root of an archive; absent means no labels. Raises UserError if it is malformed."""
-    if FILE_NAME not in archive.names:
-        return LabelFile(None, None)
     where = archive.where(FILE_NAME)
+    if FILE_NAME not in archive.names:
+        if isinstance(archive, FolderArchive) and FILE_NAME in archive.left_out:
+            raise UserError(f'{where}: {archive.left_out[FILE_NAME]}; put a file in its place')
+        return LabelFile(None, None)
     try:
         fields = json.loads(archive.read(FILE_NAME).decode('utf-8-sig'))
     except (ValueError, RecursionError) as err:
@@ -51,7 +55,7 @@ def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
     pairs = fields.get('content')
     content = None
     if isinstance(pairs, list) and pairs and all(_is_entry(pair) and type(pair[1]) is int for pair in pairs):
-        content = {name.replace('\\', '/'): value for name, value in pairs}
+        content = {clean_name(name): value for name, value in pairs}
 
     entries = fields.get('labels')
     if entries is None:
@@ -61,7 +65,9 @@ def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
         if not _is_entry(entry):
             raise UserError(f'{where}: "labels" must be a list of ["<file name>", <number or list of numbers>], '
                             f'not {json.dumps(entry)[:80]}; {_REMEDY}')
-        labels[entry[0].replace('\\', '/')] = entry[1]
+        name, label = clean_name(entry[0]), entry[1]
+        if labels.setdefault(name, label) != label:
+            raise UserError(f'{where}: {name} has two different labels, {labels[name]} and {label}; {_REMEDY}')
     return LabelFile(labels, domains, content)
 
 
@@ -74,26 +80,84 @@ def _is_label(value: Any) -> bool:
     return bool(values) and all(isinstance(v, (int, float)) and abs(v) < 2 ** 31 for v in values)
 
 
+def clean_name(name: str) -> str:
+    """A file name as archives have it: `/` between its parts, and no `./`."""
+    if '\\' not in name and './' not in name and '//' not in name and not name.startswith('/'):
+        return name
+    return '/'.join(part for part in name.replace('\\', '/').split('/') if part not in ('', '.'))
+
+
+def loose_name(name: str) -> str:
+    """What names have in common that differ in case alone, or in how accents are composed."""
+    return unicodedata.normalize('NFC', clean_name(name)).casefold()
+
+
+def find_labels(labels: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """(the labels of those images `names` that have one, the names in `labels` that no image has).
+
+    Names fit that are the same, or differ in case or accents alone where that is unambiguous.
+    """
+    names = list(names)
+    found = {name: labels[name] for name in names if name in labels}
+    unused = [name for name in labels if name not in found]
+    if len(found) < len(names) and unused:
+        by_loose: dict[str, list[str]] = {}
+        images: dict[str, list[str]] = {}
+        for name in unused:
+            by_loose.setdefault(loose_name(name), []).append(name)
+        for name in names:
+            if name not in found:
+                images.setdefault(loose_name(name), []).append(name)
+        used = set()
+        for key, (image, *others) in images.items():
+            entries = by_loose.get(key, [])
+            if not others and len(entries) == 1:
+                found[image] = labels[entries[0]]
+                used.add(entries[0])
+        unused = [name for name in unused if name not in used]
+    return found, unused
+
+
+def missing_labels(missing: Sequence[str], unused: Sequence[str], kind: str = 'label') -> str:
+    """What to say of images without a label, and of entries without an image."""
+    others = f' and {len(missing) - 1} other images' if len(missing) > 1 else ''
+    return f'no {kind} for {missing[0]}{others}' + (f'; its entry {unused[0]!r} fits no image' if unused else '')
+
+
 def label_array(labels: dict[str, Any], names: Sequence[str], archive: FolderArchive | ZipArchive,
                 kind: str = 'label') -> np.ndarray:
     """The labels of the images `names`, in that order: int64 [N] (classes) or float32 [N, label_dim] (vectors).
 
-    kind: what messages call them. Raises UserError if an image has no label, a class is negative, or the labels
-    differ in kind or length.
+    kind: what messages call them. Raises UserError if an image has no label, or `check_labels` does.
     """
     where = archive.where(FILE_NAME)
-    missing = [name for name in names if name not in labels]
+    found, unused = find_labels(labels, names)
+    missing = [name for name in names if name not in found]
     if missing:
-        others = f' and {len(missing) - 1} other images' if len(missing) > 1 else ''
-        raise UserError(f'{where}: no {kind} for {missing[0]}{others}; {_REMEDY}')
+        raise UserError(f'{where}: {missing_labels(missing, unused, kind)}; {_REMEDY}')
+    return check_labels(found, names, where, kind)
+
+
+def check_labels(labels: Mapping[str, Any], names: Sequence[str], where: str, kind: str = 'label') -> np.ndarray:
+    """label_array, where every image has a label. Raises UserError, naming the image, if labels differ in kind or length, a class
+    is negative or has a fraction, or there are more than MOST_CLASSES."""
     values = [labels[name] for name in names]
     lengths = [len(v) if isinstance(v, list) else None for v in values]
     odd = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
     if odd is not None:
-        raise UserError(f'{where}: the labels of {names[0]} and {names[odd]} differ in kind or length; {_REMEDY}')
+        raise UserError(f'{where}: the {kind}s of {names[0]} and {names[odd]} differ in kind or length; {_REMEDY}')
     if lengths[0] is not None:
+        if lengths[0] > MOST_CLASSES:
+            raise UserError(f'{where}: the {kind} of {names[0]} is a vector of {lengths[0]} numbers, more than {MOST_CLASSES}; '
+                            f'{_REMEDY}')
         return np.array(values, dtype=np.float32)
-    classes = np.array(values).astype(np.int64)
-    if classes.min() < 0:
-        raise UserError(f'{where}: the {kind} of {names[int(classes.argmin())]} is negative; {_REMEDY}')
-    return classes
+    for name, value in zip(names, values, strict=True):
+        if value != int(value):
+            raise UserError(f'{where}: the {kind} of {name} is {value}, but a class is a whole number; write [{value}] for a '
+                            'label that is a vector')
+        if value < 0:
+            raise UserError(f'{where}: the {kind} of {name} is negative; {_REMEDY}')
+        if value >= MOST_CLASSES:
+            raise UserError(f'{where}: the {kind} of {name} is {int(value)}, which makes {int(value) + 1} classes, more than '
+                            f'{MOST_CLASSES}; number the classes from 0')
+    return np.array(values).astype(np.int64)

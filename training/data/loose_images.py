@@ -11,7 +11,8 @@ import numpy as np
 
 from dnnlib import UserError
 from dnnlib.archive import open_archive
-from training.data.images import decode, image_names, read_header
+from training.data.finding import find_images
+from training.data.images import decode, read_header
 
 MODES = ('1', 'L', 'P', 'RGB', 'LA', 'PA', 'RGBA')  # of Pillow, that can be shown in 8-bit grey or RGB
 
@@ -19,8 +20,9 @@ MODES = ('1', 'L', 'P', 'RGB', 'LA', 'PA', 'RGBA')  # of Pillow, that can be sho
 class LooseImages:
     """All images below a folder or in a .zip file, sorted by name, greyscale and RGB mixed.
 
-    Item i is `(image, None)`: uint8 [1 or 3, H, W] with values 0..255, of sizes of their own. Palettes are resolved; a
-    channel of opacity is left out where it is opaque throughout.
+    training/data/finding.py says what counts as one; `left_out` (why -> names) is what does not. Images are turned upright as
+    their EXIF says. Item i is `(image, None)`: uint8 [1 or 3, H, W] with values 0..255, of sizes of their own. Palettes are
+    resolved; a channel of opacity is left out where it is opaque throughout.
 
     Has what metrics ask of a dataset: `path`, `name`, `identity`, `all_images`; no labels, and None for `image_shape`.
     Raises UserError, naming the file, if the path or an image is not as it should be; images are looked at when they are
@@ -33,9 +35,7 @@ class LooseImages:
     def __init__(self, path: str):
         self.path, self.name = str(path), Path(path).absolute().stem
         self._archive = open_archive(path)
-        self._names = image_names(self._archive.names)
-        if not self._names:
-            raise UserError(f'{path}: No image files found in the specified path; give a folder or ZIP file of images')
+        self._names, self.left_out = find_images(self._archive)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -57,7 +57,7 @@ class LooseImages:
 
     def identity(self) -> str:
         """Hex digest of which images these are, in their order."""
-        return hashlib.sha256(f'loose {self._archive.fingerprint(self._names)}'.encode()).hexdigest()
+        return hashlib.sha256(f'loose upright {self._archive.fingerprint(self._names)}'.encode()).hexdigest()
 
     def validate(self, progress: Callable[[list[str]], Any] | None = None) -> None:
         """Raise UserError for the first file that is no image, or not in 8-bit greyscale or RGB, by their headers.

@@ -69,6 +69,10 @@ class PlainDataset:
         row = int(self._rows[idx])
         return EasyDict(raw_idx=row, xflip=bool(self._mirrored[idx]), raw_label=self._labels[row])
 
+    def empty_classes(self) -> list[int]:
+        """The classes below label_dim that no image has; none if the labels are vectors."""
+        return np.setdiff1d(np.arange(self.label_dim), self._labels[self._rows]).tolist() if self.has_onehot_labels else []
+
     def all_images(self, xflip: bool | None = None) -> PlainDataset:
         """The dataset without max_size; xflip: with mirrored copies, None leaves that as it is."""
         mirrored = bool(self._mirrored.any()) if xflip is None else xflip

@@ -89,9 +89,12 @@ def test_vector_labels_are_given_out_as_they_are(tmp_path):
     assert (data.label_dim, data.has_onehot_labels) == (2, False)
 
 
-def test_float_classes_are_truncated(tmp_path):
-    data = ImageFolderDataset(write(tmp_path / 'a', dataset_files(2, labels=[1.7, 0])), use_labels=True)
+def test_classes_are_whole_numbers(tmp_path):
+    data = ImageFolderDataset(write(tmp_path / 'a', dataset_files(2, labels=[1.0, 0])), use_labels=True)
     assert data.get_label(0).tolist() == [0, 1]
+    data = ImageFolderDataset(write(tmp_path / 'b', dataset_files(2, labels=[0, 1.7])), use_labels=True)
+    with pytest.raises(UserError, match=r'label of 00001/img1\.png is 1\.7, but a class is a whole number; write \[1\.7\]'):
+        data.get_label(0)
 
 
 def test_all_zero_labels_are_one_class(tmp_path):

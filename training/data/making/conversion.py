@@ -122,6 +122,8 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
                 continue
             if prepared.attributes is None:
                 small += 1
+                if small <= MOST_NAMED:
+                    progress.tell(f'Left out: {image.name}: smaller than --width and --height')
                 continue  # its number stays unused
             checker.check(*prepared.attributes, image.name)
             name = f'{index // 1000:05d}/img{index:08d}.png'

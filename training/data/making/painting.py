@@ -48,7 +48,7 @@ def coloured(source: Source, colours: dict[str, Colour], seed: int = 0, paired: 
             for domain in range(count) if paired else [int(domain_of[position])]:
                 yield SourceImage(partial(_tinted, image, palette[domain]), domain, image.name, content)
 
-    return Source(images(), source.size * (count if paired else 1), list(colours))
+    return Source(images(), source.size * (count if paired else 1), list(colours), left_out=source.left_out, notes=source.notes)
 
 
 def dependent(source: Source, seed: int = 0, max_per_domain: int | None = None) -> Source:
@@ -73,7 +73,7 @@ def dependent(source: Source, seed: int = 0, max_per_domain: int | None = None) 
                 background = name == 'rbg_colored'
                 yield SourceImage(partial(_tinted, image, colour, background, 32), domain, image.name, image.label)
 
-    return Source(images(), source.size * 2, list(DEPENDENT_DOMAINS))
+    return Source(images(), source.size * 2, list(DEPENDENT_DOMAINS), left_out=source.left_out, notes=source.notes)
 
 
 def stacked(source: Source, count: int | None = None, seed: int = 0) -> Source:
@@ -97,7 +97,7 @@ def stacked(source: Source, count: int | None = None, seed: int = 0) -> Source:
             channels = [digits[red], digits[green], digits[blue]]
             yield SourceImage(partial(_stack, channels), label, f'stacked image {index}')
 
-    return Source(images(), count)
+    return Source(images(), count, left_out=source.left_out, notes=source.notes)
 
 
 def digit_of(image: SourceImage, domains: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,8 +15,9 @@ import numpy as np
 
 from dnnlib import UserError
 from dnnlib.archive import FolderArchive, ZipArchive, open_archive
-from training.data.images import decode, image_names
-from training.data.labels import read_label_file
+from training.data.finding import find_images, is_canonical, labels_below, listed
+from training.data.images import decode
+from training.data.labels import FILE_NAME, check_labels, find_labels, missing_labels, read_label_file
 from training.data.making import mnist, packed
 from training.data.making.label_tables import LabelTable
 
@@ -51,16 +53,19 @@ class Source:
     domains: names of the labels 0, 1, ... or None.
     leave_out_broken: whether it is known for broken images, which are better left out than complained about.
     contents: names of the contents 0, 1, ... or None. placements: by content, where it is drawn: to the right, down, scale.
+    left_out: why -> names of files that are none of its images, though they might be taken for some. notes: what else to say.
     """
 
     def __init__(self, images: Iterable[SourceImage], size: int, domains: Sequence[str] | None = None,
                  leave_out_broken: bool = False, contents: Sequence[str] | None = None,
-                 placements: dict[int, list[float]] | None = None):
+                 placements: dict[int, list[float]] | None = None, left_out: dict[str, list[str]] | None = None,
+                 notes: Sequence[str] = ()):
         self._images = images
         self.size = size
         self.domains = list(domains) if domains is not None else None
         self.leave_out_broken = leave_out_broken
         self.contents, self.placements = contents, placements
+        self.left_out, self.notes = left_out or {}, list(notes)
 
     def __iter__(self) -> Iterator[SourceImage]:
         return iter(self._images)
@@ -70,7 +75,7 @@ class Source:
         if count is None:
             return self
         return Source(itertools.islice(self._images, count), min(self.size, count), self.domains, self.leave_out_broken,
-                      self.contents, self.placements)
+                      self.contents, self.placements, self.left_out, self.notes)
 
 
 def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_domain: int | None = None,
@@ -96,6 +101,8 @@ def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_d
         source = _from_arrays(_pad(images) if pad_mnist else images, labels, path)
     elif not Path(path).exists():
         raise UserError(f'Missing input file or directory: {path}')
+    elif not Path(path).is_file() and not Path(path).is_dir():
+        raise UserError(f'{path}: not a regular file, but a pipe, socket or device; give a file or folder')
     elif Path(path).is_dir() and str(path).rstrip('/\\').endswith('_lmdb'):
         source = Source(*_named(packed.open_lmdb(path)), leave_out_broken=True)
     elif Path(path).is_dir() and any(Path(path).glob('train_data_batch_*.npz')):
@@ -134,30 +141,97 @@ def _named(opened: tuple[Iterator[tuple], int]) -> tuple[Iterator[SourceImage], 
 def _from_archive(archive: FolderArchive | ZipArchive, subfolders_are_domains: bool | None,
                   max_per_domain: int | None, table: LabelTable | None) -> Source:
     """Images of a folder or ZIP file. Labels: those given, then `dataset.json`, then the folders at the root."""
-    names = image_names(archive.names)
-    if not names:
-        raise UserError(f'{archive.path}: No image files found in the specified path; give a folder or ZIP file of images')
-    labels, domains, content = read_label_file(archive) if table is None else (table.of(names, archive.path), table.domains, None)
-    if subfolders_are_domains is None:
-        subfolders_are_domains = isinstance(archive, FolderArchive) and labels is None and not _is_canonical(archive.names)
+    names, left_out = find_images(archive)
+    left_out, notes = dict(left_out), []
+    below = labels_below(archive, names)
+    if below is not None and table is None and subfolders_are_domains is None and _has_labels(archive, below):
+        raise UserError(f'{archive.where(below)}: labels are read from {FILE_NAME} at the root alone; give the folder that it is '
+                        'in as --source, or choose with --domains=folders or --domains=none')
+    if table is not None:
+        labels, domains, content = table.of(names, archive.path), table.domains, None
+        notes += table.notes(names)
+    else:
+        labels, domains, content = read_label_file(archive)
+        labels = None if subfolders_are_domains else _fitting(labels, names, archive, 'label', notes)
+        content = _fitting(content, names, archive, 'content', [])
     groups: dict[str, list[str]] = {}
+    for name in names:
+        folder, slash, _ = name.partition('/')
+        groups.setdefault(folder if slash else '', []).append(name)
+    at_root = groups.pop('', [])
+    if subfolders_are_domains is None:
+        could_be = labels is None and bool(groups) and not is_canonical(names)
+        subfolders_are_domains = could_be and isinstance(archive, FolderArchive) and FILE_NAME not in archive.names
+        if subfolders_are_domains and at_root:
+            raise UserError(f'{archive.path}: has {len(at_root)} images beside its sub-folders ({listed(at_root, 3)}), and '
+                            f'{len(names) - len(at_root)} in them ({listed(sorted(groups), 3)}); --domains=none takes all, '
+                            'without domains; --domains=folders takes those in sub-folders, which are the domains')
+        if could_be and not subfolders_are_domains:
+            notes.append(f'Its sub-folders are no domains ({listed(sorted(groups), 3)}); --domains=folders makes them')
+    if subfolders_are_domains and not groups:
+        raise UserError(f'{archive.path}: has no sub-folders to be domains; leave out --domains=folders')
     if subfolders_are_domains:
-        for name in names:
-            folder, slash, _ = name.partition('/')
-            if slash and not folder.startswith(('.', '__')):  # .ipynb_checkpoints, __MACOSX
-                groups.setdefault(folder, []).append(name)
-    if groups:
-        domains = sorted(groups)
+        domains = sorted(groups, key=_by_number(groups))
         chosen = [groups[domain][:max_per_domain] for domain in domains]
         labels = {name: label for label, group in enumerate(chosen) for name in group}
         names = list(itertools.chain.from_iterable(chosen))
+        if at_root:
+            left_out['beside the sub-folders, which are the domains; --domains=none takes them'] = at_root
+        if len(domains) == 1 and (inner := _subfolders(names)):
+            notes.append(f'Warning: {domains[0]} is the only domain; its sub-folders {listed(inner, 3)} are none: for that, give '
+                         f'{archive.path}/{domains[0]} as --source')
     elif max_per_domain is not None:
         names = _first_of_each(names, labels, max_per_domain, archive.path)
 
     labels, content = labels or {}, content or {}
     where = archive.where
     items = (SourceImage(partial(archive.read, name), labels.get(name), where(name), content.get(name)) for name in names)
-    return Source(items, len(names), domains)
+    return Source(items, len(names), domains, left_out=left_out, notes=notes)
+
+
+def _fitting(labels: dict[str, Any] | None, names: list[str], archive: FolderArchive | ZipArchive, kind: str,
+             notes: list[str]) -> dict[str, Any] | None:
+    """The labels of images by their names, classes as ints. Raises UserError for labels that can't be trained with, or that fit
+    no image while images have none."""
+    if labels is None:
+        return None
+    where = archive.where(FILE_NAME)
+    found, unused = find_labels(labels, names)
+    missing = [name for name in names if name not in found]
+    if unused and missing:
+        raise UserError(f'{where}: {missing_labels(missing, unused, kind)}; correct the names, or remove the images')
+    if unused:
+        notes.append(f'{len(unused)} entries of {FILE_NAME} fit no image, such as {unused[0]!r}')
+    if missing:
+        notes.append(f'{where}: {missing_labels(missing, [], kind)}')
+    if not found:
+        return None
+    kept = [name for name in names if name in found]
+    array = check_labels(found, kept, where, kind)
+    return dict(zip(kept, array.tolist(), strict=True)) if array.ndim == 1 else found
+
+
+def _has_labels(archive: FolderArchive | ZipArchive, name: str) -> bool:
+    """Whether a dataset.json somewhere in an archive holds labels."""
+    try:
+        return json.loads(archive.read(name).decode('utf-8-sig')).get('labels') is not None
+    except (ValueError, RecursionError, AttributeError):
+        return False
+
+
+def _by_number(folders: Iterable[str]) -> Callable[[str], Any]:
+    """The key by which folders are sorted: by their numbers, if that is all in which their names differ; else as text."""
+    matches = [re.fullmatch(r'(.*?)(\d+)', folder, re.DOTALL | re.ASCII) for folder in folders]
+    if all(matches) and len({match[1] for match in matches}) == 1:
+        prefix = len(matches[0][1])
+        return lambda folder: (int(folder[prefix:]), folder)
+    return lambda folder: folder
+
+
+def _subfolders(names: Iterable[str]) -> list[str]:
+    """The names of folders in the folder at the root that images are in, if there are several."""
+    inner = sorted({parts[1] for parts in (name.split('/') for name in names) if len(parts) > 2})
+    return inner if len(inner) > 1 else []
 
 
 def _first_of_each(names: list[str], labels: dict[str, Any] | None, count: int, path: str | Path) -> list[str]:
@@ -172,8 +246,3 @@ def _first_of_each(names: list[str], labels: dict[str, Any] | None, count: int, 
         if seen[labels.get(name)] <= count:
             chosen.append(name)
     return chosen
-
-
-def _is_canonical(names: list[str]) -> bool:
-    """Whether this is the layout of a converted dataset, `00000/...`, `00001/...`: its folders have no meaning."""
-    return 'dataset.json' in names or all(re.match(r'\d{5}/', name) for name in image_names(names))

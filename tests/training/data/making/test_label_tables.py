@@ -80,3 +80,46 @@ def test_wrong_files_are_named(tmp_path, name, text, message):
 def test_vectors_need_numbers(tmp_path):
     with pytest.raises(UserError, match=r'b\.png has labels that are no numbers'):
         read(tmp_path, 'file,x,y\na.png,1,2\nb.png,1,nan\n', ['x', 'y'])
+
+
+# As pandas and people write tables.
+
+@pytest.mark.parametrize('text', [',file,label\n0,a.png,3\n1,b.png,0\n', 'Unnamed: 0,file,label\n0,a.png,3\n1,b.png,0\n',
+                                  ',label\na.png,3\nb.png,0\n', 'file,label\na.png,3.0\nb.png,0.0\n'])
+def test_tables_of_pandas(tmp_path, text):
+    table = read(tmp_path, text)
+    assert table.labels == {'a.png': 3, 'b.png': 0} and table.domains is None
+    assert all(type(label) is int for label in table.labels.values())
+
+
+@pytest.mark.parametrize('cell', ['', ' ', 'nan', 'NaN', 'inf'])
+def test_empty_cells_are_named(tmp_path, cell):
+    for others in ('cat', '1'):
+        with pytest.raises(UserError, match=r'labels\.csv: no label for b\.png, whose cell is'):
+            read(tmp_path, f'file,label\na.png,{others}\nb.png,{cell}\n')
+
+
+def test_measurements_are_no_classes(tmp_path):
+    few = read(tmp_path, 'a.png,0.5\nb.png,-1\nc.png,2\n')
+    assert few.domains == ['-1', '0.5', '2'] and few.labels == {'a.png': 1, 'b.png': 0, 'c.png': 2}
+    with pytest.raises(UserError, match=r'label of 0\.png is 0\.001, which is no class, and there are 200 different ones'):
+        read(tmp_path, ''.join(f'{i}.png,{i + 0.001}\n' for i in range(200)))
+    with pytest.raises(UserError, match='20211103, which makes 20211104 classes'):
+        read(tmp_path, 'a.png,20211103\nb.png,20211104\n')
+
+
+def test_a_name_or_column_in_two_places_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r'a\.png has two different labels, 0 and 1'):
+        read(tmp_path, '{"a.png": 0, "./a.png": 1}', name='x.json')
+    with pytest.raises(UserError, match=r'a\.png has two different labels, 0 and 1'):
+        read(tmp_path, '{"a.png": 0, "a.png": 1}', name='x.json')
+    with pytest.raises(UserError, match=r'--label-column=x: .* several columns of this name'):
+        read(tmp_path, 'file,x,x\na.png,0,1\n', ['x'])
+
+
+def test_names_in_other_case_and_entries_without_images(tmp_path):
+    table = read(tmp_path, 'A.PNG,3\nb.png,0\nc.png,1\n')
+    assert table.of(['img/a.png', 'img/B.png'], 'src') == {'img/a.png': 3, 'img/B.png': 0}
+    assert table.notes(['img/a.png', 'img/B.png']) == [f"1 entries of {tmp_path}/labels.csv fit no image, such as 'c.png'"]
+    with pytest.raises(UserError, match=r"no label for d\.png of src; its entry 'A\.PNG' fits none"):
+        table.of(['d.png', 'b.png', 'c.png'], 'src')
