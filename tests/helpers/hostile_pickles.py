@@ -129,8 +129,17 @@ def dill_names(marker: str) -> Iterator[tuple[str, bytes, str]]:
     numpy = import_module + text('numpy.core.multiarray') + b'\x85R'
     yield 'dill-getattr', (name('dill._dill', '_get_attr') + numpy + text('set_typeDict') + b'\x86R.'), 'set_typeDict'
     yield 'dill-getattr-chain', (name('dill._dill', '_get_attr') + b'}' + text('__class__') + b'\x86R.'), '__class__'
-    for other in ('_create_type', '_eval_repr', '_load_type', '_create_cell', '_getattribute', '_create_filehandle', '_shims'):
+    for other in ('_create_type', '_eval_repr', '_create_cell', '_getattribute', '_create_filehandle', '_shims'):
         yield f'dill-{other}', name('dill._dill', other) + b')R.', f'dill._dill.{other}'
+    for other in ('type', 'object', 'FunctionType', 'ModuleType', 'eval', 'os.system'):
+        yield f'dill-type-{other}', name('dill._dill', '_load_type') + text(other) + b'\x85R.', f'the type {other}, which'
+    yield 'dill-type-none', name('dill._dill', '_load_type') + b')R.', 'make no sense'
+    yield 'dill-type-list', name('dill._dill', '_load_type') + b']\x85R.', 'the type list'
+    yield 'dill-type-chain', (name('dill._dill', '_get_attr') + name('dill._dill', '_load_type') + text('set') + b'\x85R' +
+                              text('pop') + b'\x86R.'), 'pop, which is not read'
+    yield 'dill-code', (name('dill._dill', '_load_type') + text('CodeType') + b'\x85R)R)R.'), 'which is data'
+    yield 'dill-codecs', (name('dill._dill', '_get_attr') + name('dill._dill', '_import_module') + text('_codecs') + b'\x85R' +
+                          text('lookup') + b'\x86R.'), 'lookup, which is not read'
     yield 'dill-short', name('dill', 'loads') + b')R.', 'dill.loads'
 
 

@@ -44,6 +44,20 @@ class Writer(pickle._Pickler):
     """Python's pickler in Python, which also knows Global and Made."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+    dill: str | None = None
+
+    def save_set(self, obj):
+        if self.dill and self.proto < 4:
+            self.save(Made(TYPES['set'], (list(obj),)))
+        else:
+            super().save_set(obj)
+
+    def save_bytes(self, obj):
+        if self.dill and self.proto < 3:
+            encode = CODECS_ENCODE if self.dill in OLD else Global('_codecs', 'encode')
+            self.save(Made(encode, (obj.decode('latin1'), 'latin1')) if obj else Made(TYPES['bytes']))
+        else:
+            super().save_bytes(obj)
 
     def save_named(self, obj):
         if self.proto >= 4 and not obj.as_text:
@@ -65,16 +79,18 @@ class Writer(pickle._Pickler):
             self.save(obj.state)
             self.write(pickle.BUILD)
 
-    dispatch[Global], dispatch[Made] = save_named, save_made
+    dispatch[Global], dispatch[Made], dispatch[set], dispatch[bytes] = save_named, save_made, save_set, save_bytes
 
 
 BATCH_TAKES_OBJECT = pickle._Pickler._batch_setitems.__code__.co_argcount > 2  # Python 3.14
 
 
-def dumps(value, protocol=4):
-    """The pickle of a value with Globals and Mades in it."""
+def dumps(value, protocol=4, dill=None):
+    """The pickle of a value with Globals and Mades in it. dill: its version, if that wrote it."""
     file = io.BytesIO()
-    Writer(file, protocol).dump(value)
+    writer = Writer(file, protocol)
+    writer.dill = dill
+    writer.dump(value)
     return file.getvalue()
 
 
@@ -88,6 +104,10 @@ DTYPE, NDARRAY = Global('numpy', 'dtype'), Global('numpy', 'ndarray')
 SEQUENTIAL = Global('torch.nn.modules.container', 'Sequential')
 CREATE_FUNCTION, CREATE_CODE = Global('dill._dill', '_create_function'), Global('dill._dill', '_create_code')
 GET_ATTR, IMPORT_MODULE = Global('dill._dill', '_get_attr'), Global('dill._dill', '_import_module')
+LOAD_TYPE = Global('dill._dill', '_load_type')
+TYPES = {name: Made(LOAD_TYPE, (name,)) for name in ('set', 'bytes', 'CodeType')}
+OLD = ('0.3.1.1', '0.3.3', '0.3.4')
+CODECS_ENCODE = Made(GET_ATTR, (Made(IMPORT_MODULE, ('_codecs',)), 'encode'))
 TF_NETWORK = Global('dnnlib.tflib.network', 'Network')
 
 HOOKS = ('_backward_hooks', '_forward_hooks', '_forward_pre_hooks', '_state_dict_hooks', '_load_state_dict_pre_hooks')
@@ -118,7 +138,7 @@ class Published:
     def __init__(self, dill=None, numpy='numpy.core.multiarray', source='# the source of the networks', more_attributes=()):
         self.dill, self.numpy, self.source, self.more_attributes = dill, numpy, source, more_attributes
         scalar = Global(numpy, 'scalar')
-        self.scalar = scalar if dill != '0.3.4' else Made(GET_ATTR, (Made(IMPORT_MODULE, (numpy,)), 'scalar'))
+        self.scalar = scalar if dill not in OLD else Made(GET_ATTR, (Made(IMPORT_MODULE, (numpy,)), 'scalar'))
         self.float64 = dtype('f8')
         self.create_code = None
 
@@ -155,11 +175,12 @@ class Published:
 
     def function(self, name):
         """A lambda as dill writes it: its code, the module that it is of, and in newer versions a state."""
-        old = self.dill == '0.3.4'
+        old = self.dill in OLD
         head, tail = (b'',), ('file.py', name, f'C.{name}', 3, b'', b'', (), ())
         if old:
             head, tail = (), ('file.py', name, 3, b'', (), ())
-        code = Made(CREATE_CODE, (*head, 1, 0, 0, 1, 3, 19, b'\x97\x00|\x00S\x00', (None,), ('softplus_',), ('x',), *tail))
+        create_code = TYPES['CodeType'] if self.dill == '0.3.1.1' else CREATE_CODE
+        code = Made(create_code, (*head, 1, 0, 0, 1, 3, 19, b'\x97\x00|\x00S\x00', (None,), ('softplus_',), ('x',), *tail))
         module = Global('training.flow', '__dict__', as_text=True)
         if old:
             return Made(CREATE_FUNCTION, (code, module, name, None, None, {}, None))
@@ -173,7 +194,7 @@ class Published:
         data = {'class_name': 'training.dataset.ImageFolderDataset', 'path': '/data/ffhq.zip', 'use_labels': True,
                 'max_size': None, 'xflip': False, 'resolution': 32}
         options = data if training_set_kwargs is UNSET else training_set_kwargs
-        return dumps({'training_set_kwargs': options, **made, 'augment_pipe': augment_pipe}, protocol)
+        return dumps({'training_set_kwargs': options, **made, 'augment_pipe': augment_pipe}, protocol, self.dill)
 
     def augment_pipe(self, p):
         state = {'training': False, '_parameters': collections.OrderedDict(), '_modules': collections.OrderedDict(),

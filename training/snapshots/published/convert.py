@@ -36,15 +36,26 @@ def names(budget: Budget) -> Mapping[str, Name]:
     scalars = {module: known[f'{module}.scalar'] for module in ('numpy.core.multiarray', 'numpy._core.multiarray')}
     scalars |= {module.replace('multiarray', '_multiarray_umath'): scalar for module, scalar in scalars.items()}
 
-    def attribute(module: Any, name: Any) -> Name:  # dill 0.3.4 reaches numpy's `scalar` in this way, and nothing else
-        if type(module) is not Name or module.name not in scalars or name != 'scalar':
+    # dill up to 0.3.4 reaches two functions in this way, and nothing else: numpy's `scalar`, and `encode`, by which it writes
+    # bytes at protocol 2.
+    functions = {(module, 'scalar'): scalar for module, scalar in scalars.items()}
+    functions['_codecs', 'encode'] = known['_codecs.encode']
+
+    def attribute(module: Any, name: Any) -> Name:
+        if type(module) is not Name or type(name) is not str or (module.name, name) not in functions:
             raise RecordError(f'it asks for {getattr(module, "name", "an object")}.{describe(name)}, which is not read')
-        return scalars[module.name]
+        return functions[module.name, name]
 
     def module(name: Any) -> Name:
-        if name not in scalars:
+        if type(name) is not str or name not in {known_module for known_module, _ in functions}:
             raise RecordError(f'it asks for the module {describe(name)}, which is not read')
         return Name(name)
+
+    # How dill writes `set` below protocol 4 and `bytes`, of which there are none then, below 3; and 0.3.1.1 the type of code.
+    def load_type(name: Any) -> Name:
+        if type(name) is not str or name not in types:
+            raise RecordError(f'it asks for the type {describe(name)}, which is not read')
+        return types[name]
 
     def add(name: str, **handlers: Any) -> None:
         known[name] = Name(name, **handlers)
@@ -60,6 +71,8 @@ def names(budget: Budget) -> Mapping[str, Name]:
     add('training.flow.__dict__')
     for name in ('dill._dill._create_function', 'dill._dill._create_code'):
         add(name, call=Ignored)
+    types = {'set': known['builtins.set'], 'bytes': known['builtins.bytes'], 'CodeType': Name('CodeType', call=Ignored)}
+    add('dill._dill._load_type', call=load_type)
     add('dill._dill._import_module', call=module)
     add('dill._dill._get_attr', call=attribute)
     return known

@@ -87,6 +87,9 @@ def domain_generator(golden, mode, norm):
     ('flow', 0, '0.3.4', 3, 'numpy._core._multiarray_umath'), ('flow', 1, '0.3.4', 4, 'numpy.core.multiarray'),
     ('flow', 0, '0.3.6', 4, 'numpy.core.multiarray'), ('flow', 1, '0.4.1', 3, 'numpy._core.multiarray'),
     ('mlp', 0, '0.3.4', 4, 'numpy.core._multiarray_umath'), ('mlp', 1, '0.3.6', 3, 'numpy.core.multiarray'),
+    ('flow', 0, '0.3.1.1', 3, 'numpy.core.multiarray'), ('flow', 0, '0.3.3', 2, 'numpy.core.multiarray'),
+    ('flow', 0, '0.3.4', 3, 'numpy.core.multiarray'), ('flow', 1, '0.4.1', 2, 'numpy.core.multiarray'),
+    ('flow', 1, '0.3.9', 5, 'numpy.core.multiarray'), ('mlp', 0, '0.3.1.1', 4, 'numpy.core.multiarray'),
     ('concat', 0, '0.3.6', 4, 'numpy.core.multiarray'), ('concat', 1, '0.3.4', 3, 'numpy.core.multiarray')])
 def test_i_stylegan_and_cg_gan(tmp_path, golden, agrees, mode, norm, dill, protocol, numpy):
     G = domain_generator(golden, mode, norm)
