@@ -186,8 +186,9 @@ def show_picture(axes: Any, run: Run) -> None:
 
 
 @click.command(cls=cli.Command)
-@click.argument('run_dirs', nargs=-1, required=True, metavar='RUN...')
-@click.option('--out', help='The picture to write.  [default: curves.png, in the run directory if there is one, else here]',
+@click.argument('run_dirs', type=cli.PATH, nargs=-1, required=True, metavar='RUN...')
+@click.option('--out', type=cli.PATH,
+              help='The picture to write.  [default: curves.png, in the run directory if there is one, else here]',
               metavar='PNG')
 def main(run_dirs: tuple[str, ...], out: str | None) -> None:
     """Draw what training runs report in every tick, and the images they made last, into one PNG.

@@ -15,6 +15,7 @@ from dnnlib.util import OptionError, UserError
 
 # Networks to transfer from: names to files of the StyleGAN2-ADA authors, under their licence. No digests of these files are
 # known here: each is held to the digest of its first download.
+EXPORT_FILES = ('config.json', 'model.safetensors')  # of an exported generator: training.snapshots.hub
 _PRETRAINED = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
 PRESETS = {
     'ffhq256':     _PRETRAINED + 'ffhq-res256-mirror-paper256-noaug.pkl',
@@ -138,6 +139,22 @@ def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None
     for path in newest_first[:newest_first.index(alone[0])]:
         say(f'{path}: corrupt, skipping it')
     return _resume(alone[0], None, start_nimg, run_dir, stamps)
+
+
+def newest_snapshot(source: str) -> str:
+    """The newest intact snapshot of a run directory; anything else as it is. Raises OptionError for a folder without any."""
+    folder = Path(source)
+    if is_url(source) or not folder.is_dir() or any((folder / name).is_file() for name in EXPORT_FILES):
+        return source
+    snapshots = _snapshots(folder)
+    if not snapshots:
+        raise OptionError(f'--network={source}: no network-snapshot-<kimg>.pkl in this directory; name a snapshot, or a run '
+                          'directory with one')
+    for kimg in sorted(snapshots, reverse=True):
+        if seal.check_file(snapshots[kimg])[0] is not False:
+            return str(snapshots[kimg])
+        print(f'{snapshots[kimg]}: corrupt, skipping it')
+    raise UserError(f'{source}: no network snapshot in it is intact; name another network')
 
 
 def _snapshots(run_dir: Path) -> dict[int, Path]:

@@ -40,32 +40,43 @@ def seed_latent(G: Generator, seed: int, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(np.random.RandomState(seed).randn(1, G.z_dim)).to(torch.float32).to(device)
 
 
-def one_hot(G: Generator, class_idx: int, device: torch.device) -> torch.Tensor:
-    """The label [1, c_dim] of a class, float32; without numbers for an unconditional network."""
+def one_hot(G: Generator, class_idx: int | tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """The label [1, c_dim] of a class, or of the numbers of --label, float32; without numbers for an unconditional network."""
+    if isinstance(class_idx, tuple):
+        return torch.tensor([class_idx], dtype=torch.float32, device=device)
     label = torch.zeros([1, G.c_dim], device=device)
     label[:, class_idx:class_idx + 1] = 1
     return label
 
 
-def class_label(G: Generator, class_idx: int | None, device: torch.device) -> torch.Tensor:
-    """The label [1, c_dim] of --class. Raises OptionError if a conditional network gets none, or one it does not know."""
+def class_label(G: Generator, class_idx: int | tuple[float, ...] | None, device: torch.device) -> torch.Tensor:
+    """The label [1, c_dim] of --class or --label. Raises OptionError if a conditional network gets none, or one it does not
+    know."""
     if G.c_dim == 0:
         if class_idx is not None:
             print('warn: --class=lbl ignored when running on an unconditional network')
         return torch.zeros([1, 0], device=device)
     if class_idx is None:
-        raise OptionError(f'Must specify class label with --class when using a conditional network (0 to {G.c_dim - 1})')
+        raise OptionError(f'Must specify class label with --class when using a conditional network (0 to {G.c_dim - 1}), '
+                          'or its numbers with --label')
+    if isinstance(class_idx, tuple):
+        if len(class_idx) != G.c_dim:
+            raise OptionError(f'--label has {len(class_idx)} numbers, but labels of this network have {G.c_dim}')
+        return one_hot(G, class_idx, device)
     if not 0 <= class_idx < G.c_dim:
         raise OptionError(f'--class must be between 0 and {G.c_dim - 1} for this network')
     return one_hot(G, class_idx, device)
 
 
-def classes_of(G: Generator, class_idx: int | str | None, device: torch.device) -> list[int]:
-    """The classes that --class names, of which there are several with options.ALL; [0] for an unconditional network. Raises
-    OptionError as class_label."""
+def classes_of(G: Generator, class_idx: int | str | tuple[float, ...] | None, device: torch.device
+               ) -> list[int | tuple[float, ...]]:
+    """The classes that --class names, of which there are several with options.ALL, or the numbers of --label; [0] for an
+    unconditional network. Raises OptionError as class_label."""
     if class_idx == options.ALL and G.c_dim > 0:
         return list(range(G.c_dim))
     label = class_label(G, class_idx, device)
+    if isinstance(class_idx, tuple) and G.c_dim > 0:
+        return [class_idx]
     return [int(label[0].argmax()) if G.c_dim > 0 else 0]
 
 

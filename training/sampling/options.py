@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from dnnlib.util import OptionError
 from torch_utils import devices
 from torch_utils.ops import backend
 from training.networks.synthesis import NOISE_MODES
+from training.run.resume import newest_snapshot
 from training.snapshots.classes import choose
 
 ALL = 'all'
@@ -28,6 +30,38 @@ class ClassOrAll(click.ParamType):
         return ALL if value == ALL else click.INT.convert(value, param, ctx)
 
 
+LabelChoice = int | str | tuple[float, ...] | None  # what --class and --label give: a class, ALL, numbers
+
+
+class Label(click.ParamType):
+    """The numbers of a vector label: `1.0,0.5`. Gives a tuple of floats."""
+
+    name = 'label'
+
+    def convert(self, value: Any, param, ctx) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(part) for part in str(value).split(','))
+        except ValueError:
+            self.fail(f'{value!r} is not a list of numbers such as 1.0,0.5', param, ctx)
+        if not all(math.isfinite(number) for number in numbers):
+            self.fail(f'{value!r} must be finite numbers', param, ctx)
+        return numbers
+
+
+class Network(cli.PathText):
+    """A network: as it is given, but of a run directory its newest intact snapshot."""
+
+    name = 'network'
+
+    def convert(self, value: Any, param, ctx) -> str:
+        return newest_snapshot(super().convert(value, param, ctx))
+
+
+NETWORK = Network()
+
+
 def _choose(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     choose(value)
     ctx.call_on_close(lambda: choose(None))
@@ -37,14 +71,18 @@ def _choose(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 classes = functools.partial(click.option, '--classes', callback=_choose, metavar='LIST',
                             help='Classes of your own that --network may use: package.module.Class, path.py:Class, or path.py '
                             'for all in it; separated by commas (docs/own-networks.md).')
-_network = functools.partial(click.option, '--network', help='Network: a snapshot, path or URL, or the folder of an exported '
-                             'generator.', metavar='PKL')
-outdir_or_none = functools.partial(click.option, '--outdir', help='Where to save the images; made if need be.', metavar='DIR')
+_network = functools.partial(click.option, '--network', type=NETWORK,
+                             help='Network: a snapshot, path or URL; a run directory, for its newest one; or the folder of an '
+                             'exported generator.', metavar='PKL')
+outdir_or_none = functools.partial(click.option, '--outdir', type=cli.PATH,
+                                   help='Where to save the images; made if need be.', metavar='DIR')
 outdir = outdir_or_none(required=True)
-class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
-                         metavar='INT')
-class_or_all = click.option('--class', 'class_idx', help='Class or domain, counted from 0, or `all`; conditional networks only.',
-                            type=ClassOrAll(), metavar='INT|all')
+_label = click.option('--label', type=Label(), help='Instead of --class: the label itself, for networks that were trained with '
+                      'labels of several numbers, such as 1.0,0.5.', metavar='NUMBER,...')
+_class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
+                          metavar='INT')
+_class_or_all = click.option('--class', 'class_idx', help='Class or domain, counted from 0, or `all`; conditional networks only.',
+                             type=ClassOrAll(), metavar='INT|all')
 noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",
                           type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
 device = click.option('--device', help='Where to compute.', type=click.Choice(devices.DEVICES), default='auto', show_default=True)
@@ -54,6 +92,21 @@ ops = click.option('--ops', help='What computes resampling, filters and activati
                    type=click.Choice(backend.CHOICES), default='auto', show_default=True, envvar='STYLEGAN_OPS', show_envvar=True)
 domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.",
                             type=float, default=1, show_default=True, metavar='PSI')
+
+
+def _with_label(option: Callable) -> Callable:
+    """An option that gives `class_idx`, and --label, whose numbers are given as `class_idx` too."""
+    def decorate(command: Callable) -> Callable:
+        @functools.wraps(command)
+        def called(*args: Any, class_idx: Any, label: tuple[float, ...] | None, **kwargs: Any) -> Any:
+            if label is not None and class_idx is not None:
+                raise OptionError('--label and --class both say which label; leave one of them out')
+            return command(*args, class_idx=class_idx if label is None else label, **kwargs)
+        return option(_label(called))
+    return decorate
+
+
+class_idx, class_or_all = _with_label(_class_idx), _with_label(_class_or_all)
 
 
 def network_or_none(**kwargs: Any):

@@ -37,7 +37,7 @@ Examples:
 
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
-@click.argument('short', required=False, metavar='[PKL]')
+@click.argument('short', type=options.NETWORK, required=False, metavar='[PKL]')
 @options.network_or_none()
 @options.seeds(default=None, help='Random seeds, one latent each, in this order: 0-15 or 1,5,9-12.  [default: 0-7]')
 @click.option('--domains', help='Which domains, counted from 0, and in which order.  [default: all]', type=cli.NumRange(),
@@ -49,7 +49,7 @@ Examples:
 @click.option('--layout', help='Whether the domains are the rows of the picture or its columns.',
               type=click.Choice(['rows', 'columns']), default='columns', show_default=True)
 @cli.bool_option('--labels', help='Print seeds and domains into the margins.  [default: 0]')
-@click.option('--data', help='With --labels: a dataset, whose dataset.json names the domains.', metavar='PATH')
+@click.option('--data', type=cli.PATH, help='With --labels: a dataset, whose dataset.json names the domains.', metavar='PATH')
 @options.noise_mode
 @options.outdir_or_none()
 @options.device

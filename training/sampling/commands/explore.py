@@ -41,7 +41,7 @@ Examples:
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
-@click.option('--data', help='A dataset, whose dataset.json names the domains.', metavar='PATH')
+@click.option('--data', type=cli.PATH, help='A dataset, whose dataset.json names the domains.', metavar='PATH')
 @click.option('--host', help='Address to serve at; this machine alone can reach the default.', default='127.0.0.1',
               show_default=True, metavar='ADDRESS')
 @click.option('--port', help=f'Port to serve at.  [default: {FIRST_PORT}, or the next that is free]',

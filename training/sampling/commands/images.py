@@ -42,7 +42,8 @@ Examples:
               metavar='PSI')
 @options.class_or_all
 @options.noise_mode
-@click.option('--projected-w', help='Render the latents w [N, num_ws, w_dim] of this .npz instead of seeds.', metavar='FILE')
+@click.option('--projected-w', type=cli.PATH,
+              help='Render the latents w [N, num_ws, w_dim] of this .npz instead of seeds.', metavar='FILE')
 @click.option('--format', 'suffix', help='Of the images: PNG and WebP lose nothing, JPEG has quality 95.',
               type=click.Choice([suffix[1:] for suffix in drawing.FORMATS]), default='png', show_default=True)
 @cli.bool_option('--contact-sheet', help='All images in one picture, too: contact-sheet.png. With --class=all, a column for each '
@@ -52,7 +53,7 @@ Examples:
 @options.outdir
 @options.device
 @options.ops
-def command(network: str, seeds: list[int] | None, trunc: float, class_idx: int | str | None, noise_mode: str,
+def command(network: str, seeds: list[int] | None, trunc: float, class_idx: options.LabelChoice, noise_mode: str,
             projected_w: str | None, suffix: str, contact_sheet: bool, save_ws: bool, outdir: str, device: str,
             ops: str) -> None:
     """Make images with the moving average of a trained generator (G_ema).
@@ -117,7 +118,7 @@ class Image(NamedTuple):
     """An image to be made. name: of its file, without suffix."""
 
     seed: int
-    label: int
+    label: int | tuple[float, ...]
     name: str
 
     @property

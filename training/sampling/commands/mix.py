@@ -68,7 +68,7 @@ class Styles(click.ParamType):
 @options.device
 @options.ops
 def command(network: str, rows: list[int], cols: list[int], styles: list[int | tuple[int, int]], trunc: float,
-            class_idx: int | None, noise_mode: str, outdir: str, device: str, ops: str) -> None:
+            class_idx: options.LabelChoice, noise_mode: str, outdir: str, device: str, ops: str) -> None:
     """Mix styles: each image has some layers' styles of its column's seed, and all else of its row's seed.
 
     Writes <row>-<col>.png for every pair, <seed>-<seed>.png for every seed, and grid.png: the columns' images above, the

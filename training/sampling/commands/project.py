@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -48,7 +47,8 @@ Examples:
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
-@click.option('--target', 'target_path', help='The picture to be drawn: any image file. Its largest square in the middle '
+@click.option('--target', 'target_path', type=cli.PATH,
+              help='The picture to be drawn: any image file. Its largest square in the middle '
               'is taken, in the size of the network.', required=True, metavar='FILE')
 @click.option('--num-steps', help='Number of steps of the optimisation.', type=click.IntRange(min=1), default=1000,
               show_default=True, metavar='INT')
@@ -59,13 +59,14 @@ Examples:
 @click.option('--features', help='What tells how alike images are. lpips: LPIPS of VGG16, as published; its weights (553 MB) are '
               'downloaded if need be. efficientnet: EfficientNet-Lite0, which is installed with the requirements. auto: lpips if '
               'its weights are here.', type=click.Choice(CHOICES), default='auto', show_default=True)
-@click.option('--detector-path', help='Weights of VGG16: a file or URL.  [default: those in the cache directory, or downloaded]',
+@click.option('--detector-path', type=cli.PATH,
+              help='Weights of VGG16: a file or URL.  [default: those in the cache directory, or downloaded]',
               metavar='FILE')
 @options.outdir
 @options.device
 @options.ops
-def command(network: str, target_path: str, num_steps: int, seed: int, save_video: bool, class_idx: int | None, features: str,
-            detector_path: str | None, outdir: str, device: str, ops: str) -> None:
+def command(network: str, target_path: str, num_steps: int, seed: int, save_video: bool, class_idx: options.LabelChoice,
+            features: str, detector_path: str | None, outdir: str, device: str, ops: str) -> None:
     """Find the latent w whose image is most like a given picture.
 
     Writes projected_w.npz, which `generate.py --projected-w` renders, target.png, proj.png, and proj.mp4: the target
@@ -107,14 +108,13 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
 
 
 def read_picture(path: str) -> np.ndarray:
-    """An image file as uint8 [H, W, 3], as `dataset_tool.py --mode=rgb` converts it, but upright. Raises UserError."""
-    path = os.path.expanduser(path)  # which shells leave as it is in --target=~/face.jpg
+    """An image file as uint8 [H, W, 3], as `dataset_tool.py --mode=rgb` converts it. Raises UserError."""
     with open_url(path) as f:
         try:
             data = f.read()
         except OSError as err:
             raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
-    return images.decode_upright(data, path, mode='rgb')
+    return images.decode(data, path, mode='rgb')
 
 
 def fit(picture: np.ndarray, G: Generator) -> np.ndarray:

@@ -33,7 +33,8 @@ Examples:
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
-@click.option('--images', help='What to translate: a folder or ZIP of images of the size of the network.', required=True,
+@click.option('--images', type=cli.PATH,
+              help='What to translate: a folder or ZIP of images of the size of the network.', required=True,
               metavar='PATH')
 @click.option('--source-class', help='Domain of all of the images, counted from 0.  [default: by their dataset.json]', type=int,
               metavar='INT')

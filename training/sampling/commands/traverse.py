@@ -48,8 +48,8 @@ Examples:
 @options.outdir
 @options.device
 @options.ops
-def command(network: str, seeds: list[int], class_idx: int | None, coordinates: list[int] | None, rows: int | None, span: float,
-            steps: int, trunc: float, labels: bool, outdir: str, device: str, ops: str) -> None:
+def command(network: str, seeds: list[int], class_idx: options.LabelChoice, coordinates: list[int] | None, rows: int | None,
+            span: float, steps: int, trunc: float, labels: bool, outdir: str, device: str, ops: str) -> None:
     """Show what each coordinate of the latent does: a row of images in which nothing else is moved.
 
     The latent is what enters the mapping network's MLP: u, after flow and normalisation. The style coordinates are

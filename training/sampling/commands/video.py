@@ -52,7 +52,8 @@ class GridSize(click.ParamType):
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
-@click.option('--output', help='The movie: *.mp4 (by imageio-ffmpeg; without it a *.gif is written), *.gif or *.webp.',
+@click.option('--output', type=cli.PATH,
+              help='The movie: *.mp4 (by imageio-ffmpeg; without it a *.gif is written), *.gif or *.webp.',
               required=True, metavar='FILE')
 @options.seeds(None, 'Random seeds of the keyframes; there may be fewer than it takes: then they are used again.', required=True)
 @click.option('--shuffle-seed', help='Shuffle the seeds, by this one.', type=click.IntRange(0, 2 ** 32 - 1), metavar='INT')
@@ -72,7 +73,7 @@ class GridSize(click.ParamType):
 @options.device
 @options.ops
 def command(network: str, output: str, seeds: list[int], shuffle_seed: int | None, size: tuple[int, int],
-            num_keyframes: int | None, w_frames: int, space: str, trunc: float, class_idx: int | str | None, morph: bool,
+            num_keyframes: int | None, w_frames: int, space: str, trunc: float, class_idx: options.LabelChoice, morph: bool,
             fps: int, device: str, ops: str) -> None:
     """Make a movie that goes through latents and ends where it began, so that it can be looped.
 
@@ -131,7 +132,7 @@ class Mapping:
     Called with latents [..., z_dim], it gives w [..., w_dim], NumPy's float32 both.
     """
 
-    def __init__(self, G: Generator, class_idx: int, psi: float, device: torch.device):
+    def __init__(self, G: Generator, class_idx: int | tuple[float, ...], psi: float, device: torch.device):
         self.G, self.psi = G, psi
         self.label = drawing.one_hot(G, class_idx, device)
         self.w_mean = drawing.domain_w_mean(G, self.label) if psi != 1 else None

@@ -41,11 +41,13 @@ Examples:
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
-@click.option('--outdir', help='Where to write it: for a hub, a folder that is not there yet or is empty.', required=True,
+@click.option('--outdir', type=cli.PATH,
+              help='Where to write it: for a hub, a folder that is not there yet or is empty.', required=True,
               metavar='DIR')
 @click.option('--to', help='hub: safetensors, JSON, a model card and samples of G_ema. stylegan2-ada: a pickle of G, D and G_ema '
               'for the published code.', type=click.Choice(['hub', 'stylegan2-ada']), default='hub', show_default=True)
-@click.option('--data', help='Dataset whose dataset.json names the labels.  [default: the one that the run was trained on, if it '
+@click.option('--data', type=cli.PATH,
+              help='Dataset whose dataset.json names the labels.  [default: the one that the run was trained on, if it '
               'is still there]', metavar='PATH')
 @click.option('--license', help='License of the weights, for the model card: an identifier such as cc-by-4.0.', metavar='ID')
 @options.device
