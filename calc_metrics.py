@@ -25,6 +25,7 @@ from torch_utils import devices
 from torch_utils.launching import launch
 from torch_utils.torchrun import how_many
 from training.data.dataset import ImageFolderDataset
+from training.data.finding import tell_left_out
 from training.data.loose_images import LooseImages
 from training.sampling import options
 from training.snapshots.classes import choose, chosen_dataset
@@ -74,11 +75,13 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 
 
 @click.command(cls=cli.Command, sections=SECTIONS, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
-@click.option('--network', 'networks', help='A snapshot, path or URL, or the folder of an exported generator. Can be given '
+@click.option('--network', 'networks', type=cli.PATH,
+              help='A snapshot, path or URL, or the folder of an exported generator. Can be given '
               'several times, to compare. A run directory: all its snapshots, which gives a curve. A pattern, in quotes: all '
               "files like it ('runs/*/network-snapshot-*.pkl').", multiple=True, metavar='PKL')
 @options.classes()
-@click.option('--images', help='Compare these images with those of --data instead, without a network: a folder or ZIP file of '
+@click.option('--images', type=cli.PATH,
+              help='Compare these images with those of --data instead, without a network: a folder or ZIP file of '
               'images, also of different sizes.', metavar='PATH')
 @click.option('--metrics', help='What to compute: names separated by commas, or none.', default='fid50k_full', show_default=True,
               metavar='LIST')
@@ -86,17 +89,20 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
               type=int, metavar='INT')
 @click.option('--detector', help=f'What describes the images, for fd, kd and pr: {", ".join(DETECTORS)}.  [default: as the name '
               'of the metric says]', metavar='NAME')
-@click.option('--detector-path', help='Weights of the detector: a file or URL.  [default: those in the cache directory, or '
+@click.option('--detector-path', type=cli.PATH,
+              help='Weights of the detector: a file or URL.  [default: those in the cache directory, or '
               'downloaded]', metavar='PATH')
 @click.option('--resize', help='How images come to the size of the detector. clean: anti-aliased; results get the suffix '
               '_clean.  [default: published]', type=click.Choice(RESIZES))
-@click.option('--data', help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network '
+@click.option('--data', type=cli.PATH,
+              help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network '
               'was trained on, if it is still there]', metavar='PATH')
 @cli.bool_option('--mirror', default=None, help='Whether mirrored copies belong to the real images, for metrics without _full.  '
                  '[default: as in training; with --data no]')
 @click.option('--seed', help='One seed fixes the results.', type=click.IntRange(min=0), default=0, show_default=True,
               metavar='INT')
-@click.option('--outdir', help='Where to put metric-<name>.jsonl and the figures; made if need be.  [default: the folder of the '
+@click.option('--outdir', type=cli.PATH,
+              help='Where to put metric-<name>.jsonl and the figures; made if need be.  [default: the folder of the '
               'network if it is a run directory, else nowhere]', metavar='DIR')
 @click.option('--missing-only', help='Leave out what metric-<name>.jsonl has already, by the same metric and seed.',
               is_flag=True)
@@ -105,7 +111,8 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
               'are the same.  [default: 1, or as many as torchrun started]', type=int, metavar='INT')
 @click.option('--batch', help='Images that a detector takes at a time: less needs less memory.', type=int, default=64,
               show_default=True, metavar='INT')
-@click.option('--cache', help='Where to keep features of real images for the next time, or off.  [default: gan-metrics in the '
+@click.option('--cache', type=cli.PATH,
+              help='Where to keep features of real images for the next time, or off.  [default: gan-metrics in the '
               'cache directory, which is ~/.cache/dnnlib, or $DNNLIB_CACHE_DIR]', metavar='DIR')
 @click.option('--device', help='Where to compute.', type=click.Choice(devices.DEVICES), default='auto', show_default=True)
 @options.ops
@@ -215,6 +222,8 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
     snapshot = load_network_snapshot(subject.network, only=('G_ema', 'D') if needs_D else ('G_ema',))
     needs_data = any(m.needs_data or (m.needs_labels and snapshot.G_ema.c_dim > 0) for m in wanted)
     dataset = open_dataset(o.data, o.mirror, snapshot, subject.network) if needs_data else None
+    if dataset is not None and not caches:
+        tell_files(o, dataset, shared['workers'])
     cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
     return Context(snapshot.G_ema.to(shared['device']), dataset, cache=cache,
                    D=snapshot.D.to(shared['device']) if needs_D else None, **shared)
@@ -228,9 +237,17 @@ def images_context(o: EasyDict, shared: dict[str, Any]) -> Context:
             found.append(path and LooseImages(path))
             if path:
                 found[-1].validate()
+                tell_files(o, found[-1], shared['workers'])
         except UserError as err:
             raise OptionError(f'--{option}: {err}') from err
     return Context(None, found[1] or None, images=found[0], **shared)
+
+
+def tell_files(o: EasyDict, dataset: Any, workers: Workers) -> None:
+    """Say which files of a folder or ZIP file are not used."""
+    if o.verbose and workers.rank == 0:
+        for line in tell_left_out(getattr(dataset, 'left_out', {})):
+            print(f'{dataset.path}: {line}')
 
 
 def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, network: str) -> Any:
@@ -248,7 +265,7 @@ def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, netw
     if mirror is not None:
         kwargs['xflip'] = mirror
     try:
-        return cls(path, use_labels=True, **kwargs)
+        return cls(path, use_labels=snapshot.G_ema.c_dim > 0, **kwargs)
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dnnlib import cli
+from dnnlib.download import is_url
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
 from metrics.detectors import check_detector
 from metrics.registry import OFFLINE, find_metric
@@ -18,9 +19,11 @@ from torch_utils import torchrun
 from training import methods, own_classes
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
-from training.run.directory import next_run_dir
+from training.data.finding import listed, tell_left_out
+from training.run.directory import check_place, next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
 from training.run.resume import PRESETS, find_resume
+from training.run.same_data import check_same_data, data_digest
 
 EXAMPLES = """\b
 Examples:
@@ -67,7 +70,8 @@ class Command(cli.Command):
 
 
 @click.command(cls=Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
-@click.option('--outdir', help='Where to save the results: each run gets a numbered directory below it.', required=True,
+@click.option('--outdir', type=cli.PATH,
+              help='Where to save the results: each run gets a numbered directory below it.', required=True,
               metavar='DIR')
 @click.option('--gpus', help='Number of GPUs to train on, or of processes on the CPU; any that divides --batch.  [default: 1, or '
               'as many processes as torchrun started]', type=int, metavar='INT')
@@ -90,9 +94,10 @@ class Command(cli.Command):
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
 @click.option('--seed', help='One seed fixes a run.', type=int, default=0, show_default=True, metavar='INT')
-@click.option('-n', '--dry-run', help='Print the configuration and exit.', is_flag=True)
+@click.option('-n', '--dry-run', help='Check all that a run would check, print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
-@click.option('--data', help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
+@click.option('--data', type=cli.PATH,
+              help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
 @own_classes.OPTIONS[2]
 @cli.bool_option('--cond', default=None, help='Train with the labels of the dataset.  [default: 0, or 1 with --cond-mode]')
 @click.option('--subset', help='Train with only N images, chosen by --seed.  [default: all]', type=int, metavar='INT')
@@ -138,8 +143,10 @@ class Command(cli.Command):
               f'{", ".join(m.name for m in methods.built_in())}; or of several, such as cg-gan,clr-gan. A folder or .py file, '
               'such as ./my_method, adds a method of your own (docs/adding-a-method.md).', metavar='LIST',
               type=methods.MethodNames())
-@click.option('--resume', help='Go on. latest: the newest run of this kind in --outdir, in its directory, or start one. A run '
-              'directory: from its newest intact snapshot, there. A network pickle: in a new directory, at its kimg. A URL, or '
+@click.option('--resume', type=cli.PATH,
+              help='Go on. latest: the newest run of this kind in --outdir, in its directory, or start one. A run '
+              'directory: from its newest intact snapshot, there, with the same images. A network pickle: in a '
+              'new directory, at its kimg. A URL, or '
               f'{", ".join(PRESETS)}: transfer learning, from 0 kimg.  [default: noresume]', metavar='WHAT')
 @click.option('--resume-kimg', help='Count from here, whatever the snapshot says, in a new directory; 0 for transfer learning, '
               'with fresh optimisers.', type=int, metavar='KIMG')
@@ -192,13 +199,14 @@ def make_plan(o: EasyDict) -> Plan | None:
     goes_on = resume is not None and resume.run_dir is not None
     config.run_dir = resume.run_dir if goes_on else str(next_run_dir(Path(o.outdir), desc))
     print_config(config, info)
+    tell_data(config, training_set)
+    config.resume_stamp = None if resume is None else resume.stamp
+    start_nimg = check_inputs(config, training_set, goes_on, o.dry_run)
     if o.dry_run:
         tell_missing(config)
         print('Dry run; exiting.')
         return None
 
-    config.resume_stamp = None if resume is None else resume.stamp
-    start_nimg = check_inputs(config, training_set)
     if start_nimg >= config.total_kimg * 1000:
         if not goes_on:
             raise OptionError(f'--kimg={config.total_kimg} is the length of the whole training, and --resume has already '
@@ -210,7 +218,7 @@ def make_plan(o: EasyDict) -> Plan | None:
 
 
 def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
-    """Open the dataset, with its labels, to see what it holds. Raises OptionError if it isn't one."""
+    """Open the dataset, with its labels if they are used, to see what it holds. Raises OptionError if it isn't one."""
     data = own_classes.open_dataset(o)
     try:
         return data, DatasetInfo(name=data.name, resolution=data.resolution, label_dim=data.label_dim, size=len(data))
@@ -232,6 +240,19 @@ def print_config(config: EasyDict, info: DatasetInfo) -> None:
     print(f'Dataset x-flips:    {kwargs["xflip"]}\n', flush=True)
 
 
+def tell_data(config: EasyDict, training_set: Any) -> None:
+    """Say which files of --data are not used, and which classes have no image."""
+    for line in tell_left_out(getattr(training_set, 'left_out', {})):
+        print(line)
+    kwargs = config.training_set_kwargs
+    if not kwargs['use_labels'] or not hasattr(training_set, 'empty_classes'):
+        return
+    data = training_set if kwargs['max_size'] == len(training_set) else construct_class_by_name(**kwargs)
+    if empty := data.empty_classes():
+        print(f'Warning: {len(empty)} of {data.label_dim} classes have no image, and will not be learned: '
+              f'{listed([str(label) for label in empty])}')
+
+
 def tell_missing(config: EasyDict) -> None:
     """Say which of the metrics that were asked for have no detector here. A run itself says that as it begins."""
     for name in config.metrics if config.slow_metrics else ():
@@ -243,10 +264,14 @@ def tell_missing(config: EasyDict) -> None:
             print(f'Error: --metrics={name} would be left out: {err} (in a run: --metrics={OFFLINE})')
 
 
-def check_inputs(config: EasyDict, training_set: Any) -> int:
+def check_inputs(config: EasyDict, training_set: Any, goes_on: bool, dry_run: bool) -> int:
     """Look at every input before anything is created. Returns the images that the run begins at. Raises UserError for what
-    can't be used."""
+    can't be used. A dry run leaves out only what would download or compile something."""
     training_set.validate()
+    config.data_digest = data_digest(training_set)
+    if goes_on:
+        check_same_data(config)
+    check_place(Path(config.run_dir))
     import torch
 
     from torch_utils.devices import resolve_device
@@ -254,13 +279,21 @@ def check_inputs(config: EasyDict, training_set: Any) -> int:
     from training.run.restore import restore_networks
     from training.training_loop import make_networks
     device, cur_nimg = resolve_device(config.device), 0
-    if config.resume_pkl is not None:
+    if device.type == 'cuda' and torch.cuda.device_count() < config.num_gpus and not torchrun.under_torchrun():
+        text = f'--gpus={config.num_gpus}: this machine has {torch.cuda.device_count()}'
+        if not dry_run:
+            raise OptionError(text)
+        print(f'Warning: {text}')  # the run may be meant for another one
+    if dry_run and is_url(str(config.resume_pkl)):
+        print(f'{config.resume_pkl} is not checked: a dry run downloads nothing')
+    elif config.resume_pkl is not None:
         with torch.device('meta'):  # for their shapes alone
             networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
         trains_here = config.num_gpus == 1 or torchrun.under_torchrun()  # other ranks would not see what is kept
         with contextlib.redirect_stdout(io.StringIO()):
             cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None, keep=trains_here).cur_nimg
-    backend.prepare(config.ops, device)  # here, once, before ranks start; last, as it may compile
+    if config.ops == 'native' or not dry_run:
+        backend.prepare(config.ops, device)  # here, once, before ranks start; last, as it may compile
     return cur_nimg
 
 

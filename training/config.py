@@ -14,6 +14,7 @@ from dnnlib.util import EasyDict, OptionError
 from metrics.registry import parse_metrics
 from training import methods, own_classes
 from training.augmentation.presets import AUGPIPES
+from training.data.labels import MOST_CLASSES
 from training.run.resume import PRESETS as RESUME_PRESETS
 from training.run.resume import Resume
 
@@ -87,6 +88,9 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     if data.resolution < 8 or data.resolution & (data.resolution - 1):
         raise OptionError(f'--data={o.data}: images of {data.resolution}x{data.resolution}, but it must be a '
                           'power of two and 8x8 at least; resize them with dataset_tool.py --width and --height')
+    if o.cond and data.label_dim > MOST_CLASSES:
+        raise OptionError(f'--data={o.data}: has labels of {data.label_dim} classes or numbers, more than {MOST_CLASSES}; '
+                          'number the classes from 0')
     if o.subset is not None and not 1 <= o.subset <= data.size:
         raise OptionError(f'--subset must be between 1 and {data.size}')
 

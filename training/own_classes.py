@@ -56,10 +56,11 @@ def description(o: EasyDict) -> str:
 
 
 def open_dataset(o: EasyDict) -> Any:
-    """The dataset of --data, with its labels. Raises OptionError if it can't be opened or its class lacks something."""
+    """The dataset of --data, with its labels if --cond asks for them. Raises OptionError if it can't be opened or its class lacks
+    something."""
     cls = _load(o, 'dataset_class')
     try:
-        data = cls(path=o.data, use_labels=True)
+        data = cls(path=o.data, use_labels=bool(o.cond))
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
     if is_own(o, 'dataset_class'):

@@ -349,8 +349,8 @@ def test_a_device_that_is_not_there(data, tmp_path):
     ('--gpus=4 --cond=1 --cond_mode=flow --flow_norm=1 --i_dim=256 --lambda_sparse=0.1',
      'cond-auto4-flow-nb2-dim10-styledim256-norm-sparse0.1'),
     ('--gpus=4 --cond=1 --cond_mode=flow --flow_norm=1 --i_dim=256 --lambda_sparse=0.1 --lambda_imgsparse=0.1 '
-     '--perturb_norm=0.1 --resume=network-snapshot-019356.pkl',
-     'cond-auto4-resumecustom-flow-nb2-dim10-styledim256-norm-sparse0.1'),
+     '--perturb_norm=0.1',  # and --resume=network-snapshot-019356.pkl, which a dry run would read: test_train_inputs.py
+     'cond-auto4-flow-nb2-dim10-styledim256-norm-sparse0.1'),
     ('--gpus=8 --cfg=paper256 --method=clr-gan --mirror=1', 'mirror-paper256-clr5-0.5'),
 ])
 def test_published_commands_can_be_looked_at_first(tmp_path, command, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,17 @@ def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
             raise UserError(f'--outdir: cannot create {run_dir} ({err.strerror}); choose another directory') from err
     config.run_dir = str(run_dir)
     return run_dir
+
+
+def check_place(run_dir: Path) -> None:
+    """Raise UserError, as create_run_dir and take would, if a run directory can't be made or written; nothing is created."""
+    place = run_dir
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if place != run_dir and not place.is_dir():
+        raise UserError(f'--outdir: cannot create {run_dir} (Not a directory); choose another directory')
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f'--outdir: cannot write in {place} (Permission denied); choose another directory')
 
 
 @contextlib.contextmanager
@@ -66,5 +78,5 @@ def tell_changes(config: EasyDict) -> None:
     except (OSError, ValueError, TypeError):
         return
     for key, value in config.items():
-        if not key.startswith('resume_') and key != 'run_dir' and key in before and before[key] != value:
+        if not key.startswith('resume_') and key not in ('run_dir', 'data_digest') and key in before and before[key] != value:
             print(f'changed: {key} from {json.dumps(before[key])} to {json.dumps(value)}')

@@ -34,6 +34,9 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
         try:
             new = copy_params_and_buffers(source, target)
         except ValueError as err:
+            if source.c_dim != target.c_dim:
+                raise UserError(f'{c.resume_pkl}: its {name} does not fit this run: it takes {_labels(source.c_dim)}, but the '
+                                f'run has {_labels(target.c_dim)}; use the --cond and dataset that it was trained with') from err
             raise UserError(f'{c.resume_pkl}: its {name} does not fit this run ({err}); '
                             'use the options and dataset layout that it was trained with') from err
         wanted = target.state_dict().keys()
@@ -86,6 +89,10 @@ def _nimg_in_name(source: str) -> int | None:
     """Published snapshots say in their name alone how many images they have seen."""
     match = re.search(r'network-snapshot-(\d{1,9})\.pkl$', str(source))
     return int(match[1]) * 1000 if match else None
+
+
+def _labels(c_dim: int) -> str:
+    return f'labels of {c_dim} classes or numbers' if c_dim else 'no labels'
 
 
 def _listed(title: str, names: Sequence[str], most: int = 6) -> str:
