@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,15 @@ from typing import Any
 import click
 
 from dnnlib import cli
-from dnnlib.download import is_url
-from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
-from metrics.detectors import check_detector
-from metrics.registry import OFFLINE, find_metric
+from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import torchrun
 from training import methods, own_classes
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
-from training.data.finding import listed, tell_left_out
-from training.run.directory import check_place, next_run_dir
+from training.run.checks import ReadAhead, check_inputs, tell_data, tell_missing
+from training.run.directory import next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
 from training.run.resume import PRESETS, find_resume
-from training.run.same_data import check_same_data, data_digest
 
 EXAMPLES = """\b
 Examples:
@@ -201,7 +195,8 @@ def make_plan(o: EasyDict) -> Plan | None:
     print_config(config, info)
     tell_data(config, training_set)
     config.resume_stamp = None if resume is None else resume.stamp
-    start_nimg = check_inputs(config, training_set, goes_on, o.dry_run)
+    read_ahead = ReadAhead()
+    start_nimg = check_inputs(config, training_set, read_ahead, goes_on, o.dry_run)
     if o.dry_run:
         tell_missing(config)
         print('Dry run; exiting.')
@@ -214,7 +209,7 @@ def make_plan(o: EasyDict) -> Plan | None:
         # What starts a run again and again until it is done shall not take that for a failure.
         print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; ask for more to go on')
         return None
-    return Plan(config, resume, Path(o.outdir), desc)
+    return Plan(config, resume, Path(o.outdir), desc, read_ahead)
 
 
 def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
@@ -238,63 +233,6 @@ def print_config(config: EasyDict, info: DatasetInfo) -> None:
     print(f'Image resolution:   {info.resolution}')
     print(f'Conditional model:  {kwargs["use_labels"]}')
     print(f'Dataset x-flips:    {kwargs["xflip"]}\n', flush=True)
-
-
-def tell_data(config: EasyDict, training_set: Any) -> None:
-    """Say which files of --data are not used, and which classes have no image."""
-    for line in tell_left_out(getattr(training_set, 'left_out', {})):
-        print(line)
-    kwargs = config.training_set_kwargs
-    if not kwargs['use_labels'] or not hasattr(training_set, 'empty_classes'):
-        return
-    data = training_set if kwargs['max_size'] == len(training_set) else construct_class_by_name(**kwargs)
-    if empty := data.empty_classes():
-        print(f'Warning: {len(empty)} of {data.label_dim} classes have no image, and will not be learned: '
-              f'{listed([str(label) for label in empty])}')
-
-
-def tell_missing(config: EasyDict) -> None:
-    """Say which of the metrics that were asked for have no detector here. A run itself says that as it begins."""
-    for name in config.metrics if config.slow_metrics else ():
-        detector = find_metric(name).detector
-        try:
-            if detector is not None:
-                check_detector(detector)
-        except UserError as err:
-            print(f'Error: --metrics={name} would be left out: {err} (in a run: --metrics={OFFLINE})')
-
-
-def check_inputs(config: EasyDict, training_set: Any, goes_on: bool, dry_run: bool) -> int:
-    """Look at every input before anything is created. Returns the images that the run begins at. Raises UserError for what
-    can't be used. A dry run leaves out only what would download or compile something."""
-    training_set.validate()
-    config.data_digest = data_digest(training_set)
-    if goes_on:
-        check_same_data(config)
-    check_place(Path(config.run_dir))
-    import torch
-
-    from torch_utils.devices import resolve_device
-    from torch_utils.ops import backend
-    from training.run.restore import restore_networks
-    from training.training_loop import make_networks
-    device, cur_nimg = resolve_device(config.device), 0
-    if device.type == 'cuda' and torch.cuda.device_count() < config.num_gpus and not torchrun.under_torchrun():
-        text = f'--gpus={config.num_gpus}: this machine has {torch.cuda.device_count()}'
-        if not dry_run:
-            raise OptionError(text)
-        print(f'Warning: {text}')  # the run may be meant for another one
-    if dry_run and is_url(str(config.resume_pkl)):
-        print(f'{config.resume_pkl} is not checked: a dry run downloads nothing')
-    elif config.resume_pkl is not None:
-        with torch.device('meta'):  # for their shapes alone
-            networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
-        trains_here = config.num_gpus == 1 or torchrun.under_torchrun()  # other ranks would not see what is kept
-        with contextlib.redirect_stdout(io.StringIO()):
-            cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None, keep=trains_here).cur_nimg
-    if config.ops == 'native' or not dry_run:
-        backend.prepare(config.ops, device)  # here, once, before ranks start; last, as it may compile
-    return cur_nimg
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import torch
 from dnnlib.util import OptionError, UserError
 
 DEVICES = ('auto', 'cuda', 'cpu', 'mps')
+SHAPES_ONLY = torch.device('meta')  # as a context: tensors without memory
 HOST = torch.device('cpu')  # main memory: what is here can be read without waiting for a device
 
 
@@ -25,6 +27,11 @@ def resolve_device(name: str) -> torch.device:
     if not available.get(name, False):
         raise OptionError(f'--device={name} is not available here; use --device=auto or --device=cpu')
     return torch.device(name)
+
+
+def most_ranks(device_type: str) -> float:
+    """How many ranks this machine can run on devices of this type: one per GPU, any number on a CPU."""
+    return torch.cuda.device_count() if device_type == 'cuda' else math.inf
 
 
 def start(name: str, cudnn_benchmark: bool = False, allow_tf32: bool = False) -> torch.device:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 
 from dnnlib import plugins
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
-from torch_utils import devices, distributed, misc, persistence, training_stats
+from torch_utils import devices, distributed, misc, training_stats
 from torch_utils.flops import FlopMeter, peak_flops
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
@@ -22,7 +21,9 @@ from training.losses import Annealing, make_phases
 from training.methods import make_terms
 from training.networks import layers
 from training.networks.ema import update_ema
+from training.networks.making import make_networks
 from training.run.checkpoint import Checkpoints
+from training.run.checks import ReadAhead
 from training.run.clock import Clock
 from training.run.evaluation import Evaluation
 from training.run.memory import smaller_options
@@ -34,21 +35,22 @@ from training.run.schedule import Schedule
 from training.run.state import TrainingState
 
 
-def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda: False) -> bool:
+def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda: False,
+                  read_ahead: ReadAhead | None = None) -> bool:
     """Train as `config` says (training.config) and leave everything in config.run_dir.
 
     Where this process is one of several workers (torch_utils.distributed), all call it with the same config; they share each
     batch, and the first one writes and prints.
-    stop_requested: asked after every batch; once true in any worker, the run saves its state and ends. Returns whether it came to
-    the end of the training, rather than of its time. Raises UserError if a loss is lost, the last snapshot can't be saved, or the
-    GPU is out of memory.
+    read_ahead: may have the snapshot to resume from. stop_requested: asked after every batch; once true in any rank, the run
+    saves its state and ends. Returns whether it came to the end of the training, rather than of its time.
+    Raises UserError if a loss is lost, the last snapshot can't be saved, or the GPU is out of memory.
     """
     c = EasyDict(config)
     with devices.explaining_out_of_memory(smaller_options(c)), contextlib.ExitStack() as at_the_end:
-        return _train(c, stop_requested, at_the_end)
+        return _train(c, stop_requested, read_ahead or ReadAhead(), at_the_end)
 
 
-def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextlib.ExitStack) -> bool:
+def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhead, at_the_end: contextlib.ExitStack) -> bool:
     run_dir = Path(c.run_dir)
     for path in c.get('plugins', ()):  # code of the user's own, which class names in the config refer to
         plugins.load_module(path)
@@ -65,7 +67,9 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
 
     networks = make_networks(c, training_set)
     augment_pipe, ada = make_augmentation(c, device)
-    position = restore_networks(c, networks, augment_pipe) if distributed.is_rank0() else None
+    snapshot = read_ahead.take(c.resume_pkl)
+    position = restore_networks(c, networks, augment_pipe, snapshot) if distributed.is_rank0() else None
+    del snapshot
     position = share_networks({**networks, 'augment_pipe': augment_pipe}, position)
     prepare_networks(c, networks, training_set, device)
     G, D, G_ema = networks.G, networks.D, networks.G_ema
@@ -150,13 +154,6 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], at_the_end: contextl
                         f'--resume={run_dir}')
     print('\nExiting...')
     return schedule.finished
-
-
-def make_networks(c: EasyDict, training_set: Any) -> EasyDict:
-    """G, D and G_ema, a copy of G, for the images and labels of training_set; on torch's default device."""
-    common = dict(c_dim=training_set.label_dim, img_resolution=training_set.resolution, img_channels=training_set.num_channels)
-    G, D = (persistence.construct(**kwargs, **common) for kwargs in (c.G_kwargs, c.D_kwargs))
-    return EasyDict(G=G, D=D, G_ema=copy.deepcopy(G))
 
 
 def prepare_networks(c: EasyDict, networks: EasyDict, training_set: Any, device: torch.device) -> None:

@@ -11,6 +11,7 @@ from dnnlib.log import TeeOutput
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import EasyDict, UserError
 from torch_utils import torchrun
+from training.run.checks import ReadAhead
 from training.run.directory import create_run_dir, take, tell_changes, write_options
 from training.run.resume import Resume
 
@@ -20,13 +21,14 @@ class Plan:
     """What will be done.
 
     config: of the run, with the directory that it resumes in, or that it would make. resume: the files that it resumes from.
-    outdir, desc: where a new directory is made, and its name after the number.
+    outdir, desc: where a new directory is made, and its name after the number. read_ahead: the snapshot, if it was read.
     """
 
     config: EasyDict
     resume: Resume | None
     outdir: Path
     desc: str
+    read_ahead: ReadAhead
 
     @property
     def goes_on(self) -> bool:
@@ -41,7 +43,8 @@ def carry_out(plan: Plan, loop: Loop) -> None:
     """Train in this process, or in as many as the plan says, which are started and seen through."""
     from torch_utils import devices, launching
     with directory_of(plan):
-        launching.launch(train, [plan.config, loop], plan.config.num_gpus, devices.resolve_device(plan.config.device).type)
+        launching.launch(train, [plan.config, loop, plan.read_ahead], plan.config.num_gpus,
+                         devices.resolve_device(plan.config.device).type)
 
 
 def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None], loop: Loop) -> None:
@@ -49,11 +52,14 @@ def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]
     the directory."""
     from torch_utils import devices, distributed, meeting
 
+    ahead: list[ReadAhead] = []  # in the first one alone
+
     def begin() -> EasyDict | None:
         plan = make_plan(options_after_restart(o, again, meeting.recall('run_dir')))
         if plan is None:
             return None
         at_the_end.enter_context(directory_of(plan))
+        ahead.append(plan.read_ahead)
         meeting.remember('run_dir', str(Path(plan.config.run_dir).resolve()))
         return plan.config
 
@@ -61,7 +67,7 @@ def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]
         again, = distributed.any_rank(torchrun.was_started_again())  # a machine that took the place of another does not know
         config = distributed.broadcast_from_rank0(begin, patiently=True)
         if config is not None:
-            train(config, loop)
+            train(config, loop, ahead[0] if ahead else ReadAhead())
 
 
 def options_after_restart(o: EasyDict, again: bool, run_dir: str | None) -> EasyDict:
@@ -92,14 +98,14 @@ def directory_of(plan: Plan) -> Iterator[None]:
         yield
 
 
-def train(config: EasyDict, loop: Loop) -> None:
+def train(config: EasyDict, loop: Loop, read_ahead: ReadAhead) -> None:
     """Train until the end or until told to stop, as the only worker or as one of several."""
     from torch_utils import distributed
     run_dir, first = Path(config.run_dir), distributed.is_rank0()
     # What a process prints that was launched, the one that launched it does not see.
     log = TeeOutput(run_dir / 'log.txt') if first and torchrun.was_launched() else contextlib.nullcontext()
     with log, StopOnSignal(quiet=not first) as stop:
-        finished = loop(config, stop_requested=lambda: stop.requested)
+        finished = loop(config, stop_requested=lambda: stop.requested, read_ahead=read_ahead)
         if not finished:
             print(f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}')
         pictures = sorted(run_dir.glob('fakes[0-9]*.png'))

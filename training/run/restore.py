@@ -17,18 +17,18 @@ from training.snapshots.file import NETWORKS, load_network_snapshot
 
 
 def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pipe: nn.Module | None,
-                     keep: bool = False) -> Position:
+                     snapshot: EasyDict | None = None) -> Position:
     """Copy the weights of c.resume_pkl, if there is one, into `networks`, and the strength of augmentation into the pipe of a
     run that adapts it. Returns the images seen, by c.resume_nimg or else by the file or its name.
 
-    keep: keep what was read for the next call in this process, which then does not read the file again.
+    snapshot: what is in it, if it was read already.
     Raises UserError if the snapshot can't be read, or a network has nothing in common with its namesake in it, or they have
     tensors of one name and different shapes.
     """
     if c.resume_pkl is None:
         return Position()
     print(f'Resuming from "{c.resume_pkl}"')
-    snapshot = _read_once(c.resume_pkl, c.get('resume_stamp'), keep, [type(net) for net in networks.values()])
+    snapshot = snapshot or read_snapshot(c, networks)
     for name in NETWORKS:
         target, source = networks[name], snapshot[name]
         try:
@@ -51,20 +51,14 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
     return Position(cur_nimg, tick_start_nimg=cur_nimg)
 
 
-_kept: dict[tuple, EasyDict] = {}  # from the check of all inputs to the training: one snapshot at most
+def read_snapshot(c: EasyDict, networks: Mapping[str, nn.Module]) -> EasyDict:
+    """What is in c.resume_pkl. It is not hashed again if it is the file that was verified when it was chosen (c.resume_stamp).
 
-
-def _read_once(source: str, verified: Sequence[int] | None, keep: bool, classes: Sequence[type]) -> EasyDict:
-    """load_network_snapshot, unless this process kept it. verified: the stamp of the file when its checksum was verified."""
-    stamp = stamp_of(source)
-    key = (source, *(stamp or ()))
-    snapshot = _kept.pop(key, None)
-    if snapshot is None:
-        snapshot = load_network_snapshot(source, classes=classes, verified=stamp is not None and stamp == verified)
-    _kept.clear()
-    if keep:
-        _kept[key] = snapshot
-    return snapshot
+    networks: their classes may be in the snapshot, too. Raises UserError if it can't be read.
+    """
+    stamp = stamp_of(c.resume_pkl)
+    return load_network_snapshot(c.resume_pkl, classes=[type(net) for net in networks.values()],
+                                 verified=stamp is not None and stamp == c.get('resume_stamp'))
 
 
 def share_networks(networks: Mapping[str, nn.Module | None], position: Position) -> Position:

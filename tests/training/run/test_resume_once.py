@@ -1,11 +1,14 @@
 """A run that resumes reads its files once before it trains."""
 
+import gc
+import weakref
+
 import pytest
 from helpers.background import TINY, write_images
 
 import train
 from dnnlib import seal
-from training.run import restore
+from training.run import checks, restore
 from training.snapshots import file
 
 
@@ -56,20 +59,28 @@ def resume(run_dir, source):
 
 
 @pytest.mark.parametrize('form', ['directory', 'file', 'latest'])
-def test_snapshot_and_state_are_hashed_once_and_the_snapshot_is_parsed_once(run_dir, reads, form):
+def test_snapshot_and_state_are_hashed_once_and_the_snapshot_is_parsed_once(run_dir, reads, form, monkeypatch):
+    kept, plain = [], checks.ReadAhead.put
+
+    def put(self, source, snapshot):
+        kept.append(weakref.ref(snapshot.G))
+        plain(self, source, snapshot)
+
+    monkeypatch.setattr(checks.ReadAhead, 'put', put)
     resume(run_dir, {'directory': run_dir, 'file': run_dir / 'network-snapshot-000001.pkl', 'latest': 'latest'}[form])
     assert sorted(reads) == ['hash pkl', 'hash pt', 'parse']
-    assert not restore._kept, 'memory is free once it trains'
+    gc.collect()
+    assert kept[-1]() is None, 'memory is free once it trains'
 
 
 def test_a_file_that_changes_between_check_and_training_is_read_again(run_dir, reads, monkeypatch):
-    plain, pkl = restore.restore_networks, run_dir / 'network-snapshot-000001.pkl'
+    plain, pkl = checks.ReadAhead.take, run_dir / 'network-snapshot-000001.pkl'
 
-    def touched(*args, **kwargs):
+    def touched(*args):
         pkl.write_bytes(pkl.read_bytes())
-        return plain(*args, **kwargs)
+        return plain(*args)
 
-    monkeypatch.setattr('training.training_loop.restore_networks', touched)
+    monkeypatch.setattr(checks.ReadAhead, 'take', touched)
     resume(run_dir, pkl)
     assert reads.count('parse') == reads.count('hash pkl') == 2
 
