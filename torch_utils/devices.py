@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dnnlib.util import OptionError, UserError
+from torch_utils import bf16
 
 DEVICES = ('auto', 'cuda', 'cpu', 'mps')
 SHAPES_ONLY = torch.device('meta')  # as a context: tensors without memory
@@ -90,22 +91,16 @@ def _keep_freed_memory() -> None:
 
 def computes(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether `device` computes networks in the half precision `dtype`. float16 is hundreds of times slower than float32
-    on CPUs; bfloat16 works on all of them, and is fast on those of `has_fast_bf16`."""
+    on CPUs; bfloat16 works on all of them; torch_utils.bf16 tells where it is fast."""
     return device.type == 'cuda' or (dtype == torch.bfloat16 and device.type == 'cpu')
-
-
-def has_fast_bf16() -> bool:
-    """Whether the CPU has instructions for bfloat16 (AMX or AVX512-BF16)."""
-    supported = [getattr(torch.cpu, name, None) for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported')]
-    return any(test is not None and test() for test in supported)
 
 
 def half_dtype(device: torch.device, precision: str, width: int, native_ops: bool = False) -> torch.dtype:
     """The dtype of the blocks in half precision (those of num_fp16_res) for --precision=auto|fp32|fp16|bf16.
 
     Where the device does not compute it (`computes`), blocks stay in float32; with 'fp32' there are no such blocks.
-    width: feature maps of the widest layer. On CPUs, 'auto' is bf16 from where training steps were measured to be faster with
-    AVX512-BF16: with 64 by the native operators (native_ops), with 256 by PyTorch's, which are slow in it.
+    width: feature maps of the widest layer. native_ops: who computes. On CPUs, 'auto' is bf16 where that was measured to be
+    faster (torch_utils.bf16).
     Raises OptionError where the choice is wrong for the device.
     """
     if precision == 'fp16' and device.type != 'cuda':
@@ -114,9 +109,8 @@ def half_dtype(device: torch.device, precision: str, width: int, native_ops: boo
         raise OptionError(f'--precision=bf16 is not available on {device.type}; use --precision=fp32 or auto')
     if precision == 'bf16' and device.type == 'cuda' and not torch.cuda.is_bf16_supported():
         raise OptionError('--precision=bf16 needs a GPU of compute capability 8.0 or newer; use --precision=fp16 or auto')
-    bf16 = precision == 'bf16' or (precision == 'auto' and device.type == 'cpu' and has_fast_bf16()
-                                and width >= (64 if native_ops else 256))
-    return torch.bfloat16 if bf16 else torch.float16
+    brief = precision == 'bf16' or (precision == 'auto' and device.type == 'cpu' and bf16.pays(width, native_ops))
+    return torch.bfloat16 if brief else torch.float16
 
 
 def is_slow(device: torch.device) -> bool:

@@ -158,7 +158,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
 
 def prepare_networks(c: EasyDict, networks: EasyDict, training_set: Any, device: torch.device) -> None:
     """Put networks on the device, without gradients, in their working precision; print what they look like."""
-    half = devices.half_dtype(device, c.precision, layers.widest(networks.D), native_ops=backend.selected() == 'native')
+    half = distributed.broadcast_from_rank0(lambda: devices.half_dtype(device, c.precision, layers.widest(networks.D),
+                                                                       native_ops=backend.selected() != 'torch'))
     for name, net in networks.items():
         layers.set_half_dtype(net, half)
         net.to(device).requires_grad_(False).train(name != 'G_ema')

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torch_utils import devices
+from torch_utils import bf16, devices
 from training.losses import make_phases
 from training.methods import make_terms
 from training.networks import Discriminator, Generator, layers
@@ -103,14 +103,18 @@ def test_terms_that_subtract_or_differentiate_twice_do_so_in_float32(terms, half
 
 def test_the_choice_of_precision(monkeypatch):
     cuda, mps = torch.device('cuda'), torch.device('mps')
-    monkeypatch.setattr(devices, 'has_fast_bf16', lambda: True)
+    monkeypatch.setattr(bf16, 'has_instructions', lambda: True)
+    monkeypatch.setattr(bf16, 'speedup', lambda width: 1.9)
     assert devices.half_dtype(cuda, 'auto', 512) == devices.half_dtype(cuda, 'fp16', 512) == torch.float16
     assert devices.half_dtype(CPU, 'auto', 256) == devices.half_dtype(CPU, 'bf16', 8) == torch.bfloat16
     assert devices.half_dtype(CPU, 'auto', 128) == torch.float16, 'which the CPU does not compute: float32'
     assert devices.half_dtype(CPU, 'auto', 64, native_ops=True) == torch.bfloat16
     assert devices.half_dtype(CPU, 'auto', 32, native_ops=True) == torch.float16
     assert not devices.computes(torch.float16, CPU) and not devices.computes(torch.bfloat16, mps)
-    monkeypatch.setattr(devices, 'has_fast_bf16', lambda: False)
+    monkeypatch.setattr(bf16, 'speedup', lambda width: 0.6)
+    assert devices.half_dtype(CPU, 'auto', 512) == torch.float16, 'slower on this CPU, whatever its flags say'
+    monkeypatch.undo()
+    monkeypatch.setattr(bf16, 'has_instructions', lambda: False)
     assert devices.half_dtype(CPU, 'auto', 512) == torch.float16
     for device, precision in ((CPU, 'fp16'), (mps, 'fp16'), (mps, 'bf16')):
         with pytest.raises(devices.OptionError, match=f'--precision={precision} .*use --precision='):
