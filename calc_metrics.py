@@ -20,8 +20,7 @@ from metrics.quality.names import parse_name
 from metrics.registry import METRICS, calc_metric, check_metric, find_metric, parse_metrics
 from metrics.report import Records, write_report
 from metrics.subjects import Subject, find_subjects
-from metrics.workers import Workers
-from torch_utils import devices
+from torch_utils import devices, distributed
 from torch_utils.launching import launch
 from torch_utils.torchrun import how_many
 from training.data.dataset import ImageFolderDataset
@@ -163,17 +162,17 @@ def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
 def evaluate_all(o: EasyDict, subjects: list[Subject]) -> None:
     """Compute the metrics o.metrics of one network after the other, and write what they found."""
     choose(o.classes)  # again, in processes that were started
-    where, workers = options.start_on(o.device, o.ops, cudnn_benchmark=True), Workers.joined()
+    where = options.start_on(o.device, o.ops, cudnn_benchmark=True)
     shared: dict[str, Any] = dict(device=where, seed=o.seed, verbose=o.verbose, batch=o.batch, detectors={},
-                                  detector_paths=o.detector_paths, workers=workers,
+                                  detector_paths=o.detector_paths,
                                   feature_cache=None if o.cache == 'off' else FeatureCache(o.cache))
     if o.images:
         name = Path(o.images).absolute().stem
         compute(o, Subject(o.images, None, None, name), images_context(o, shared), Records(o.outdir, o.seed))
         return
     records, caches, failed = Records(o.outdir, o.seed), {}, 0
-    there = workers.first(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
-                                   if o.missing_only and records.find(metric, subject)})
+    there = distributed.broadcast_from_rank0(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
+                                                      if o.missing_only and records.find(metric, subject)})
     for subject in subjects:
         wanted = [metric for metric in o.metrics if (subject.name, metric) not in there]
         if o.metrics and not wanted:
@@ -187,7 +186,7 @@ def evaluate_all(o: EasyDict, subjects: list[Subject]) -> None:
             failed += 1
             continue
         compute(EasyDict(o, metrics=wanted), subject, context, records)
-    if workers.rank == 0:
+    if distributed.is_rank0():
         for metric in o.metrics:
             records.summarise(metric, subjects)
     if failed:
@@ -207,7 +206,7 @@ def compute(o: EasyDict, subject: Subject, context: Context, records: Records) -
         if o.verbose:
             print(f'Calculating {metric}...', flush=True)
         result, record = calc_metric(metric, context)
-        if context.workers.rank == 0:
+        if distributed.is_rank0():
             write_report(result, record, run_dir, subject.network if run_dir is None else subject.relative_to(run_dir),
                          subject.name, o.seed)
         records.add(metric, subject, record)
@@ -223,7 +222,7 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
     needs_data = any(m.needs_data or (m.needs_labels and snapshot.G_ema.c_dim > 0) for m in wanted)
     dataset = open_dataset(o.data, o.mirror, snapshot, subject.network) if needs_data else None
     if dataset is not None and not caches:
-        tell_files(o, dataset, shared['workers'])
+        tell_files(o, dataset)
     cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
     return Context(snapshot.G_ema.to(shared['device']), dataset, cache=cache,
                    D=snapshot.D.to(shared['device']) if needs_D else None, **shared)
@@ -237,15 +236,15 @@ def images_context(o: EasyDict, shared: dict[str, Any]) -> Context:
             found.append(path and LooseImages(path))
             if path:
                 found[-1].validate()
-                tell_files(o, found[-1], shared['workers'])
+                tell_files(o, found[-1])
         except UserError as err:
             raise OptionError(f'--{option}: {err}') from err
     return Context(None, found[1] or None, images=found[0], **shared)
 
 
-def tell_files(o: EasyDict, dataset: Any, workers: Workers) -> None:
+def tell_files(o: EasyDict, dataset: Any) -> None:
     """Say which files of a folder or ZIP file are not used."""
-    if o.verbose and workers.rank == 0:
+    if o.verbose and distributed.is_rank0():
         for line in tell_left_out(getattr(dataset, 'left_out', {})):
             print(f'{dataset.path}: {line}')
 

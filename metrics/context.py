@@ -11,7 +11,6 @@ import numpy as np
 
 from dnnlib.progress import Progress
 from metrics.features.together import Together
-from metrics.workers import Workers
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +33,10 @@ class Context:
     with the same dataset and seed.
     batch: images that a detector takes at a time. detectors: those that are loaded, to be shared by all contexts.
     detector_paths: weights by name of the detector, where they are not those that it looks for itself. feature_cache: keeps
-    features of real images for later programs; None keeps none. workers: the processes that share the work. together: what
-    the metrics that are to be computed of this network, as it is now, have in common. stop: asked now and
-    then; once true, the evaluation ends with Interrupted.
+    features of real images for later programs; None keeps none. together: what the metrics that are to be computed of
+    this network, as it is now, have in common. stop: asked periodically; once true, the evaluation ends with Interrupted.
+
+    Where ranks have joined a group (torch_utils.distributed), all of them compute the same metrics and share the work.
     """
 
     G: torch.nn.Module | None
@@ -50,7 +50,6 @@ class Context:
     detectors: dict[tuple[str, str], Any] = field(default_factory=dict)
     detector_paths: Mapping[str, str] = field(default_factory=dict)
     feature_cache: FeatureCache | None = None
-    workers: Workers = field(default_factory=Workers)
     together: Together = field(default_factory=Together)
     images: Any = None
     stop: Callable[[], bool] | None = None
@@ -85,15 +84,17 @@ class Context:
 
     def count(self, text: str, total: int | None = None) -> Progress:
         """Progress that is counted by hand: `with context.count('images', 100) as progress: progress.advance(10)`."""
-        return Progress(text, total, self.verbose and self.workers.rank == 0)
+        from torch_utils import distributed
+        return Progress(text, total, self.verbose and distributed.is_rank0())
 
     def progress(self, items: Iterable, text: str, total: int | None = None) -> Iterator:
         """Iterate over `items`, and show how far it is if verbose."""
+        from torch_utils import distributed
         if total is None and hasattr(items, '__len__'):
             total = len(items)
         with self.count(text, total) as progress:
             for item in items:
-                if self.workers.num == 1:  # several would have to agree on it, as features.of_batches does
+                if distributed.world_size() == 1:  # several would have to agree on it, as features.of_batches does
                     self.check_stop()
                 yield item
                 progress.advance()

@@ -139,6 +139,7 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
     Values that are not finite (a generator that diverged) become None in the record, for JSON has no other word. With several
     processes all of them call this, and the results are the same in all.
     """
+    from torch_utils import distributed
     from torch_utils.devices import full_precision
     metric = find_metric(name)
     start = time.monotonic()
@@ -147,7 +148,7 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
     seconds = time.monotonic() - start
     values = {key: value if value is None or math.isfinite(value) else None for key, value in result.values.items()}
     return result, dict(results=values, metric=name, total_time=seconds, total_time_str=format_time(seconds),
-                        num_gpus=context.workers.num)
+                        num_gpus=distributed.world_size())
 
 
 def check_metric(name: str, context: Context) -> None:

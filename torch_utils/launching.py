@@ -1,45 +1,52 @@
-"""Starting several workers on this machine, and seeing them through."""
+"""Starting several ranks on this machine with torch's elastic agent, which is also torchrun's."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
 import multiprocessing
-import multiprocessing.context
 import os
 import signal
 import sys
+import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from multiprocessing import util
-from multiprocessing.connection import wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
-from torch import distributed as dist
 
+from dnnlib.signals import endings
 from dnnlib.util import OptionError, UserError
-from torch_utils import distributed, torchrun
-from torch_utils.failures import Failure, explain, reported
-from torch_utils.meeting import Members, group_store
-from torch_utils.torchrun import LAUNCHED, STARTED
+from torch_utils import process_group, torchrun
 
-PATIENCE = 5.0  # seconds in which workers end by themselves after one has failed, or they were told twice to stop
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+PATIENCE = 5.0  # seconds in which ranks end by themselves after they were told twice to stop
+STOPPED = (-signal.SIGINT, *(-s for s in endings()), 130)  # exit codes of ranks that Ctrl-C and the like ended
 
 
-class WorkerError(RuntimeError):
-    """A worker failed; the message has its traceback."""
+class RankError(RuntimeError):
+    """A rank raised an error; the message has its traceback."""
 
 
 def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, device_type: str) -> None:
-    """Call function(*args) in `world_size` processes that have joined a group (distributed.joined), and wait for them.
+    """Call function(*args) in `world_size` processes that have joined a group (process_group.joined), and wait for them.
 
-    With one worker, that is this process, and there is no group. With several, function and args must be picklable; CPU threads
-    are divided between them. Ctrl-C and SIGTERM are passed on to the workers, which may finish what they do; where that
-    kills them, it ends this process too. Under torchrun, this process is a worker already: it joins its group.
-    Raises the UserError that a worker raised, or WorkerError with the traceback of the first one that failed.
+    With one rank, that is this process, and there is no group. With several, function and args must be picklable; CPU threads
+    are divided between the ranks. Ctrl-C, SIGTERM and SIGHUP are passed on to the ranks, which may finish what they do; if
+    that kills them, it ends this process too. Under torchrun, this process is a rank already: it joins its group.
+    Raises the UserError that the first failed rank raised, a UserError that names this rank if a signal killed it, or else
+    RankError with its traceback. The other ranks then have 30 seconds to end.
     """
     if torchrun.under_torchrun():
-        with distributed.joined(device_type):
+        with process_group.joined(device_type):
             function(*args)
         return
     if world_size == 1:
@@ -47,97 +54,114 @@ def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, d
         return
     if device_type == 'cuda' and torch.cuda.device_count() < world_size:
         raise OptionError(f'--gpus={world_size}: this machine has {torch.cuda.device_count()}')
-    name = uuid.uuid4().hex
-    store = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
-    environment = {**os.environ, 'WORLD_SIZE': str(world_size), 'LOCAL_WORLD_SIZE': str(world_size), 'MASTER_ADDR': '127.0.0.1',
-                   'MASTER_PORT': str(store.port), 'TORCHELASTIC_USE_AGENT_STORE': 'True', LAUNCHED: name,
-                   STARTED: str(torchrun.started_at())}
-    context = _context()
-    processes = [context.Process(target=_work, args=(rank, environment, device_type, function, args), name=f'worker {rank}')
-                 for rank in range(world_size)]
-    with _PassOnSignals(processes) as signals:
-        for process in processes:
-            process.start()
-        failure = _see_through(processes, group_store(store, name), signals)
-    if failure is None:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    for name in ('torch.distributed.elastic', 'torch.multiprocessing'):  # they log failures, which the exception holds anyway
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:
+        # Heartbeats between agents are pointless with one agent: a machine that was suspended would fail for missing them.
+        config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=world_size, run_id=uuid.uuid4().hex, max_restarts=0,
+                              monitor_interval=0.1, rdzv_backend='c10d', rdzv_endpoint='localhost:0', local_addr='localhost',
+                              rdzv_configs={'keep_alive_interval': 10**8}, start_method=_start_method(),
+                              logs_specs=DefaultLogsSpecs(folder))
+        agent = elastic_launch(config, _run_rank)
+        # On the main thread, the agent would kill the ranks 30 s after a signal, even if they are still saving, and fail if they
+        # ended well. On another one it leaves signals to this process.
+        with _PassOnSignals() as signals, ThreadPoolExecutor(1) as thread:
+            environment = {**os.environ, torchrun.STARTED: str(torchrun.started_at())}
+            future = thread.submit(agent, environment, device_type, function, *args)
+            while not wait([future], timeout=0.5).done:
+                # A rank that waits for another one in a collective call does not hear signals.
+                if signals.insisted_at is not None and time.monotonic() - signals.insisted_at > PATIENCE:
+                    signals.send(signal.SIGKILL)
+    error = future.exception()
+    if error is None:
         return
-    if signals.insisted_at is not None or (signals.last is not None and not failure.text):
+    if not isinstance(error, ChildFailedError):  # of the agent itself
+        raise error
+    rank, failure = error.get_first_failure()
+    if signals.insisted_at is not None or (signals.last is not None and failure.exitcode in STOPPED):
         signal.raise_signal(signals.last)
-    if failure.is_user_error:
-        raise (OptionError if failure.exit_status == OptionError.exit_status else UserError)(failure.text)
-    raise WorkerError(explain(failure, Members(name, 0, ('',) * world_size, 0)))
+    raise _explain(rank, failure)
 
 
-def _context() -> multiprocessing.context.BaseContext:
-    """Where that is possible, workers are forked from a process that has imported torch, once for all, and done nothing else."""
+def _start_method() -> str:
+    """Where possible, ranks are forked from a process that has imported torch, once for all, and done nothing else."""
     if 'forkserver' not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context('spawn')
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['torch_utils.distributed'])
-    return context
+        return 'spawn'
+    multiprocessing.get_context('forkserver').set_forkserver_preload(
+        ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api'])
+    return 'forkserver'
 
 
-def _work(rank: int, environment: dict[str, str], device_type: str, function: Callable[..., Any], args: Sequence[Any]) -> None:
-    """The main function of a worker."""
-    os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the process that it was forked from ignores
+def _run_rank(environment: dict[str, str], device_type: str, function: Callable[..., Any], *args: Any) -> None:
+    """The main function of a rank. It records what the function raises, as torch's @record does."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+    for name, value in environment.items():  # the fork server may be older; what the agent has set stays
+        os.environ.setdefault(name, value)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a fork server ignores it
+    finished = threading.Event()
+    threading.Thread(target=_stop_without_parent, args=[finished], daemon=True).start()
     if sys.platform == 'linux':
         os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
-    torch.set_num_threads(max(torch.get_num_threads() // int(environment['WORLD_SIZE']), 1))
+    torch.set_num_threads(max(torch.get_num_threads() // int(os.environ['WORLD_SIZE']), 1))
     try:
-        with distributed.joined(device_type):
+        with process_group.joined(device_type):
             function(*args)
-    except KeyboardInterrupt:
+        return
+    except KeyboardInterrupt:  # torch would take it for success, and the agent would wait for a result
         status = 130
-    except UserError as err:  # before it could join
-        print(f'Error: {err}', file=sys.stderr)
+    except SystemExit as err:
+        if not err.code:
+            return
+        status = err.code if isinstance(err.code, int) else 1
+    except UserError as err:
         status = err.exit_status
-    else:
-        status = 0
+        get_error_handler().record_exception(UserError(json.dumps([status, ' '.join(str(err).split())])))
+    except Exception as err:
+        status = 1
+        get_error_handler().record_exception(err)
+    finally:
+        finished.set()
     sys.stdout.flush()
     sys.stderr.flush()
     util._run_finalizers(0)  # gives semaphores back, or else there is a warning at the end
-    os._exit(status)  # multiprocessing would wait for what is left of the data loader's workers
+    os._exit(status)  # multiprocessing would wait for the data loader's workers, which ignore its signal
 
 
-def _see_through(processes: Sequence[multiprocessing.Process], store: dist.Store, signals: _PassOnSignals) -> Failure | None:
-    """Wait until all have ended. Returns why, if one of them failed; without words if it said none."""
-    failure, failed_at = None, None
-    running = dict(enumerate(processes))
-    while running:
-        wait([process.sentinel for process in running.values()], timeout=1)
-        for rank, process in list(running.items()):
-            if process.exitcode is None:
-                continue
-            del running[rank]
-            if process.exitcode != 0 and failure is None:
-                failure = reported(store) or Failure(rank, _last_words(process.exitcode)).report(store)
-                failed_at = time.monotonic()
-        # Who waits for a worker in a collective call does not hear signals.
-        if any(since is not None and time.monotonic() - since > PATIENCE for since in (failed_at, signals.insisted_at)):
-            for process in running.values():
-                process.kill()
-    return failure
+def _stop_without_parent(finished: threading.Event) -> None:
+    """If the launching process was killed, stop this rank, which saves first. torch watches the fork server only, which stays;
+    and the rank would wait for the agent for ever."""
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    finished.wait()
+    os._exit(1)
 
 
-def _last_words(exitcode: int) -> str:
-    if exitcode in (-signal.SIGINT, -signal.SIGTERM, 130):  # by Ctrl-C
-        return ''
-    if exitcode < 0:
-        return f'It was ended by {signal.Signals(-exitcode).name}.'
-    return f'It ended with status {exitcode}; what it printed says why.'
+def _explain(rank: int, failure: ProcessFailure) -> Exception:
+    """The error of a rank, from the file in which torch has recorded it; or which signal killed the rank."""
+    if failure.exitcode < 0:
+        return UserError(f'rank {rank} was killed by {failure.signal_name()}, and all ranks stopped. SIGKILL may mean out of '
+                         'memory: see the system log. --resume continues from the last snapshot')
+    if not isinstance(failure.message, dict):
+        return RankError(f'Rank {rank} ended with status {failure.exitcode}, and all ranks stopped.')
+    name, _, text = failure.message['message'].partition(': ')
+    if name == 'UserError':
+        exit_status, text = json.loads(text)
+        return (OptionError if exit_status == OptionError.exit_status else UserError)(text)
+    return RankError(f'Rank {rank} failed, and all ranks stopped:\n{failure.message["extraInfo"]["py_callstack"].rstrip()}')
 
 
 class _PassOnSignals:
-    """While active, Ctrl-C and SIGTERM go on to the processes. last: the number of the last such signal. insisted_at: when there
-    was one more, a second after the first or later."""
+    """While active, Ctrl-C, SIGTERM and SIGHUP (unless ignored) are passed on to the ranks. last: the number of the last
+    such signal. insisted_at: when another one came, a second after the first or later."""
 
-    def __init__(self, processes: Sequence[multiprocessing.Process]):
-        self._processes, self.last = processes, None
-        self._first_at = self.insisted_at = None
+    def __init__(self) -> None:
+        self.last = self._first_at = self.insisted_at = None
 
     def __enter__(self) -> _PassOnSignals:
-        self._previous = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, *endings())}
         return self
 
     def __exit__(self, *_) -> None:
@@ -149,6 +173,14 @@ class _PassOnSignals:
         self.last, self._first_at = signum, now if self._first_at is None else self._first_at
         if now - self._first_at >= 1 and self.insisted_at is None:
             self.insisted_at = now
-        for process in self._processes:
-            if process.pid is not None and process.exitcode is None:
-                os.kill(process.pid, signum)
+        self.send(signum)
+
+    def send(self, signum: int) -> None:
+        """To all ranks, which are children of the fork server, if there is one."""
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            ranks = psutil.Process().children()
+            if _start_method() == 'forkserver':
+                ranks = [rank for server in ranks for rank in server.children()]
+            for process in ranks:
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(signum)

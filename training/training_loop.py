@@ -39,9 +39,9 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
                   read_ahead: ReadAhead | None = None) -> bool:
     """Train as `config` says (training.config) and leave everything in config.run_dir.
 
-    Where this process is one of several workers (torch_utils.distributed), all call it with the same config; they share each
+    Where this process is one of several ranks (torch_utils.distributed), all call it with the same config; they share each
     batch, and the first one writes and prints.
-    read_ahead: may have the snapshot to resume from. stop_requested: asked after every batch; once true in any rank, the run
+    read_ahead: may have the snapshot to resume from. stop_requested: asked after every batch; once true on any rank, the run
     saves its state and ends. Returns whether it came to the end of the training, rather than of its time.
     Raises UserError if a loss is lost, the last snapshot can't be saved, or the GPU is out of memory.
     """
@@ -88,7 +88,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
 
     grid = SampleGrid(c, training_set, G.z_dim, device)
     total_nimg = c.total_kimg * 1000
-    ranks = f', {distributed.world_size()} workers' if distributed.world_size() > 1 else ''
+    ranks = f', {distributed.world_size()} ranks' if distributed.world_size() > 1 else ''
     print(f'Training for {c.total_kimg} kimg on {device.type}{ranks}'
           f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.

@@ -18,6 +18,7 @@ from metrics.domains import domain_images
 from metrics.features import extraction
 from metrics.features.generation import to_uint8
 from metrics.features.statistics import FeatureStats
+from torch_utils import distributed
 
 EXAMPLES = 8
 
@@ -77,7 +78,7 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
     num_items = -(-num_gen // 2)
     stats = FeatureStats(capture_all=True, max_items=num_items)
     extraction.of_batches(context, num_items, read, compute, stats, 'pairs of latents')
-    rows = context.workers.first(lambda: np.array(stats.features()))
+    rows = distributed.broadcast_from_rank0(lambda: np.array(stats.features()))
     same, different = rows.reshape(2 * num_items, 2, len(pairs))[:num_gen].swapaxes(0, 1)
 
     values: dict[str, float | None] = {key: float(same.mean(dtype=np.float64)), f'{key}_different': None, f'{key}_relative': None}
@@ -89,7 +90,7 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
         stats = FeatureStats(capture_all=True, max_items=count)
         extraction.of_batches(context, count, lambda parts: real.read(context, parts), lambda x: between_domains(maps(x)), stats,
                             'real tuples')
-        values[f'{key}_real'] = context.workers.first(lambda: float(stats.features().mean(dtype=np.float64)))
+        values[f'{key}_real'] = distributed.broadcast_from_rank0(lambda: float(stats.features().mean(dtype=np.float64)))
     if len(pairs) > 1:
         values |= {f'{key}_{names[a]}_{names[b]}': float(same[:, i].mean(dtype=np.float64)) for i, (a, b) in enumerate(pairs)}
     images = domain_images.in_domains(context, range(min(EXAMPLES, num_gen))).cpu().numpy()

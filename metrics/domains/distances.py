@@ -15,6 +15,7 @@ from metrics.features.statistics import FeatureStats
 from metrics.quality.frechet import frechet_distance, small_sample
 from metrics.quality.kid import SUBSETS, kernel_distance
 from metrics.quality.names import MOST_REALS
+from torch_utils import distributed
 
 EXAMPLES = 6
 
@@ -40,7 +41,7 @@ def distances(context: Context, key: str, num_gen: int, detector: str = 'incepti
         real = extraction.of_dataset(context, net, dataset, items=items, mean_cov=not kernel, every=kernel, text=f'{name}, real')
         fake = extraction.of_generator(context, net, num_gen, mean_cov=not kernel, every=kernel, draw=drawing(context, u),
                                      text=f'{name}, generated')
-        found.append(context.workers.first(lambda: _distance(context, real, fake, kernel)))  # noqa: B023 (called at once)
+        found.append(distributed.broadcast_from_rank0(lambda: _distance(context, real, fake, kernel)))  # noqa: B023 (called at once)
         if not kernel:
             notes += small_sample(f'{key}_{name}', min(num_gen, len(items)), net.num_features)
     values: dict[str, float | None] = {f'{key}_dommean': float(np.mean(found))}

@@ -14,6 +14,7 @@ from metrics.domains import domain_images, perceptual
 from metrics.features import extraction
 from metrics.features.generation import Draws, sub_batches, with_noise
 from metrics.features.statistics import FeatureStats
+from torch_utils import distributed
 
 CONTENTS, STYLES = 500, 501  # what random numbers are for
 EXAMPLES = 6
@@ -52,7 +53,7 @@ def _mean_of_domain(context: Context, embed: perceptual.Embed, domain: int, name
     stats = FeatureStats(capture_all=True, max_items=count)
     extraction.of_batches(context, count, read, lambda groups: perceptual.diversity_of(groups, embed)[:, None], stats,
                         f'{name}, contents')
-    return context.workers.first(lambda: float(stats.features().mean(dtype=np.float64)))
+    return distributed.broadcast_from_rank0(lambda: float(stats.features().mean(dtype=np.float64)))
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from metrics.domains import domain_images
 from metrics.features import extraction
 from metrics.features.generation import to_uint8
 from metrics.quality.frechet import frechet_distance, small_sample
+from torch_utils import distributed
 
 EXAMPLES = 8
 
@@ -37,7 +38,7 @@ def joint_frechet(context: Context, key: str, num_gen: int, detector: str = 'inc
 
     real = extraction.of_dataset(context, net, tuples, mean_cov=True, text='real tuples')
     fake = extraction.of_generator(context, net, num_gen, mean_cov=True, draw=generate, text='generated tuples')
-    value = context.workers.first(lambda: frechet_distance(*real.mean_cov(), *fake.mean_cov()))
+    value = distributed.broadcast_from_rank0(lambda: frechet_distance(*real.mean_cov(), *fake.mean_cov()))
 
     count = min(EXAMPLES, num_gen, len(tuples))
     arrays = {'real': np.stack([[tuples.dataset[int(i)][0] for i in row] for row in tuples.items[:count]]),

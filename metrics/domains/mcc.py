@@ -17,6 +17,7 @@ from metrics.domains import translations
 from metrics.features import extraction
 from metrics.features.generation import Draws, sub_batches
 from metrics.features.statistics import FeatureStats
+from torch_utils import distributed
 
 LATENTS, SHUFFLE = 700, 701  # what random numbers are for
 
@@ -63,7 +64,7 @@ def mcc(context: Context, key: str, num_gen: int) -> Result:
 
     stats = FeatureStats(capture_all=True, max_items=num_gen)
     extraction.of_batches(context, num_gen, read, lambda rows: rows, stats, 'latents')
-    z, code = np.split(context.workers.first(lambda: np.array(stats.features())), 2, axis=1)
+    z, code = np.split(distributed.broadcast_from_rank0(lambda: np.array(stats.features())), 2, axis=1)
 
     matrix = correlations(z, code)
     mean, chosen = assign(matrix)

@@ -13,6 +13,7 @@ from metrics.detectors import ALEXNET
 from metrics.domains import perceptual, translations
 from metrics.features import extraction
 from metrics.features.statistics import FeatureStats
+from torch_utils import distributed
 
 
 def translation_diversity(context: Context, key: str, num_gen: int, detector: str = ALEXNET, num_styles: int = 10) -> Result:
@@ -31,7 +32,7 @@ def translation_diversity(context: Context, key: str, num_gen: int, detector: st
         extraction.of_batches(context, len(some.items), lambda parts: some.read(parts, num_styles),  # noqa: B023 (called at once)
                             lambda images: perceptual.diversity_of(images.unflatten(0, (-1, num_styles)), embed)[:, None],
                             stats, name)
-        found[f'{key}_{name}'] = context.workers.first(lambda: float(stats.features().mean(dtype=np.float64)))  # noqa: B023
+        found[f'{key}_{name}'] = distributed.broadcast_from_rank0(lambda: float(stats.features().mean(dtype=np.float64)))  # noqa: B023
     values = {key: float(np.mean(list(found.values()))), **found}
     arrays = translations.examples(pairs)
     return Result(values, arrays, lambda: translations.draw(arrays, values, key), translations.encoder_note(key, pairs))

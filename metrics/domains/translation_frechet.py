@@ -14,6 +14,7 @@ from metrics.features import extraction
 from metrics.features.generation import to_uint8
 from metrics.features.statistics import FeatureStats
 from metrics.quality.frechet import frechet_distance, small_sample
+from torch_utils import distributed
 
 
 def translation_frechet(context: Context, key: str, num_gen: int, detector: str = 'inception', resize: str = 'published',
@@ -35,7 +36,7 @@ def translation_frechet(context: Context, key: str, num_gen: int, detector: str 
                                    text=f'{name}, real')
         stats = FeatureStats(capture_mean_cov=True, max_items=len(some))
         extraction.of_batches(context, len(some), some.read, lambda images: net.features(to_uint8(images)), stats, name)
-        found[f'{key}_{name}'] = context.workers.first(lambda: frechet_distance(*real.mean_cov(), *stats.mean_cov()))  # noqa: B023
+        found[f'{key}_{name}'] = distributed.broadcast_from_rank0(lambda: frechet_distance(*real.mean_cov(), *stats.mean_cov()))  # noqa: B023
         notes += small_sample(f'{key}_{name}', min(len(some), len(targets[some.target])), net.num_features)
     values = {key: float(np.mean(list(found.values()))), **found}
     arrays = translations.examples(pairs)

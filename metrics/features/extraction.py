@@ -22,6 +22,7 @@ from metrics.features.generation import random_images
 from metrics.features.statistics import FeatureStats
 from metrics.features.together import Captures
 from metrics.quality.names import FEWEST, Name
+from torch_utils import distributed
 
 THREADS = 4  # that read images: decoding releases Python's lock for the most part
 AHEAD = 3    # batches that are read ahead of the detector
@@ -34,7 +35,7 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
     read: given slices of image numbers, yields for each the images, on the device. It is called once, with the batches that
     this process is to do. compute: images -> features [N, F]. text: what progress calls it.
     """
-    plan, workers = batches(num_items, context.batch), context.workers
+    plan, ranks = batches(num_items, context.batch), distributed.world_size()
     mine, parts = None, []
 
     def append_parts() -> None:
@@ -42,24 +43,24 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
             stats.append(parts.pop(0))
 
     with context.count(text, num_items) as progress, torch.no_grad():
-        for first in range(0, len(plan), workers.num):
-            counts = [part.stop - part.start for part in plan[first:first + workers.num]]
+        for first in range(0, len(plan), ranks):
+            counts = [part.stop - part.start for part in plan[first:first + ranks]]
             rows = error = None
             try:
                 context.check_stop()
                 append_parts()
-                mine = mine or iter(read(plan[workers.rank::workers.num]))
-                rows = compute(next(mine)).to(torch.float32) if workers.rank < len(counts) else None
+                mine = mine or iter(read(plan[distributed.rank()::ranks]))
+                rows = compute(next(mine)).to(torch.float32) if distributed.rank() < len(counts) else None
             except Exception as err:  # the others must hear of it: they wait
                 error = err
-            workers.agree(error)
+            distributed.agree(error)
             if first == 0:
-                width = workers.first(lambda: rows.shape[1])  # noqa: B023 (called at once)
+                width = distributed.broadcast_from_rank0(lambda: rows.shape[1])  # noqa: B023 (called at once)
             if rows is None:  # nothing left for this process
                 rows = torch.zeros(0, width, device=context.device)
-            parts += workers.gather(rows, counts)
+            parts += distributed.gather_rows(rows, counts)
             progress.advance(sum(counts))
-        workers.first(append_parts)
+        distributed.broadcast_from_rank0(append_parts)
     return stats
 
 
@@ -114,14 +115,14 @@ def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool 
     def make() -> FeatureStats:
         cache = context.feature_cache if identity is not None else None
         found = None
-        if cache is not None and context.workers.rank == 0:
+        if cache is not None and distributed.is_rank0():
             found = next(filter(None, map(cache.load, keys)), None)
         stats = found or FeatureStats(every, mean_cov, max_items=len(items))
-        if context.workers.first(lambda: found is not None):
+        if distributed.broadcast_from_rank0(lambda: found is not None):
             return stats
         of_batches(context, len(items), lambda parts: read_images(context, dataset, [items[part] for part in parts], detector),
                    detector.features, stats, text)
-        if cache is not None and context.workers.rank == 0:
+        if cache is not None and distributed.is_rank0():
             cache.save(key, stats, name=f'{dataset.name}-{detector.name}')
         return stats
 

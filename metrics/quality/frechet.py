@@ -6,6 +6,7 @@ import numpy as np
 
 from metrics.context import Context, Result
 from metrics.features import extraction
+from torch_utils import distributed
 
 
 def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
@@ -62,7 +63,7 @@ def fid(context: Context, key: str, num_gen: int, detector: str = 'inception', r
     net = context.detector(detector, resize)
     real = extraction.of_reals(context, net, data, mean_cov=True)
     fake = extraction.of_generator(context, net, num_gen, mean_cov=True)
-    value = context.workers.first(lambda: frechet_distance(*real.mean_cov(), *fake.mean_cov()))
+    value = distributed.broadcast_from_rank0(lambda: frechet_distance(*real.mean_cov(), *fake.mean_cov()))
     return Result({key: value}, notes=small_sample(key, min(num_gen, len(data.items)), net.num_features))
 
 

@@ -7,6 +7,7 @@ import torch
 
 from metrics.context import Context, Result, batches
 from metrics.features import extraction
+from torch_utils import distributed
 
 
 def score(probabilities: np.ndarray, num_splits: int = 10) -> tuple[float, float]:
@@ -42,5 +43,5 @@ def inception_score(context: Context, key: str, num_gen: int, resize: str = 'pub
         parts = (torch.from_numpy(rows[part]).to(context.device) for part in batches(num_gen, context.batch))
         return np.concatenate([net.probabilities_of(part).cpu().numpy() for part in parts])
 
-    mean, std = context.workers.first(lambda: score(probabilities()))
+    mean, std = distributed.broadcast_from_rank0(lambda: score(probabilities()))
     return Result({f'{key}_mean': mean, f'{key}_std': std})

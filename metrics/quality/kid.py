@@ -10,6 +10,7 @@ import torch
 from metrics.context import Context, Result
 from metrics.features import extraction
 from metrics.quality.names import MOST_REALS
+from torch_utils import distributed
 from torch_utils.devices import has_float64
 
 SUBSETS = 200          # what random numbers are for
@@ -61,7 +62,7 @@ def kid(context: Context, key: str, num_gen: int, detector: str = 'inception', r
     net = context.detector(detector, resize)
     real = extraction.of_reals(context, net, data, every=True)
     fake = extraction.of_generator(context, net, num_gen, every=True)
-    value = context.workers.first(lambda: kernel_distance(
+    value = distributed.broadcast_from_rank0(lambda: kernel_distance(
         real.features(), fake.features(), context.generator(SUBSETS), device=context.device,
         progress=lambda subsets: context.progress(subsets, 'kernel distances')))
     return Result({key: value})

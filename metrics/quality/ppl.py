@@ -12,6 +12,7 @@ from metrics.context import Context, Result
 from metrics.features import extraction
 from metrics.features.generation import Draws, sub_batches, with_noise
 from metrics.features.statistics import FeatureStats
+from torch_utils import distributed
 
 PAIRS = 300          # what random numbers are for
 IMAGES_PER_PAIR = 4  # of room: two images, computed in float32
@@ -75,4 +76,4 @@ def ppl(context: Context, key: str, num_gen: int, space: str = 'w', sampling: st
 
     stats = FeatureStats(capture_all=True, max_items=num_gen)
     extraction.of_batches(context, num_gen, read, lambda x: x, stats, 'ppl sampling')
-    return Result({key: context.workers.first(lambda: mean_length(stats.features()[:, 0]))})
+    return Result({key: distributed.broadcast_from_rank0(lambda: mean_length(stats.features()[:, 0]))})

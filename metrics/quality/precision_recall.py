@@ -11,6 +11,7 @@ import torch
 from metrics.context import Context, Result, batches
 from metrics.features import extraction
 from metrics.quality.names import MOST_REALS
+from torch_utils import distributed
 
 BLOCK = 4096
 
@@ -77,5 +78,5 @@ def precision_recall(context: Context, key: str, num_gen: int, detector: str = '
                      for points in (x, y)]
         return manifolds[0].share_inside(y), manifolds[1].share_inside(x)
 
-    precision, recall = context.workers.first(shares)
+    precision, recall = distributed.broadcast_from_rank0(shares)
     return Result({f'{key}_precision': precision, f'{key}_recall': recall})

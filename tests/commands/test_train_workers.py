@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from helpers.background import TINY, Training, digest, kimgs, train, write_images
 
@@ -40,7 +41,7 @@ def options(data, tmp_path):
 
 def test_one_worker_writes_and_all_is_in_the_log(whole):
     log = (whole / 'log.txt').read_text()
-    assert 'Training for 2 kimg on cpu, 2 workers...' in log
+    assert 'Training for 2 kimg on cpu, 2 ranks...' in log
     assert re.findall(r'(?m)^tick (\d+)', log) == [str(i) for i in range(len(kimgs(whole)))]
     assert log.count('Results are in ') == 1 and json.loads((whole / 'training_options.json').read_text())['num_gpus'] == 2
 
@@ -60,6 +61,30 @@ def test_told_to_stop_workers_agree_and_save_and_go_on_exactly(which, whole, opt
     status, output = train(tmp_path / 'log', *options, '--resume=latest')
     assert status == 0 and f'Going on in {run_dir}' in output and 'changed: ' not in output
     assert digest(run_dir) == digest(whole) and set(kimgs(whole)) <= set(kimgs(run_dir))
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_all_in_one_line_and_a_killed_program_saves(options, tmp_path):
+    training = Training(tmp_path / 'log', *options, '--kimg=1000')
+    training.wait_for('tick 0 ')
+    ranks_of(training)[1].kill()
+    assert training.wait(60) == 1
+    assert training.output().count('\nError: rank 1 was killed by SIGKILL, and all ranks stopped') == 1
+    assert 'Traceback' not in training.output()
+
+    training = Training(tmp_path / 'log', *options, '--kimg=1000')
+    training.wait_for('tick 0 ')
+    ranks = ranks_of(training)
+    training.kill()
+    assert psutil.wait_procs(ranks, 60)[1] == []
+    assert 'Stopped before its end, with everything saved' in training.output()
+
+
+def ranks_of(training):
+    """In the order of their numbers: children of the fork server."""
+    children = psutil.Process(training.process.pid).children(recursive=True)
+    return sorted((child for child in children if len(child.children()) and child.parent().pid != training.process.pid),
+                  key=lambda child: child.pid)
 
 
 def test_wrong_options_are_told_before_anything_is_started(options, tmp_path):
@@ -97,5 +122,5 @@ def test_the_slurm_script_starts_torchrun_on_each_machine_with_the_arguments_of_
                           env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     run_dir, = (tmp_path / 'a b').iterdir()
-    assert run_dir.name == '00000-images-cond-auto2-kimg1-batch40' and '2 workers' in (run_dir / 'log.txt').read_text()
+    assert run_dir.name == '00000-images-cond-auto2-kimg1-batch40' and '2 ranks' in (run_dir / 'log.txt').read_text()
     assert json.loads((run_dir / 'training_options.json').read_text())['max_minutes'] == 1420

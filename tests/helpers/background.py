@@ -41,7 +41,7 @@ class Training:
         assert self.process.exitcode is not None, self.output()
         return self.process.exitcode
 
-    def wait_for(self, text: str, timeout: float = 60) -> None:
+    def wait_for(self, text: str, timeout: float = 240) -> None:
         """Until it has printed a text."""
         end = time.monotonic() + timeout
         while text not in self.output():

@@ -70,7 +70,7 @@ class Hosts:
 
 
 class Torchrun:
-    """torchrun in the background, on one of the hosts; what it and its worker print goes to `log`."""
+    """torchrun in the background, on one of the hosts; what it and its rank print goes to `log`."""
 
     def __init__(self, command: list[str], log: Path, environment: dict[str, str]):
         self.log = log
@@ -98,9 +98,9 @@ class Torchrun:
             assert time.monotonic() < end and self._runs(), self.output()
             time.sleep(0.05)
 
-    def kill_worker(self) -> None:
-        worker, = (child for child in psutil.Process(self.process.pid).children() if 'train.py' in child.cmdline())
-        worker.send_signal(signal.SIGKILL)
+    def kill_rank(self) -> None:
+        rank, = (child for child in psutil.Process(self.process.pid).children() if 'train.py' in child.cmdline())
+        rank.send_signal(signal.SIGKILL)
 
     def wait(self, timeout: float = 240) -> int:
         """Until it ends; returns its status."""

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from dnnlib.errors import OptionError, UserError
-from metrics import workers
 from metrics.context import Context, Interrupted
 from metrics.features import extraction
 from metrics.features.statistics import FeatureStats
-from metrics.workers import Workers
+from torch_utils import distributed
 from torch_utils.launching import launch
 
 
@@ -33,48 +32,41 @@ def fail(error):
     raise error
 
 
-def features_where(group, rank, error):
+def features_where(rank, error):
     """Of 40 images in batches of 4; the process `rank` fails in its third batch."""
     count = []
 
     def compute(images):
         count.append(1)
-        if group.rank == rank and len(count) == 3:
+        if distributed.rank() == rank and len(count) == 3:
             raise error
         return images
 
-    context = Context(None, None, torch.device('cpu'), batch=4, workers=group,
-                      stop=lambda: isinstance(error, Interrupted) and group.rank == rank and len(count) == 2)
+    context = Context(None, None, torch.device('cpu'), batch=4,
+                      stop=lambda: isinstance(error, Interrupted) and distributed.rank() == rank and len(count) == 2)
     stats = FeatureStats(capture_all=True, max_items=40)
     extraction.of_batches(context, 40, lambda parts: (torch.ones(p.stop - p.start, 2) for p in parts), compute, stats, 'x')
     return f'{len(stats.features())} rows'
 
 
 def take_part(folder):
-    group = Workers.joined()
-    first = group.rank == 0
-    workers.SIGN_OF_LIFE = 0.05
+    first = distributed.rank() == 0
     found = {
-        'fine': caught(group.agree),
-        'busy': caught(lambda: group.agree(busy=not first)),
-        'other': caught(lambda: group.agree(None if first else OptionError('wrong'))),
-        'both': caught(lambda: group.agree(UserError(f'of {group.rank}'))),
-        'odd': caught(lambda: group.agree(None if first else Odd(1, 2))),
-        'first': caught(lambda: group.first(lambda: 7 if first else 1 / 0)),
-        'first fails': caught(lambda: group.first(lambda: fail(UserError('no')))),
-        'slow': caught(lambda: group.first(lambda: time.sleep(0.3) or 8)),
-        'other fails meanwhile': caught(lambda: group.first(lambda: time.sleep(0.3)) if first else group.agree(
-            UserError('lost'))),
-        'no gradients': None,
-        'features': caught(lambda: features_where(group, None, None)),
-        'features fail in 0': caught(lambda: features_where(group, 0, UserError('gone'))),
-        'features fail in 1': caught(lambda: features_where(group, 1, RuntimeError('no memory'))),
-        'stop in 1': caught(lambda: features_where(group, 1, Interrupted())),
-        'again': caught(lambda: group.first(lambda: 9)),
+        'fine': caught(distributed.agree),
+        'other': caught(lambda: distributed.agree(None if first else OptionError('wrong'))),
+        'both': caught(lambda: distributed.agree(UserError(f'of {distributed.rank()}'))),
+        'odd': caught(lambda: distributed.agree(None if first else Odd(1, 2))),
+        'first': caught(lambda: distributed.broadcast_from_rank0(lambda: 7 if first else 1 / 0)),
+        'first fails': caught(lambda: distributed.broadcast_from_rank0(lambda: fail(UserError('no')))),
+        'other fails meanwhile': caught(
+            lambda: distributed.broadcast_from_rank0(lambda: time.sleep(0.3)) if first else distributed.agree(UserError('lost'))),
+        'features': caught(lambda: features_where(None, None)),
+        'features fail in 0': caught(lambda: features_where(0, UserError('gone'))),
+        'features fail in 1': caught(lambda: features_where(1, RuntimeError('no memory'))),
+        'stop in 1': caught(lambda: features_where(1, Interrupted())),
+        'again': caught(lambda: distributed.broadcast_from_rank0(lambda: 9)),
     }
-    with torch.no_grad():
-        found['no gradients'] = group.first(torch.is_grad_enabled)
-    with open(f'{folder}/{group.rank}.json', 'w') as f:
+    with open(f'{folder}/{distributed.rank()}.json', 'w') as f:
         json.dump(found, f)
 
 
@@ -82,8 +74,8 @@ def test_two_processes_agree_whatever_happens(tmp_path):
     launch(take_part, [str(tmp_path)], 2, 'cpu')
     zero, one = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1))
     same = {
-        'fine': False, 'busy': True, 'other': 'OptionError: wrong', 'first': 7, 'first fails': 'UserError: no', 'slow': 8,
-        'other fails meanwhile': 'UserError: lost', 'no gradients': False, 'features fail in 0': 'UserError: gone',
+        'fine': False, 'other': 'OptionError: wrong', 'first': 7, 'first fails': 'UserError: no',
+        'other fails meanwhile': 'UserError: lost', 'features fail in 0': 'UserError: gone',
         'features fail in 1': 'RuntimeError: no memory', 'stop in 1': 'Interrupted: ', 'again': 9}
     assert {key: value for key, value in zero.items() if key in same} == same
     assert {key: value for key, value in one.items() if key in same} == same
@@ -93,7 +85,7 @@ def test_two_processes_agree_whatever_happens(tmp_path):
 
 
 def test_one_process_alone():
-    group = Workers()
-    assert group.first(lambda: 3) == 3 and not group.agree() and group.gather(torch.ones(2, 1), [2])[0].shape == (2, 1)
+    assert distributed.broadcast_from_rank0(lambda: 3) == 3 and distributed.gather_rows(torch.ones(2, 1), [2])[0].shape == (2, 1)
+    distributed.agree()
     with pytest.raises(UserError, match='x'):
-        group.agree(UserError('x'))
+        distributed.agree(UserError('x'))

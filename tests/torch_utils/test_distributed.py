@@ -1,4 +1,4 @@
-"""Workers that are real processes, joined by Gloo: what they tell each other, and what happens when one of them fails."""
+"""Ranks that are real processes, joined by Gloo: what they tell each other, and what happens when one of them fails."""
 
 import json
 import os
@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from dnnlib.util import OptionError, UserError
-from torch_utils import distributed, torchrun
-from torch_utils.launching import WorkerError, launch
+from torch_utils import distributed, process_group, torchrun
+from torch_utils.launching import RankError, launch
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def talk(folder):
     rank = distributed.rank()
-    print(f'worker {rank} was here')
+    print(f'rank {rank} was here')
     weights = [torch.full([2, 3], 1.0 + rank), torch.full([], 10.0 * rank), torch.arange(6.0).reshape(2, 3).T * rank]
     distributed.average(weights)
     shared = [torch.full([2], float(rank + 5)), torch.arange(6.0).reshape(2, 3).T + rank]
@@ -53,7 +54,7 @@ def found(tmp_path_factory):
     return [torch.load(folder / f'{rank}.pt', weights_only=False) for rank in range(3)]
 
 
-def test_each_worker_knows_its_number(found):
+def test_each_rank_knows_its_number(found):
     assert [(f['rank'], f['count'], f['first']) for f in found] == [(0, 3, True), (1, 3, False), (2, 3, False)]
 
 
@@ -71,7 +72,7 @@ def test_objects_sums_and_votes_are_shared(found):
         assert f['total'].tolist() == [3, 3]
 
 
-def test_the_first_decides_for_all_and_its_errors_reach_all(found):
+def test_rank_0_decides_for_all_and_its_errors_reach_all(found):
     assert [f['decided'] for f in found] == ['made'] * 3 and [f['calls'] for f in found] == [[0], [], []]
     assert [f['error'] for f in found] == ['told by 0'] * 3
 
@@ -89,7 +90,7 @@ def test_alone_nothing_has_to_be_joined(tmp_path):
     assert called == [5], 'in this process'
 
 
-def test_how_many_workers_are_asked_for(monkeypatch):
+def test_the_world_size_that_is_asked_for(monkeypatch):
     assert [torchrun.how_many(gpus) for gpus in (None, 1, 4)] == [1, 1, 4]
     for name, value in (('RANK', '0'), ('WORLD_SIZE', '4'), ('MASTER_ADDR', 'here'), ('MASTER_PORT', '1')):
         monkeypatch.setenv(name, value)
@@ -98,17 +99,17 @@ def test_how_many_workers_are_asked_for(monkeypatch):
         torchrun.how_many(2)
 
 
-def test_devices_that_cannot_be_had(monkeypatch):
+def test_devices_that_are_not_available(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     with pytest.raises(OptionError, match='--gpus=4: this machine has 2'):
         launch(print, [], 4, 'cuda')
     monkeypatch.setenv('LOCAL_RANK', '2')
-    with pytest.raises(OptionError, match='each needs its own'), distributed.joined('cuda'):
+    with pytest.raises(OptionError, match='each needs its own'), process_group.joined('cuda'):
         pass
-    with pytest.raises(OptionError, match='--device=mps has no way'), distributed.joined('mps'):
+    with pytest.raises(OptionError, match='--device=mps does not support'), process_group.joined('mps'):
         pass
-    monkeypatch.setenv(distributed.TIMEOUT, 'soon')
-    with pytest.raises(OptionError, match='STYLEGAN_TIMEOUT=soon is not a number of seconds'), distributed.joined('cpu'):
+    monkeypatch.setenv(process_group.TIMEOUT, 'soon')
+    with pytest.raises(OptionError, match='STYLEGAN_TIMEOUT=soon is not a number of seconds'), process_group.joined('cpu'):
         pass
 
 
@@ -118,47 +119,73 @@ def test_devices_that_cannot_be_had(monkeypatch):
 def fail(how, rank):
     if distributed.rank() == rank:
         if how == 'raise':
-            raise ZeroDivisionError('the words of worker 1')
+            raise ZeroDivisionError('the words of rank 1')
         if how == 'user error':
             raise UserError('images.zip: is damaged; make it again')
+        if how == 'option error':
+            raise OptionError('--x:\n  no')
+        if how == 'exit':
+            sys.exit(3)
         if how == 'kill':
             os.kill(os.getpid(), signal.SIGKILL)
         if how == 'hang':
             time.sleep(1000)
-        if how == 'stop':
-            os.kill(os.getpid(), signal.SIGSTOP)
     distributed.barrier()
     time.sleep(1000)
 
 
-@pytest.mark.parametrize('how, rank, text', [
-    ('raise', 1, r'(?s)Worker 1 failed, so that all workers end:\nTraceback.*in fail\n.*ZeroDivisionError: the words of'),
-    ('kill', 0, 'Worker 0 failed, so that all workers end:\nIt was ended by SIGKILL.')])
-def test_a_worker_that_dies_ends_all_at_once_with_its_words(how, rank, text):
+@pytest.mark.parametrize('how, rank, error, text', [
+    ('raise', 1, RankError, r'(?s)^Rank 1 failed, and all ranks stopped:\nTraceback.*in fail\n.*Error: the words of rank 1$'),
+    ('exit', 2, RankError, r'^Rank 2 ended with status 3, and all ranks stopped\.$'),
+    ('kill', 0, UserError, '^rank 0 was killed by SIGKILL, and all ranks stopped.*--resume continues')])
+def test_a_rank_that_dies_ends_all_soon_with_its_words(how, rank, error, text, capfd):
     begun = time.monotonic()
-    with pytest.raises(WorkerError, match=text):
+    with pytest.raises(error, match=text):
         launch(fail, [how, rank], 3, 'cpu')
     assert time.monotonic() - begun < 20
+    assert 'Traceback' not in capfd.readouterr().err
 
 
-def test_wrong_input_is_one_line_wherever_it_is_found():
-    with pytest.raises(UserError, match=r'^images\.zip: is damaged; make it again$') as caught:
-        launch(fail, ['user error', 1], 2, 'cpu')
-    assert caught.value.exit_status == 1
+@pytest.mark.parametrize('how, text', [('user error', 'images.zip: is damaged; make it again'), ('option error', '--x: no')])
+def test_wrong_input_is_one_line_wherever_it_is_found(how, text):
+    with pytest.raises(UserError, match=f'^{text}$') as caught:
+        launch(fail, [how, 1], 2, 'cpu')
+    assert caught.value.exit_status == {'user error': 1, 'option error': 2}[how]
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_is_not_waited_for_for_ever(monkeypatch):
-    monkeypatch.setenv(distributed.TIMEOUT, '6')
-    with pytest.raises(WorkerError, match=r'(?s)barrier.*longer than 6 s.*STYLEGAN_TIMEOUT sets the time'):
+def test_a_rank_that_hangs_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setenv(process_group.TIMEOUT, '6')
+    with pytest.raises(UserError, match=r'did not answer rank 0 within 6 s, in fail \(test_dist.*6000ms.*STYLEGAN_TIMEOUT'):
         launch(fail, ['hang', 1], 2, 'cpu')
 
 
+def decide_slowly(seconds):
+    assert distributed.broadcast_from_rank0(lambda: time.sleep(seconds) or 'made') == 'made'
+
+
 @pytest.mark.slow
-def test_a_worker_that_gives_no_sign_of_life_is_given_up(monkeypatch):
-    monkeypatch.setenv(distributed.TIMEOUT, '50')
-    with pytest.raises(WorkerError, match='Worker 1 failed, so that all workers end:\nWorker 1 has not been heard of for 5 s'):
-        launch(fail, ['stop', 1], 2, 'cpu')
+def test_others_wait_for_rank_0_longer_than_the_time_out(monkeypatch):
+    monkeypatch.setenv(process_group.TIMEOUT, '8')
+    launch(decide_slowly, [12], 2, 'cpu')
+
+
+def pause(seconds):
+    """Rank 1 stops; rank 0 lets it continue later."""
+    pids = distributed.gather_objects(os.getpid())
+    if distributed.rank() == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        time.sleep(seconds)
+        os.kill(pids[1], signal.SIGCONT)
+    distributed.barrier()
+
+
+@pytest.mark.parametrize('seconds', [2, pytest.param(65, marks=pytest.mark.slow)])
+def test_a_rank_that_is_paused_continues(seconds):
+    begun = time.monotonic()
+    launch(pause, [seconds], 2, 'cpu')
+    assert time.monotonic() - begun > seconds
 
 
 def program(function):
@@ -171,7 +198,7 @@ def sleep_beside(folder):
     time.sleep(1000)
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -187,11 +214,13 @@ def is_running(pid):
 
 def listen():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which background jobs ignore
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and programs under nohup
 
 
 @pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks for processes in /proc')
-@pytest.mark.parametrize('signals', [[signal.SIGKILL], pytest.param([signal.SIGTERM, signal.SIGINT], marks=pytest.mark.slow)])
-def test_workers_do_not_outlive_the_program(signals, tmp_path):
+@pytest.mark.parametrize('signals', [
+    [signal.SIGKILL], pytest.param([signal.SIGTERM, signal.SIGINT, signal.SIGHUP], marks=pytest.mark.slow)])
+def test_ranks_do_not_outlive_the_program(signals, tmp_path):
     parents, pids = {}, {}
     for which in signals:
         folder = tmp_path / which.name
@@ -205,7 +234,7 @@ def test_workers_do_not_outlive_the_program(signals, tmp_path):
         assert all(map(is_running, pids[which]))
         parent.send_signal(which)
     for which, parent in parents.items():
-        assert parent.wait(30) == -which
+        assert parent.wait(60) == -which
         wait_until(lambda which=which: not any(map(is_running, pids[which])))
 
 
@@ -239,15 +268,28 @@ launch(work, (), None, 'cpu')
 
 
 def test_torchrun_starts_a_group_again_where_one_failed_before(tmp_path):
-    """The store of torchrun still holds what the workers before have written in it."""
+    """The store of torchrun still holds what the previous ranks wrote there."""
     (tmp_path / 'script.py').write_text(SCRIPT)
     run = start_torchrun(tmp_path, '--standalone', '--nproc-per-node=2', '--max-restarts=2', '--monitor-interval=0.1',
                    str(tmp_path / 'script.py'), str(tmp_path))
-    assert run.wait(120) == 0, (tmp_path / 'log').read_text()
+    assert run.wait(240) == 0, (tmp_path / 'log').read_text()
     assert [json.loads((tmp_path / f'{a}-{r}').read_text()) for a in range(3) for r in range(2)] == [
         [0, 0], [0, 0], [1, 1], [1, 1], [2, 2], [2, 2]]
     log = (tmp_path / 'log').read_text()
     assert log.count('first only 0') == 3 and 'first only 1' not in log
-    for attempt, rank in ((0, 1), (1, 0)):
-        assert f'Worker {rank} failed, so that all workers end:\nTraceback' in log
+    for attempt in (0, 1):
         assert f'ZeroDivisionError: in attempt {attempt}' in log
+
+
+def test_the_start_of_the_program_is_that_of_torchrun_or_its_own(monkeypatch):
+    """Kubernetes' PyTorchJob sets the variables of a rank, but there is no torchrun: the parent is a shell, or missing."""
+    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.setenv(name, '1')
+    me, parent = (process.create_time() for process in (psutil.Process(), psutil.Process().parent()))
+    assert torchrun.started_at() == me
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'x')
+    assert torchrun.started_at() == parent
+    monkeypatch.setattr(psutil.Process, 'parent', lambda self: None)
+    assert torchrun.started_at() == me
+    monkeypatch.setenv(torchrun.STARTED, '7.5')
+    assert torchrun.started_at() == 7.5

@@ -141,14 +141,14 @@ def test_weights_are_the_same_in_all_workers_after_50_steps_with_ada_and_flow(da
 
 def run_and_keep_weights(c, folder):
     from training.run.checkpoint import Checkpoints, tensors_in
-    check = Checkpoints._check_workers_agree
+    check = Checkpoints._check_ranks_agree
 
     def keep(self, state):
         check(self, state)
         modules = {name: module.state_dict() for name, module in self._modules.items()}
         torch.save(tensors_in({**modules, **state}, 'run'), f'{folder}/{distributed.rank()}.pt')
 
-    Checkpoints._check_workers_agree = keep
+    Checkpoints._check_ranks_agree = keep
     run(c)
 
 
@@ -170,7 +170,7 @@ def run_with_a_fault(c):
 
 def test_a_worker_that_has_other_weights_is_found_before_they_are_saved(data, tmp_path):
     (tmp_path / 'run').mkdir()
-    with pytest.raises(UserError, match=r'run\.D\.\S+, in worker 1, is not what the first worker has: .*--resume='):
+    with pytest.raises(UserError, match=r'run\.D\.\S+, on rank 1, differs from rank 0: .*--resume='):
         launch(run_with_a_fault, [config(data, tmp_path / 'run', batch_gpu=25)], 2, 'cpu')
     assert not list((tmp_path / 'run').glob('network-snapshot-*'))
 

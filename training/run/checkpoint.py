@@ -26,7 +26,7 @@ class Checkpoints:
     """Writes network-snapshot-<kimg>.pkl, which stay, and training-state-<kimg>.pt, of which the newest `keep` stay.
 
     modules: G, D, G_ema and augment_pipe (or None), saved as they are when `save` is called. say: how to tell the user that
-    something could not be saved. Where several workers train, all call `save`, and the first one writes.
+    something could not be saved. Where several ranks train, all call `save`, and rank 0 writes.
     """
 
     def __init__(self, run_dir: str | Path, keep: int, modules: Mapping[str, Any], training_set_kwargs: Mapping,
@@ -38,10 +38,10 @@ class Checkpoints:
 
     def save(self, position: Position) -> Path | None:
         """Write a pair. Returns the path of the network snapshot, or None if it could not be written: the older ones are
-        as they were then, and an error was told. Raises UserError if not all workers have the same."""
+        as they were then, and an error was told. Raises UserError if weights differ between ranks."""
         start = time.monotonic()
         state = self._state.take(position)
-        self._check_workers_agree(state)
+        self._check_ranks_agree(state)
         network_pkl = self._network_pkl(position.cur_nimg // 1000)
         with self.surviving(network_pkl.name) as attempt:
             if distributed.is_rank0():
@@ -51,12 +51,12 @@ class Checkpoints:
         self.longest_save = max(self.longest_save, self.saved_at - start)
         return network_pkl if succeeded else None
 
-    def _check_workers_agree(self, state: Mapping[str, Any]) -> None:
+    def _check_ranks_agree(self, state: Mapping[str, Any]) -> None:
         modules = {name: module.state_dict() for name, module in self._modules.items() if module is not None}
         difference = distributed.first_difference(tensors_in({**modules, **state}, 'run'))
         if difference is not None:
-            raise UserError(f'{difference}, is not what the first worker has: a fault of the hardware, or of the program. It is '
-                            f'not saved; go on from the snapshot before by --resume={self._run_dir}')
+            raise UserError(f'{difference}, differs from rank 0: a fault of the hardware or of the program. Nothing is saved; '
+                            f'resume from the previous snapshot with --resume={self._run_dir}')
 
     def _network_pkl(self, kimg: int) -> Path:
         return self._run_dir / f'network-snapshot-{kimg:06d}.pkl'

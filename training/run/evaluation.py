@@ -18,7 +18,7 @@ from metrics.features.cache import FeatureCache
 from metrics.features.together import Together
 from metrics.registry import OFFLINE, calc_metric, check_metric, find_metric
 from metrics.report import save_figure
-from metrics.workers import Workers
+from torch_utils import distributed
 from torch_utils.devices import is_slow
 from training.run.best import Best
 from training.run.monitor import Monitor
@@ -31,8 +31,8 @@ class Evaluation:
     """Computes c.metrics as calc_metrics.py does by default, without disturbing the run's random numbers.
 
     networks: G_ema and D are evaluated as they are. What does not depend on them is computed for the first snapshot only, and
-    kept in the feature cache. Where several workers train, all of them call `evaluate`, and share the work.
-    stop: asked now and then; once true in any worker, the evaluation is given up.
+    kept in the feature cache. Where several ranks train, all of them call `evaluate`, and share the work.
+    stop: asked periodically; once true on any rank, the evaluation is given up.
 
     A metric that can't be computed is told once, and left out from then on: in the beginning for what can be seen then (the
     detector's weights, which are loaded, or else downloaded; data; labels), later for what comes up. Nothing ends the run.
@@ -49,12 +49,10 @@ class Evaluation:
                           f'{",".join(c.metrics)} asks for it, docs/metrics.md names faster ones, calc_metrics.py computes them '
                           'later')
             return
-        workers = Workers.joined()
         try:
             dataset = construct_class_by_name(**{**c.training_set_kwargs, 'use_labels': True})
             self._context = Context(networks['G_ema'], dataset, device, c.metric_seed, verbose=True, D=networks['D'],
-                                    batch=min(c.batch_gpu, MOST_AT_ONCE), feature_cache=FeatureCache(), workers=workers,
-                                    stop=stop)
+                                    batch=min(c.batch_gpu, MOST_AT_ONCE), feature_cache=FeatureCache(), stop=stop)
         except UserError as err:
             monitor.print(f'Error: there will be no metrics: {err}')
             return
@@ -68,7 +66,7 @@ class Evaluation:
         """Look for what a metric needs, and load it."""
         metric = find_metric(name)
         try:
-            self._context.workers.first(lambda: check_metric(name, self._context))
+            distributed.broadcast_from_rank0(lambda: check_metric(name, self._context))
         except UserError as err:
             if metric.detector is None or metric.detector == find_metric(OFFLINE).detector:
                 raise
@@ -92,10 +90,10 @@ class Evaluation:
                 self._monitor.print(f'Stopping, as asked: {name} was given up after {format_time(time.monotonic() - start)}; '
                                     'calc_metrics.py --missing-only computes it later')
                 return
-            if found is not None and self._context.workers.rank == 0:
+            if found is not None and distributed.is_rank0():
                 try:
                     self._write(*found, network_pkl, cur_nimg)
-                except OSError as err:  # after the other metrics, which all workers compute together
+                except OSError as err:  # after the other metrics, which all ranks compute together
                     trouble = err
         if trouble is not None:
             raise trouble
@@ -114,14 +112,14 @@ class Evaluation:
             self._monitor.image(f'metrics/{name}', figure, cur_nimg)
 
     def _surviving(self, name: str, compute: Callable[[], T]) -> T | None:
-        """What `compute` returns; None if it fails in any worker, which is told. Raises Interrupted."""
+        """What `compute` returns; None if it fails on any rank, which is reported. Raises Interrupted."""
         found = error = None
         try:
             found = compute()
         except Exception as err:  # whatever it is, the run is worth more
             error = err
         try:
-            self._context.workers.agree(error)
+            distributed.agree(error)
         except Interrupted:
             raise
         except Exception as err:

@@ -1,4 +1,4 @@
-"""From a plan to workers that train by it."""
+"""From a plan to ranks that train by it."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ def carry_out(plan: Plan, loop: Loop) -> None:
 
 
 def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None], loop: Loop) -> None:
-    """Train as one of the workers that torchrun started. The first one makes the plan of the options, which may be None, and has
-    the directory."""
-    from torch_utils import devices, distributed, meeting
+    """Train as one of the ranks that torchrun started. Rank 0 makes the plan from the options, which may be None, and locks the
+    directory."""
+    from torch_utils import devices, distributed, process_group
 
-    ahead: list[ReadAhead] = []  # in the first one alone
+    ahead: list[ReadAhead] = []  # on rank 0 alone
 
     def begin() -> EasyDict | None:
-        plan = make_plan(options_after_restart(o, again, meeting.recall('run_dir')))
+        plan = make_plan(options_after_restart(o, again, process_group.recall('run_dir')))
         if plan is None:
             return None
         at_the_end.enter_context(directory_of(plan))
         ahead.append(plan.read_ahead)
-        meeting.remember('run_dir', str(Path(plan.config.run_dir).resolve()))
+        process_group.remember('run_dir', str(Path(plan.config.run_dir).resolve()))
         return plan.config
 
-    with distributed.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
+    with process_group.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
         again, = distributed.any_rank(torchrun.was_started_again())  # a machine that took the place of another does not know
-        config = distributed.broadcast_from_rank0(begin, patiently=True)
+        config = distributed.broadcast_from_rank0(begin)
         if config is not None:
             train(config, loop, ahead[0] if ahead else ReadAhead())
 
@@ -99,10 +99,10 @@ def directory_of(plan: Plan) -> Iterator[None]:
 
 
 def train(config: EasyDict, loop: Loop, read_ahead: ReadAhead) -> None:
-    """Train until the end or until told to stop, as the only worker or as one of several."""
+    """Train until the end or until told to stop, as the only rank or as one of several."""
     from torch_utils import distributed
     run_dir, first = Path(config.run_dir), distributed.is_rank0()
-    # What a process prints that was launched, the one that launched it does not see.
+    # The launching process, which has the log otherwise, does not see what its ranks print.
     log = TeeOutput(run_dir / 'log.txt') if first and torchrun.was_launched() else contextlib.nullcontext()
     with log, StopOnSignal(quiet=not first) as stop:
         finished = loop(config, stop_requested=lambda: stop.requested, read_ahead=read_ahead)

@@ -7,7 +7,6 @@ from helpers.domain_cases import Cells, context, networks, pictures, write_datas
 
 from metrics.features.cache import FeatureCache
 from metrics.registry import calc_metric
-from metrics.workers import Workers
 from training.data.dataset import ImageFolderDataset
 
 NAMES = ['fid20_full_domains', 'kid20_domains', 'jfid20', 'dipd15', 'lpips_div9', 'tfid5', 'tlpips9', 'mcc20']
@@ -30,7 +29,7 @@ def worker(rank, folder, path):
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     net = Cells()
     cache = FeatureCache(f'{folder}/cache')
-    found = [evaluate(path, name, net=net, workers=Workers.joined(), feature_cache=cache) for name in NAMES]
+    found = [evaluate(path, name, net=net, feature_cache=cache) for name in NAMES]
     torch.save([*found, net.seen], f'{folder}/{rank}.pt')
     torch.distributed.destroy_process_group()
 

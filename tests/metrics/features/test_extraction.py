@@ -17,7 +17,7 @@ from metrics.features import extraction
 from metrics.features.cache import FeatureCache
 from metrics.features.generation import Draws, random_images, to_uint8, with_noise
 from metrics.registry import calc_metric
-from metrics.workers import Workers
+from torch_utils import distributed
 from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
 
@@ -268,12 +268,12 @@ def evaluate_all(path, cache, net, **kwargs):
 
 def worker(rank, folder, path):
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
-    workers, found = Workers.joined(), []
+    found = []
     for _ in range(2):
         net = Projection()
-        found += [evaluate_all(path, f'{folder}/cache', net, workers=workers), net.seen]
+        found += [evaluate_all(path, f'{folder}/cache', net), net.seen]
     with pytest.raises(UserError, match=r'^told$'):
-        workers.first(lambda: (_ for _ in ()).throw(UserError('told')))
+        distributed.broadcast_from_rank0(lambda: (_ for _ in ()).throw(UserError('told')))
     torch.save(found, f'{folder}/{rank}.pt')
     torch.distributed.destroy_process_group()
 
