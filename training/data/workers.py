@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -51,13 +50,21 @@ class Portable(torch.utils.data.Dataset):
 
     def __reduce__(self) -> tuple:
         path, colon, _ = plugins.location(type(self._dataset)).rpartition(':')
-        return _unpack, (path if colon else None, pickle.dumps(self._dataset))
+        return _unpack, (_Module(path if colon else None), self._dataset)
 
 
-def _unpack(path: str | None, data: bytes) -> Portable:
-    if path is not None:
-        plugins.load_module(path)
-    return Portable(pickle.loads(data))
+class _Module:
+    """Unpickled before the dataset, it loads the file with the dataset's class there."""
+
+    def __init__(self, path: str | None):
+        self._path = path
+
+    def __reduce__(self) -> tuple:
+        return (plugins.load_module, (self._path,)) if self._path is not None else (str, ())
+
+
+def _unpack(module: Any, dataset: Any) -> Portable:
+    return Portable(dataset)
 
 
 def begin(worker_id: int) -> None:

@@ -226,7 +226,7 @@ def test_frozen_layers_take_the_weights_of_trained_ones(saved):
 
 
 @pytest.mark.parametrize('other, text', [(dict(base=32), 'in the source'), (dict(channels=1), 'in the source'),
-                                         (dict(c_dim=3), 'in the source'), (dict(c_dim=0), 'its G does not fit')])
+                                         (dict(c_dim=3), 'labels of 3'), (dict(c_dim=0), 'has no labels')])
 def test_networks_of_another_shape_are_named(saved, other, text):
     networks = make_networks(**other)
     before = state(networks['G'])
