@@ -65,29 +65,32 @@ class Command(cli.Command):
 
 @click.command(cls=Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @click.option('--outdir', type=cli.PATH,
-              help='Where to save the results: each run gets a numbered directory below it.', required=True,
+              help='Directory for the results. Each run gets a numbered directory in it.', required=True,
               metavar='DIR')
-@click.option('--gpus', help='Number of GPUs to train on, or of processes on the CPU; any that divides --batch.  [default: 1, or '
-              'as many processes as torchrun started]', type=int, metavar='INT')
-@click.option('--device', help='Where to compute; auto takes CUDA, then MPS, then the CPU.',
+@click.option('--gpus', help='Number of GPUs (or CPU processes). Must divide --batch.  [default: 1, or as many processes as '
+              'torchrun started]', type=int, metavar='INT')
+@click.option('--device', help='Where to compute. auto takes CUDA if available, then MPS, then the CPU.',
               type=click.Choice(['auto', 'cuda', 'cpu', 'mps']), default='auto', show_default=True)
-@click.option('--snap', help='Save images and networks every so many ticks.  [default: 50, or 40 with --cond-mode=flow or mlp]',
+@click.option('--snap', help='Save images and networks every N ticks.  [default: 50, or 40 with --cond-mode=flow or mlp]',
               type=int, metavar='INT')
-@click.option('--keep', help='How many training states to keep, by which runs go on exactly; network snapshots all stay.',
+@click.option('--keep', help='Number of training states to keep (needed for exact resume). Network snapshots are never deleted.',
               type=int, default=2, show_default=True, metavar='INT')
-@click.option('--snap-minutes', help='Save networks so often at least, also within a tick.', type=float, metavar='MINUTES')
-@click.option('--max-minutes', help='Stop in time to have all saved this long after the start: the limit of a queue.',
+@click.option('--snap-minutes', help='Also save a snapshot whenever this many minutes have passed since the last one, even in '
+              'the middle of a tick.', type=float, metavar='MINUTES')
+@click.option('--max-minutes', help='Wall-clock limit in minutes, counted from launch. Saves and exits before it is reached '
+              '(for job queues).',
               type=float, metavar='MINUTES')
-@click.option('--tick', help='How often to print progress, in thousands of images.', type=float, default=4, show_default=True,
+@click.option('--tick', help='Print progress every N thousand images.', type=float, default=4, show_default=True,
               metavar='KIMG')
 @click.option('--metrics', help='Metrics of each network snapshot, separated by commas: fid50k_full, fd5k_efficientnet_full, '
               'jacobian, ... (docs/metrics.md), or none. best.json names the best snapshot by the first. calc_metrics.py '
               'computes them later.  [default: fid50k_full; on a CPU none]', metavar='LIST')
-@click.option('--metric-seed', help='One seed fixes the metrics.', type=int, default=0, show_default=True, metavar='INT')
+@click.option('--metric-seed', help='Random seed of the metrics.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
-@click.option('--seed', help='One seed fixes a run.', type=int, default=0, show_default=True, metavar='INT')
+@click.option('--seed', help='Random seed. Runs with the same seed are identical.', type=int, default=0, show_default=True,
+              metavar='INT')
 @click.option('-n', '--dry-run', help='Check all that a run would check, print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
 @click.option('--data', type=cli.PATH,
@@ -98,56 +101,59 @@ class Command(cli.Command):
 @cli.bool_option('--mirror', help='Add mirrored copies of the images.', show_default=True)
 @click.option('--cfg', help='Base configuration; auto chooses by image size.', type=click.Choice(CFG_NAMES), default='auto',
               show_default=True)
-@click.option('--gamma', help='Weight of the R1 penalty: larger is safer, smaller sharper.  [default: by --cfg]', type=float,
+@click.option('--gamma', help='Weight of the R1 penalty. A larger one is more stable, a smaller one gives sharper images.  '
+              '[default: by --cfg]', type=float,
               metavar='FLOAT')
-@click.option('--pl-weight', help='Weight of path length regularisation; 0 leaves it out.  [default: by --cfg]', type=float,
+@click.option('--pl-weight', help='Weight of path length regularisation; 0 turns it off.  [default: by --cfg]', type=float,
               metavar='FLOAT')
-@click.option('--mixing', help='Probability of style mixing; 0 for none.  [default: by --cfg]', type=float, metavar='FLOAT')
-@click.option('--kimg', help='Length of the training, in thousands of images shown.  [default: by --cfg]', type=int,
+@click.option('--mixing', help='Probability of style mixing; 0 turns it off.  [default: by --cfg]', type=float, metavar='FLOAT')
+@click.option('--kimg', help='Training length in thousands of images.  [default: by --cfg]', type=int,
               metavar='INT')
-@click.option('--batch', help='Images per step, over all processes.  [default: by --cfg]', type=int, metavar='INT')
-@click.option('--batch-gpu', help='Images per process at a time; the gradients of several rounds are accumulated. Less needs '
-              'less memory.  [default: all]', type=int, metavar='INT')
-@click.option('--cbase', help='Capacity: cbase / r feature maps at resolution r, ...  [default: by --cfg]', type=int,
+@click.option('--batch', help='Batch size over all GPUs.  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--batch-gpu', help='Microbatch size per GPU. Gradients are accumulated up to --batch; lower it to save memory.  '
+              '[default: --batch / --gpus]', type=int, metavar='INT')
+@click.option('--cbase', help='Capacity: cbase / r feature maps at resolution r, up to --cmax.  [default: by --cfg]', type=int,
               metavar='INT')
-@click.option('--cmax', help='... but never more than this.', type=int, default=512, show_default=True, metavar='INT')
-@click.option('--map-depth', help='Layers of the mapping network.  [default: by --cfg]', type=int, metavar='INT')
-@click.option('--concat-dim', help='Width of the label embedding: where it is joined to z, the smaller, the more z counts.  '
-              '[default: 512]', type=int, metavar='INT')
+@click.option('--cmax', help='Largest number of feature maps in any layer.', type=int, default=512, show_default=True,
+              metavar='INT')
+@click.option('--map-depth', help='Number of layers in the mapping network.  [default: by --cfg]', type=int, metavar='INT')
+@click.option('--concat-dim', help='Width of the label embedding that is concatenated to z. A narrower one gives z more '
+              'influence.  [default: 512]', type=int, metavar='INT')
 @cli.bool_option('--noise', help='Noise inputs of the synthesis network. Without them, all variety must come from z.',
                  default=True, show_default=True)
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
-@click.option('--anneal', help='Values that are reached by a cosine over the first --anneal-kimg thousand images, from their '
-              'usual ones: lr, glr, dlr, beta2, gamma, p (with --aug=fixed), ema (half-life in kimg). As in lr=0.0005,gamma=0.1',
+@click.option('--anneal', help='Change values over the first --anneal-kimg by a cosine, from their usual values to these: lr, '
+              'glr, dlr, beta2, gamma, p (with --aug=fixed), ema (half-life in kimg). Example: lr=0.0005,gamma=0.1',
               type=cli.Assignments(['lr', 'glr', 'dlr', 'beta2', 'gamma', 'p', 'ema']), metavar='NAME=VALUE,...')
-@click.option('--anneal-kimg', help='Length of these cosines.  [default: --kimg]', type=float, metavar='KIMG')
+@click.option('--anneal-kimg', help='Length of the cosines of --anneal.  [default: --kimg]', type=float, metavar='KIMG')
 @click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
 @own_classes.OPTIONS[0]
 @own_classes.OPTIONS[1]
-@click.option('--aug', help='Augmentation of what the discriminator sees, against overfitting on small datasets. ada: as '
-              'strong as it has to be. fixed: of strength --p. noaug: none, StyleGAN2.  [default: ada]',
+@click.option('--aug', help="Augment the discriminator's input, against overfitting on small datasets. ada: strength adapts to "
+              'overfitting. fixed: strength --p. noaug: none (StyleGAN2).  [default: ada]',
               type=click.Choice(['noaug', 'ada', 'fixed']))
 @click.option('--p', help='Strength with --aug=fixed: the probability of each transformation.', type=float, metavar='FLOAT')
-@click.option('--target', help='What --aug=ada aims at: the mean sign of the discriminator on real images, which rises as it '
-              'overfits.  [default: 0.6]', type=float, metavar='FLOAT')
-@click.option('--augpipe', help='Transformations: blit (flips, turns, shifts by pixels), geom (scale, rotation, aspect, shift), '
-              'color, filter, noise, cutout, or sets of them by initials.  [default: bgc]', type=click.Choice(list(AUGPIPES)))
+@click.option('--target', help="Target of --aug=ada: the mean sign of the discriminator's output on real images. It rises with "
+              'overfitting.  [default: 0.6]', type=float, metavar='FLOAT')
+@click.option('--augpipe', help='Transformations: blit (flips, quarter turns, integer shifts), geom (scale, rotation, aspect, '
+              'shift), color, filter, noise, cutout, or sets of them by initials.  [default: bgc]',
+              type=click.Choice(list(AUGPIPES)))
 @click.option('--method', help='Set the published options of a method, where they are not given: '
               f'{", ".join(m.name for m in methods.built_in())}; or of several, such as cg-gan,clr-gan. A folder or .py file, '
               'such as ./my_method, adds a method of your own (docs/adding-a-method.md).', metavar='LIST',
               type=methods.MethodNames())
 @click.option('--resume', type=cli.PATH,
-              help='Go on. latest: the newest run of this kind in --outdir, in its directory, or start one. A run '
-              'directory: from its newest intact snapshot, there, with the same images. A network pickle: in a '
-              'new directory, at its kimg. A URL, or '
-              f'{", ".join(PRESETS)}: transfer learning, from 0 kimg.  [default: noresume]', metavar='WHAT')
-@click.option('--resume-kimg', help='Count from here, whatever the snapshot says, in a new directory; 0 for transfer learning, '
-              'with fresh optimisers.', type=int, metavar='KIMG')
-@click.option('--freezed', help='Freeze-D: keep the first N layers of the discriminator as they are.  [default: 0]', type=int,
+              help='Resume. latest: the newest run in --outdir with the same description, in place; starts a new run if there '
+              'is none. A run directory: from its newest intact snapshot, in place, with the same images. A network pickle: in '
+              f'a new directory, from its kimg. A URL, or {", ".join(PRESETS)}: transfer learning, from 0 kimg.  '
+              '[default: noresume]', metavar='WHAT')
+@click.option('--resume-kimg', help="Resume in a new directory and count from this kimg instead of the snapshot's. 0 means "
+              'transfer learning with fresh optimisers.', type=int, metavar='KIMG')
+@click.option('--freezed', help='Freeze-D: freeze the first N layers of the discriminator.  [default: 0]', type=int,
               metavar='INT')
-@click.option('--precision', help='Of the four highest resolutions. auto: fp16 on CUDA; on CPUs with instructions for it, bf16 '
-              'if the networks are wide enough to gain from it; fp32 otherwise.  [default: auto]',
+@click.option('--precision', help='Precision of the four highest resolutions. auto: fp16 on CUDA; bf16 on CPUs where a short '
+              'measurement finds it faster; otherwise fp32.  [default: auto]',
               type=click.Choice(['auto', 'fp32', 'fp16', 'bf16']))
 @cli.bool_option('--fp32', help='The same as --precision=fp32.', show_default=True)
 @cli.bool_option('--nhwc', help='Channels-last memory layout with half precision.', show_default=True)
@@ -158,16 +164,16 @@ class Command(cli.Command):
               "cannot use our operators, it says why and uses PyTorch's.",
               type=click.Choice(['auto', 'native', 'torch']), default='auto', show_default=True, envvar='STYLEGAN_OPS',
               show_envvar=True)
-@click.option('--profile', help='Record N steps after the first few in trace.json.gz and profile.txt of the run directory: what '
-              'takes the time. 16 steps hold each lazy phase.', type=int, metavar='N')
-@click.option('--workers', help='Processes that read images.', type=int, default=3, show_default=True, metavar='INT')
+@click.option('--profile', help='Profile N steps after the first few. Writes trace.json.gz and profile.txt to the run '
+              'directory. 16 steps include every lazy phase.', type=int, metavar='N')
+@click.option('--workers', help='Number of processes that read images.', type=int, default=3, show_default=True, metavar='INT')
 @click.pass_obj
 def main(methods_: tuple[methods.Method, ...], **options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 
     Everything goes into DIR/<number>-<description>: training_options.json, log.txt, stats.jsonl, TensorBoard events,
-    reals.png, fakes<kimg>.png, network-snapshot-<kimg>.pkl and training-state-<kimg>.pt. Ctrl-C saves, then exits; the same
-    command with --resume=latest goes on.
+    reals.png, fakes<kimg>.png, network-snapshot-<kimg>.pkl and training-state-<kimg>.pt. Ctrl-C saves a snapshot and exits. The
+    same command with --resume=latest resumes.
 
     Every option can be written with hyphens or underscores.
     """

@@ -21,8 +21,8 @@ REGISTERED = {  # option -> short name -> class; the first name is the default
 WHERE = 'package.module.Class or path/to/file.py:Class'
 OPTIONS = [
     click.option('--g-class', help=f'Generator class: {WHERE} (docs/own-networks.md).  [default: stylegan2]', metavar='CLASS'),
-    click.option('--d-class', help='Discriminator class, likewise.  [default: stylegan2]', metavar='CLASS'),
-    click.option('--dataset-class', help='Dataset class, likewise; it opens --data.  [default: folder]', metavar='CLASS'),
+    click.option('--d-class', help='Discriminator class: as --g-class.  [default: stylegan2]', metavar='CLASS'),
+    click.option('--dataset-class', help='Class that opens --data: as --g-class.  [default: folder]', metavar='CLASS'),
 ]
 
 # What the networks must take for an option to have an effect; one of these arguments is enough.

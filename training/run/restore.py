@@ -62,7 +62,7 @@ def read_snapshot(c: EasyDict, networks: Mapping[str, nn.Module]) -> EasyDict:
 
 
 def share_networks(networks: Mapping[str, nn.Module | None], position: Position) -> Position:
-    """Give all workers the weights and the position of rank 0."""
+    """Give all ranks the weights and the position of rank 0."""
     distributed.broadcast_tensors([t for net in networks.values() if net is not None for t in net.state_dict().values()])
     return distributed.broadcast_object(position)
 

@@ -1,6 +1,6 @@
 """What a run has to remember beside its networks to go on as if it had never stopped.
 
-Random numbers need no memory: they are keyed by (seed, images seen, worker), and so are the order of the dataset and the position
+Random numbers need no memory: they are keyed by (seed, images seen, rank), and so are the order of the dataset and the position
 in it. The moving average of the weights is in the network snapshot.
 """
 
@@ -35,7 +35,7 @@ class TrainingState:
         self._networks, self._phases, self._ada = networks, phases, ada
 
     def take(self, position: Position) -> dict[str, Any]:
-        """What is to be saved, for all workers, who must call it together: plain values, and the tensors themselves."""
+        """What is to be saved, for all ranks, which must call it together: plain values, and the tensors themselves."""
         return {
             'format': FORMAT,
             'progress': asdict(position),
@@ -45,7 +45,7 @@ class TrainingState:
         }
 
     def restore(self, source: str) -> tuple[Position, list[str]]:
-        """Read it from a path, in all workers together; only the first looks at the file. Returns the progress, and what it did
+        """Read it from a path, in all ranks together; only rank 0 looks at the file. Returns the progress, and what it did
         not hold: those parts start anew.
 
         Raises UserError if the file can't be read or does not hold a training state.

@@ -33,7 +33,7 @@ class PathLength(Term):
         gradient = torch.autograd.grad((images * y).sum(), batch.ws, create_graph=True)[0][:images.shape[0]]
         lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
         # As published, the mean stays attached to the graph within the step, and is detached between steps. Ours is over all
-        # workers, in the gradient too.
+        # ranks, in the gradient too.
         pl_mean = self.pl_mean.lerp(distributed.mean(lengths.mean()), self.decay)
         self.pl_mean = pl_mean.detach()
         penalty = (lengths - pl_mean).square()
