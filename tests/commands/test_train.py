@@ -29,7 +29,7 @@ ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}  # networks this small gain nothing
 
 def train(*args):
     """Run train.py to its end."""
-    return subprocess.run([*COMMAND, *map(str, args)], text=True, capture_output=True, env=ENV)
+    return subprocess.run([*COMMAND, *map(str, args)], text=True, capture_output=True, env=ENV, timeout=240)
 
 
 def write_images(path, count=24, size=16, labels=True, mode='RGB'):
@@ -356,7 +356,7 @@ def test_a_device_that_is_not_there(data, tmp_path):
 def test_published_commands_can_be_looked_at_first(tmp_path, command, name):
     data = write_images(tmp_path / 'tiny.zip', size=32)
     out = subprocess.run([*COMMAND, f'--outdir={tmp_path / "runs"}', f'--data={data}', *command.split(), '-n'], text=True,
-                         capture_output=True, env=ENV)
+                         capture_output=True, env=ENV, timeout=240)
     assert out.returncode == 0, out.stderr
     config = json.loads(out.stdout.partition('Training options:\n')[2].partition('\nOutput directory')[0])
     assert config['run_dir'] == str(tmp_path / 'runs' / f'00000-tiny-{name}') and out.stdout.endswith('Dry run; exiting.\n')
