@@ -14,6 +14,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -34,8 +35,8 @@ CELLS = {  # the second stages, each from the same first stage; the control come
     'l1-0.1': ['--method=cg-gan', '--lambda_imgsparse=0.1', '--perturb_norm=0.1'],
     'csdi': ['--method=csdi', '--lambda_orth=1'],
 }
-NAMES = {'start': 'start of stage two', CONTROL: 'continued (control)', 'l1-0.1': 'L1, 0.1 (published)', 'l1-100': 'L1, 100',
-         'l1-300': 'L1, 300', 'hoyer-3': 'Hoyer by jvp, 3', 'csdi': 'CSDI, 1'}
+NAMES = {'start': 'start of stage two', CONTROL: 'continued (control)', 'l1-0.1': 'L1, 0.1 (published weight)',
+         'l1-100': 'L1, 100', 'l1-300': 'L1, 300', 'hoyer-3': 'Hoyer by jvp, 3', 'csdi': 'CSDI, 1'}
 MEASURES = {  # key of calc_metrics.py: heading, digits
     'style_l1': ('style L1', 4), 'content_l1': ('content L1', 4), 'style_hoyer': ('style Hoyer', 3), 'variety': ('variety', 3),
     'content_classes': ('digit classes', 2), 'content_kappa': ('content κ', 2), 'domain_accuracy': ('domain accuracy', 3),
@@ -45,15 +46,16 @@ MEASURES = {  # key of calc_metrics.py: heading, digits
 class Experiment:
     """One set of budgets, in one folder of runs."""
 
-    def __init__(self, runs: Path, results: Path, first: int, second: int):
+    def __init__(self, runs: Path, results: Path, first: int, second: int, cells: Sequence[str] = tuple(CELLS)):
         self.runs, self.results, self.first, self.second = runs, results, first, second
+        self.cells = ['start', *cells]
         self.data = runs / 'two-color.zip'
 
     def complete(self, seed: int) -> None:
         """Everything of one seed."""
         if not self.data.exists():
             call('dataset_tool.py', '--source=mnist', '--domains=two-color', f'--dest={self.data}')
-        for cell in ['start', *CELLS]:
+        for cell in self.cells:
             self.train(seed, cell)
         self.measure(seed)
 
@@ -66,6 +68,8 @@ class Experiment:
         resume = 'latest' if first or newest(outdir) else self.snapshot(seed, 'start')
         call('train.py', *COMMON, *OBJECTIVE, *CELLS[CONTROL if first else cell], f'--data={self.data}', f'--outdir={outdir}',
              f'--kimg={kimg}', f'--seed={seed}', f'--resume={resume}', f'--desc={cell}')
+        if not self.snapshot(seed, cell):
+            raise SystemExit(f'{outdir}: stopped before {kimg} kimg; the same command continues')
 
     def measure(self, seed: int) -> None:
         """Evaluate the finished cells of one seed, draw them, and write the seed's JSON."""
@@ -151,7 +155,7 @@ def paired_p(differences: list[float]) -> float | None:
 def table(results: list[dict]) -> str:
     """Markdown: mean ± sd over seeds; then the differences to the control of the same seed, with p."""
     heads = [head for head, _ in MEASURES.values()]
-    values = [f'| | n | {" | ".join(heads)} | s/kimg |', '|---|' * 1 + '---|' * (len(heads) + 2)]
+    values = [f'| | n | {" | ".join(heads)} | s/kimg |', '|---|' + '---|' * (len(heads) + 2)]
     changes = [f'| minus control | n | {" | ".join(heads)} |', '|---|' + '---|' * (len(heads) + 1)]
     for cell in ['start', *CELLS]:
         n = sum(cell in facts['cells'] for facts in results)
@@ -173,16 +177,16 @@ def table(results: list[dict]) -> str:
 
 def draw_seed(pictures: dict[str, Path], path: Path) -> None:
     """One picture of all cells of a seed: columns are latents, each pair of rows the two domains."""
-    from PIL import Image
+    from PIL import Image, ImageDraw
     images = {cell: Image.open(picture).convert('RGB') for cell, picture in pictures.items()}
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(8, 1.15 * len(images)), dpi=90)
-    for axes, (cell, image) in zip(figure.subplots(len(images), 1, squeeze=False)[:, 0], images.items(), strict=True):
-        axes.imshow(image, interpolation='nearest')
-        axes.set_title(NAMES[cell], fontsize=8, loc='left', pad=2)
-        axes.axis('off')
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.97, bottom=0.01, hspace=0.2)
-    figure.savefig(path)
+    caption = 14
+    width, height = max(i.width for i in images.values()), sum(i.height + caption for i in images.values())
+    sheet, top = Image.new('RGB', (width, height), 'white'), 0
+    for cell, image in images.items():
+        ImageDraw.Draw(sheet).text((2, top + 1), NAMES[cell], fill='black')
+        sheet.paste(image, (0, top + caption))
+        top += image.height + caption
+    sheet.quantize(128).save(path, optimize=True)
 
 
 def draw_points(results: list[dict], path: Path) -> None:
@@ -209,12 +213,16 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='number of seeds, 0 to N - 1 (default: 3)')
     parser.add_argument('--first', type=int, default=100, metavar='KIMG', help='length of the first stage (default: 100)')
     parser.add_argument('--second', type=int, default=24, metavar='KIMG', help='length of each second stage (default: 24)')
+    parser.add_argument('--cells', default=','.join(CELLS), metavar='LIST', help='second stages to train (default: %(default)s)')
     parser.add_argument('--runs', type=Path, default=ROOT / 'runs' / 'cg-gan-mnist', metavar='DIR', help='where to train')
     parser.add_argument('--results', type=Path, default=RESULTS, metavar='DIR', help='where the JSON and the pictures are')
     parser.add_argument('--measure', action='store_true', help='measure what is trained so far, without training')
     parser.add_argument('--table', action='store_true', help='print the table and draw the plot of --results')
     args = parser.parse_args()
-    experiment = Experiment(args.runs.absolute(), args.results.absolute(), args.first, args.second)
+    cells = args.cells.split(',')
+    if unknown := set(cells) - set(CELLS):
+        parser.error(f'--cells: unknown {min(unknown)}; choose from {", ".join(CELLS)}')
+    experiment = Experiment(args.runs.absolute(), args.results.absolute(), args.first, args.second, cells)
     if not args.table:
         for seed in range(args.seeds):
             (experiment.measure if args.measure else experiment.complete)(seed)
