@@ -47,21 +47,23 @@ def test_no_results_end_with_one_line(tmp_path):
 
 
 def test_differences_are_of_the_same_seed(experiment, tmp_path):
-    for facts in (seed(0, continued=1.0, csdi=1.5), seed(1, continued=3.0, csdi=3.25), seed(2, continued=2.0), seed(3, csdi=9.0)):
+    for facts in (seed(0, continued=1.0, csdi=1.5, **{'l1-100': 2.5}), seed(1, continued=3.0, csdi=3.25, **{'l1-100': 4.0}),
+                  seed(2, continued=2.0, **{'l1-100': 2.0}), seed(3, csdi=9.0)):
         (tmp_path / f'seed{facts["seed"]}.json').write_text(json.dumps(facts))
     results = experiment.read_results(tmp_path)
     assert len(results) == 3  # the last one has no control
     assert experiment.pairs(results, 'csdi', 'variety') == [(1.5, 1.0), (3.25, 3.0)]
     values, changes = experiment.table(results).split('\n\n')
     assert '| continued (control) | 3 | 2.0000 ± 1.0000 |' in values
-    p = stats.ttest_rel([1.5, 3.25], [1.0, 3.0]).pvalue
-    assert f'| CSDI, 1 | 2 | +0.3750 ± 0.1768 (p = {p:.2g}) |' in changes
+    assert '| CSDI, 1 | 2 | +0.3750 ± 0.1768 |' in changes  # no p of two seeds
+    p = stats.ttest_rel([2.5, 4.0, 2.0], [1.0, 3.0, 2.0]).pvalue
+    assert f'| L1, 100 | 3 | +0.8333 ± 0.7638 (p = {p:.2g}) |' in changes
 
 
 def test_missing_values_are_left_out(experiment):
     results = [seed(0, continued=1.0, csdi=2.0), seed(1, continued=1.0, csdi=None)]
     assert experiment.pairs(results, 'csdi', 'content_kappa') == [(2.0, 1.0)]
-    assert experiment.paired_p([1.0]) is None and experiment.paired_p([0.0, 0.0]) is None
+    assert experiment.paired_p([1.0, 1.1]) is None and experiment.paired_p([0.0, 0.0, 0.0]) is None
 
 
 def test_interrupted_cells_are_resumed_and_finished_ones_skipped(experiment, tmp_path, monkeypatch):

@@ -145,8 +145,10 @@ def summary(numbers: list[float], digits: int, sign: str = '') -> str:
 
 
 def paired_p(differences: list[float]) -> float | None:
-    """Two-sided p of the paired t test; None for fewer than two seeds, or differences that are all alike."""
-    if len(differences) < 2 or statistics.stdev(differences) == 0:
+    """Two-sided p of the paired t test; None for fewer than three seeds, or differences that are all alike.
+
+    Two seeds leave one degree of freedom: any two differences that happen to be close give a small p."""
+    if len(differences) < 3 or statistics.stdev(differences) == 0:
         return None
     from scipy.stats import ttest_1samp
     return float(ttest_1samp(differences, 0).pvalue)
