@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dnnlib import cli
+from dnnlib import cli, openmp  # noqa: F401 (before torch is loaded)
 from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import Context
 from metrics.detectors import DETECTORS, check_detector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dnnlib import cli
+from dnnlib import cli, openmp  # noqa: F401 (before torch is loaded)
 
 # A subcommand is the `command` of the module training.sampling.commands.<name>, which is imported when it is called.
 COMMANDS = dict(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dnnlib import cli
+from dnnlib import cli, openmp  # noqa: F401 (before torch is loaded)
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import torchrun
 from training import methods, own_classes

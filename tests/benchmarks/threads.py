@@ -17,10 +17,10 @@ import click
 ROOT = Path(__file__).parents[2]
 WAYS = {
     'as it comes': dict(GOMP_SPINCOUNT=''),
-    'spin 300,000': dict(GOMP_SPINCOUNT='300000'),
-    'spin 20,000': dict(GOMP_SPINCOUNT='20000'),
-    'spin 5,000': dict(GOMP_SPINCOUNT='5000'),
-    'spin 1,000': dict(GOMP_SPINCOUNT='1000'),
+    'spin 300000': dict(GOMP_SPINCOUNT='300000'),
+    'spin 20000': dict(GOMP_SPINCOUNT='20000'),
+    'spin 5000': dict(GOMP_SPINCOUNT='5000'),
+    'spin 1000': dict(GOMP_SPINCOUNT='1000'),
     'passive': dict(GOMP_SPINCOUNT='', OMP_WAIT_POLICY='passive'),
     'one thread': dict(OMP_NUM_THREADS='1'),
 }
