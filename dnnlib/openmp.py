@@ -1,8 +1,8 @@
 """Importing this, before torch is loaded, makes OpenMP's threads share a machine well.
 
-libgomp's threads spin at every barrier, for milliseconds. Where another program has taken a core, they spin for a thread that does not
-run, and a training step takes several times as long. With a short spin they sleep instead. Median images/s of the demo's network with
-two threads on two cores (tests/benchmarks/threads.py; two rounds, so a rough picture):
+libgomp's threads spin at every barrier, for milliseconds. Where another program has taken a core, they spin for a thread that
+does not run, and a training step takes several times as long. With a short spin they sleep instead. Median images/s of the
+demo's network with two threads on two cores (tests/benchmarks/threads.py; two rounds, so a rough picture):
 
     spin        alone    beside one busy program
     default      53.9    28.4
@@ -10,7 +10,7 @@ two threads on two cores (tests/benchmarks/threads.py; two rounds, so a rough pi
     1,000        86.4    57.1
     passive      81.4    43.8
 
-The number of threads stays, and so do all results, bit for bit. Whoever has set OMP_WAIT_POLICY or GOMP_SPINCOUNT keeps it.
+The number of threads stays, and so do all results, bit for bit. OMP_WAIT_POLICY or GOMP_SPINCOUNT of the user's are kept.
 """
 
 import os
