@@ -75,7 +75,7 @@ def _flush_directory(path: Path) -> None:
 def lock(path: str | os.PathLike, wait: float = 0, on_wait: Callable[[], None] | None = None) -> IO:
     """Keep a file to this process until it ends, however it ends; the file stays. Keep what is returned.
 
-    wait: for so many seconds another process that has the file may give it back; on_wait is called once, after a while.
+    wait: seconds to wait for another process to release the file; on_wait is called once, after a while.
     Raises BlockingIOError if another process has it. Child processes don't inherit it. Where the system or the file system
     has no such locks, nothing is kept.
     """

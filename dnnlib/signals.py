@@ -9,7 +9,7 @@ import time
 
 
 def endings() -> list[signal.Signals]:
-    """The signals by which the system, or a terminal that closes, ends a program. Not SIGHUP where it is ignored, as by nohup."""
+    """SIGTERM, and SIGHUP (a closed terminal) unless it is ignored, as under nohup. Both end a program."""
     hangup = getattr(signal, 'SIGHUP', None)
     return [signal.SIGTERM] + ([hangup] if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN else [])
 

@@ -23,7 +23,7 @@ import torch
 
 from dnnlib.signals import endings
 from dnnlib.util import OptionError, UserError
-from torch_utils import process_group, torchrun
+from torch_utils import devices, process_group, torchrun
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -52,8 +52,8 @@ def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, d
     if world_size == 1:
         function(*args)
         return
-    if device_type == 'cuda' and torch.cuda.device_count() < world_size:
-        raise OptionError(f'--gpus={world_size}: this machine has {torch.cuda.device_count()}')
+    if devices.most_ranks(device_type) < world_size:
+        raise OptionError(f'--gpus={world_size}: this machine has {devices.most_ranks(device_type)}')
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

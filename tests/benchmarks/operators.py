@@ -1,7 +1,7 @@
 """Time of the operators, native against plain PyTorch: python tests/benchmarks/operators.py --help
 
-The two are timed in turn within one process, so that both see the same machine; the ratio is the median of the pairs'. Forward,
-the share of the memory's bandwidth is told, too: the bytes of input and output against those of a copy.
+The two are timed in turn within one process, so that both see the same machine; the ratio is the median of the pairs'. For
+forward passes it also prints the share of memory bandwidth: bytes of input and output, relative to a copy.
 On Linux, GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000 keeps the
 price of fresh memory out of it, which is the same for both.
 """

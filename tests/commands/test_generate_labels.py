@@ -1,4 +1,4 @@
-"""generate.py: labels of several numbers, and run directories in place of a snapshot."""
+"""generate.py accepts vector labels, and a run directory instead of a snapshot."""
 
 import os
 import shutil

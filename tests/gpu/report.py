@@ -93,7 +93,7 @@ def machine(device: str) -> dict:
 
 
 def call(command: list, limit: float, device: str) -> tuple[int, str]:
-    """Run a program of the project for so many seconds; its exit status, 124 if it was stopped, and what it printed."""
+    """Run a program of the project. Returns its exit status (124 after `limit` seconds) and its output."""
     environment = {**os.environ, 'DEVICE': device, 'PYTHONUNBUFFERED': '1', 'WANDB_MODE': 'disabled'}
     process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, env=environment, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes on one device: python tests/gpu/shares.py --device=cuda --size=256
+"""Profile of a training step on one device: python tests/gpu/shares.py --device=cuda --size=256
 
 Profiles whole steps with torch.profiler and sorts the time of the device's kernels into kinds: convolutions and matrix products,
 our operators, other elementwise kernels, copies. `busy` is the share of the wall-clock time in which the device computed; what is

@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def with_section(text: str, new: str) -> str:
-    """The page with the section in place of what stood there."""
+    """Replace the section of the page."""
     before, _, rest = text.partition(BEGIN)
     return before + BEGIN + '\n' + new + '\n' + END + rest.partition(END)[2]
 

@@ -16,7 +16,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Convolutions take so many seconds in float32 and in bfloat16; counts them."""
+    """Fake durations of convolutions, by dtype, in seconds. Counts the calls."""
     taken = {'float32': 3.0, 'bfloat16': 1.0, 'calls': 0}
 
     def seconds(x, w):

@@ -1,4 +1,4 @@
-"""What the CUDA driver is told, by a driver that writes it down."""
+"""Calls to the CUDA driver, recorded by a fake driver."""
 
 import contextlib
 import ctypes

@@ -230,7 +230,7 @@ class ImageFolderDataset:
 
         progress: wraps the list of file names, e.g. `tqdm`.
         """
-        read_label_file(self._archive)  # a corrupt one is told even if labels are not used
+        read_label_file(self._archive)  # report a corrupt file even if labels are not used
         _, height, width = self._image_shape
         if self.resolution < 4 or self.resolution & (self.resolution - 1):
             raise UserError(f'{self.path}: image width and height must be a power of two of at least 4, not {width}; '

@@ -22,7 +22,7 @@ HANGUL = range(0xAC00, 0xD7A4)  # syllables
 LETTERS_AND_DIGITS = ('Lu', 'Ll', 'Lt', 'Lo', 'Nd')  # categories of Unicode
 CAPITAL = 0.55  # height of a capital letter, as a share of the image
 MARGIN = 1 / 16  # around what is drawn, likewise
-OVERSAMPLING = 8  # drawn so many times as large, then averaged
+OVERSAMPLING = 8  # draw N times as large, then average
 ALIKE = 8.0  # root mean square of differences of 0..255: below it are Ă and Ӑ, above it Ĭ and Ǐ
 HELD_OUT = 10  # one of so many characters belongs to the test split
 
