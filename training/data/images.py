@@ -38,8 +38,9 @@ _TURNS = {2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_
 class Header(NamedTuple):
     """What an image file says of itself: Pillow's mode, and the size in pixels.
 
-    plain: whether it is a PNG file of 8 bits whose pixels need no interpretation. keyed: whether one colour of a PNG file is
-    transparent (tRNS); its mode is RGBA or LA then. has_alpha: whether pixels may be transparent.
+    plain: whether it is a PNG file of 8 bits whose pixels need no interpretation, and which pyspng reads (it does not read LA).
+    keyed: whether one colour of a PNG file is transparent (tRNS); its mode is RGBA or LA then. has_alpha: whether pixels may be
+    transparent.
     """
 
     mode: str
@@ -70,7 +71,8 @@ def read_header(f: BinaryIO, where: str) -> Header:
         if keyed:
             return Header(_PNG_KEYED[colour_type], width, height, keyed=True, has_alpha=True)
         if (bits, colour_type) in _PNG_MODES:
-            return Header(_PNG_MODES[bits, colour_type], width, height, plain=True, has_alpha=colour_type >= 4)
+            mode = _PNG_MODES[bits, colour_type]
+            return Header(mode, width, height, plain=mode != 'LA', has_alpha=colour_type >= 4)
     f.seek(0)
     with _open(f, where) as image:
         return Header('RGBA' if _has_key(image) else image.mode, *image.size, has_alpha=_may_be_transparent(image))
