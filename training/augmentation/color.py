@@ -21,10 +21,10 @@ def draw_color_transform(pipe: Any, draws: Draws, channels: int) -> tuple[torch.
     of chroma, orthogonal to it. Brightness moves along v, contrast c scales everything, lumaflip mirrors v,
     hue θ rotates and saturation s scales the plane. So their product, in this order, is
         c (± vvᵀ + s (cos θ (I - vvᵀ) + sin θ [v]ₓ)), with offset ± c b.
-    A grey image is its luma. Raises ValueError unless there are 1 or 3 channels.
+    A grey image is its luma. Raises ValueError for other numbers of channels than 1 and 3.
     """
     if channels not in (1, 3):
-        raise ValueError(f'colour augmentation needs images of 1 or 3 channels, not {channels}')
+        raise ValueError(f'colour augmentation needs 1 or 3 channels of colour, not {channels}')
     p, zero = pipe.p, draws.all_equal(0)
     brightness = draws.normal(pipe.brightness_std, p * pipe.brightness) if pipe.brightness > 0 else zero
     contrast = draws.normal(pipe.contrast_std, p * pipe.contrast) if pipe.contrast > 0 else zero
