@@ -75,8 +75,8 @@ def test_as_it_is_alpha_is_refused_with_what_keeps_it(tmp_path, source):
     folder, *_ = source
     refused(tmp_path, 'use --mode=rgb or --mode=grey, or rgba or la to keep alpha', '--source', folder)
     (folder / 'a.png').unlink()
-    refused(tmp_path, 'b.png: Input images must be stored as RGB or grayscale, not with 4 channels; use --mode=rgb to put them on '
-            'white, or --mode=rgba to keep alpha', '--source', folder)
+    refused(tmp_path, 'b.png: Input images must be stored as RGB or grayscale, not with 4 channels; use --mode=rgb to put them '
+            'on white, or --mode=rgba to keep alpha', '--source', folder)
 
 
 def test_resizing_lets_no_hidden_colour_show(tmp_path):

@@ -53,4 +53,5 @@ def test_what_is_transparent_shows_squares(count, size, side):
 
 def test_opaque_pixels_among_images_with_alpha():
     pixels = np.full([2, 2, 3], 7, np.uint8)
-    assert (channels.with_alpha(pixels, 4) == [7, 7, 7, 255]).all() and (channels.with_alpha(pixels[..., :1], 2) == [7, 255]).all()
+    assert (channels.with_alpha(pixels, 4) == [7, 7, 7, 255]).all()
+    assert (channels.with_alpha(pixels[..., :1], 2) == [7, 255]).all()
