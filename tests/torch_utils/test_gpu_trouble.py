@@ -15,8 +15,8 @@ def machine(monkeypatch, gpus, driver, build, archs=('sm_75', 'sm_80', 'sm_90a',
 
 @pytest.mark.parametrize('gpus, driver, build, told', [
     ([(9, 0)], (13, 0), None, 'is built without CUDA'),
-    ([(9, 0)], (12, 4), '13.0', 'it supports CUDA 12.4 and this PyTorch is built for 13.0; update the driver'),
-    ([(9, 0), (6, 1)], (13, 0), '13.0', 'its compute capability is 6.1 and this PyTorch is built for 7.5 and newer'),
+    ([(9, 0)], (12, 4), '13.0', 'supports CUDA 12.4, and this PyTorch needs 13.0; update the driver'),
+    ([(9, 0), (6, 1)], (13, 0), '13.0', 'it has compute capability 6.1, and this PyTorch needs 7.5'),
 ])
 def test_the_reason_and_the_remedy_are_one_line(monkeypatch, gpus, driver, build, told):
     machine(monkeypatch, gpus, driver, build)
