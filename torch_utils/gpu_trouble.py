@@ -26,12 +26,12 @@ def trouble() -> str | None:
         return f'this PyTorch is built without CUDA, so it cannot use the GPU; install one with CUDA from {INSTALL}'
     build = tuple(map(int, torch.version.cuda.split('.')))
     if driver[0] < build[0]:  # within a major version, older drivers work
-        return (f"the GPU's driver supports CUDA {_dotted(driver)}, and this PyTorch needs {_dotted(build)}; update the driver or "
-                f'install a PyTorch for CUDA {driver[0]} from {INSTALL}')
+        return (f"the GPU's driver supports CUDA {_dotted(driver)}, and this PyTorch needs {_dotted(build)}; update the "
+                f'driver or install a PyTorch for CUDA {driver[0]} from {INSTALL}')
     oldest = min((arch for arch in map(_capability, torch.cuda.get_arch_list()) if arch), default=(0, 0))
     if min(gpus) < oldest:
-        return (f'the GPU is too old: it has compute capability {_dotted(min(gpus))}, and this PyTorch needs {_dotted(oldest)}; install '
-                f'an older PyTorch ({INSTALL}) or hide this GPU with CUDA_VISIBLE_DEVICES')
+        return (f'the GPU is too old: it has compute capability {_dotted(min(gpus))}, and this PyTorch needs {_dotted(oldest)}; '
+                f'install an older PyTorch ({INSTALL}) or hide this GPU with CUDA_VISIBLE_DEVICES')
     return None
 
 
