@@ -24,7 +24,8 @@ def test_names_stand_for_the_newest_snapshot_or_the_exported_folder(models):
     assert shipped.path_of('digits/exported') == str(models / 'digits/exported')
 
 
-@pytest.mark.parametrize('source', ['digits', 'digits/notes', 'digits/other', '../models/digits/plain', 'latest', 'https://host/a.pkl', ''])
+@pytest.mark.parametrize('source', ['digits', 'digits/notes', 'digits/other', '../models/digits/plain', 'latest',
+                                    'https://host/a.pkl', ''])
 def test_anything_else_stays(models, source):
     assert shipped.path_of(source) == source
 
