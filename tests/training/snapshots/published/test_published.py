@@ -90,7 +90,10 @@ def domain_generator(golden, mode, norm):
     ('flow', 0, '0.3.1.1', 3, 'numpy.core.multiarray'), ('flow', 0, '0.3.3', 2, 'numpy.core.multiarray'),
     ('flow', 0, '0.3.4', 3, 'numpy.core.multiarray'), ('flow', 1, '0.4.1', 2, 'numpy.core.multiarray'),
     ('flow', 1, '0.3.9', 5, 'numpy.core.multiarray'), ('mlp', 0, '0.3.1.1', 4, 'numpy.core.multiarray'),
-    ('concat', 0, '0.3.6', 4, 'numpy.core.multiarray'), ('concat', 1, '0.3.4', 3, 'numpy.core.multiarray')])
+    ('mlp', 1, '0.3.3', 2, 'numpy.core.multiarray'), ('mlp', 0, '0.4.1', 5, 'numpy._core.multiarray'),
+    ('concat', 0, '0.3.6', 4, 'numpy.core.multiarray'), ('concat', 1, '0.3.4', 3, 'numpy.core.multiarray'),
+    ('concat', 0, '0.3.1.1', 2, 'numpy.core.multiarray'), ('concat', 1, '0.4.1', 5, 'numpy._core.multiarray'),
+    ('flow', 1, '0.3.1.1', 2, 'numpy.core.multiarray'), ('flow', 0, '0.3.1.1', 5, 'numpy.core.multiarray')])
 def test_i_stylegan_and_cg_gan(tmp_path, golden, agrees, mode, norm, dill, protocol, numpy):
     G = domain_generator(golden, mode, norm)
     D = from_golden(golden('d_resnet_cond'), Discriminator)

@@ -28,7 +28,7 @@ def stylegan2_ada(G, D, x):
     loss = copied.synthesis(w, noise_mode='const').square().sum()
     yield 'slopes', torch.stack([g.abs().sum() for g in torch.autograd.grad(loss, [w, *noise.values()])])
 
-    kwargs = G.init_kwargs
+    kwargs = copy.deepcopy(G.init_kwargs)
     kwargs.synthesis_kwargs.num_fp16_res, kwargs.synthesis_kwargs.conv_clamp = 4, 256
     rebuilt = type(G)(**kwargs).eval().requires_grad_(False)
     rebuilt.load_state_dict(G.state_dict())

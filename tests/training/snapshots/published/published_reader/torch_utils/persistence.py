@@ -31,13 +31,8 @@ def persistent_class(cls):
 
 
 class Persistent:
-    @property
-    def init_args(self):
-        return copy.deepcopy(self._init_args)
-
-    @property
-    def init_kwargs(self):
-        return dnnlib.EasyDict(copy.deepcopy(self._init_kwargs))
+    init_args = property(lambda self: self._init_args)
+    init_kwargs = property(lambda self: dnnlib.EasyDict(self._init_kwargs))
 
     def __reduce__(self):
         return _reconstruct_persistent_obj, (dict(type='class', version=VERSION, module_src=self._module_src,
