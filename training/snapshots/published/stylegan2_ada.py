@@ -23,6 +23,7 @@ from training.networks.flow import DDSF, DenseSigmoidFlow
 from training.snapshots.published import module_text
 
 VERSION = 6  # of the published records
+NETWORKS = ('G', 'D', 'G_ema')
 CLASSES = (*(getattr(networks, name) for name in networks.__all__), DDSF, DenseSigmoidFlow)
 NOT_WRITTEN = ('training', 'init_kwargs', 'half_dtype')  # attributes of a module that are written otherwise, or not a network's
 # Arguments that StyleGAN2's own classes don't know: left out where they change nothing, for programs that rebuild a network.
@@ -43,15 +44,17 @@ def dump(snapshot: Mapping[str, nn.Module], training_set_kwargs: Mapping | None,
 
     Raises UnknownToPublished if one of them has layers of another kind than ours.
     """
+    check(snapshot)
     document: dict[str, Any] = {'training_set_kwargs': None if training_set_kwargs is None else dict(training_set_kwargs)}
-    document |= {name: _record(snapshot[name], _unknown_arguments(snapshot[name])) for name in ('G', 'D', 'G_ema')}
+    document |= {name: _record(snapshot[name], _unknown_arguments(snapshot[name])) for name in NETWORKS}
     _Pickler(file, protocol=4).dump({**document, 'augment_pipe': None})
 
 
-def check(G: nn.Module) -> None:
-    """Raises UnknownToPublished if the generator G is of a class of the user's own."""
-    if type(G) is not networks.Generator:
-        raise UnknownToPublished(f'its generator is a {type(G).__name__} of your own')
+def check(snapshot: Mapping[str, nn.Module]) -> None:
+    """Raises UnknownToPublished if G, D or G_ema is of a class of the user's own."""
+    for name in NETWORKS:
+        if type(snapshot[name]) not in (networks.Generator, networks.Discriminator):
+            raise UnknownToPublished(f'its {name} is a {type(snapshot[name]).__name__} of your own')
 
 
 class _Global(NamedTuple):

@@ -99,7 +99,7 @@ def export_pickle(network: str, outdir: str) -> Path:
     snapshot: EasyDict = load_network_snapshot(network, only=tuple(NETWORKS))
     path = Path(outdir) / f'stylegan2-ada-{(snapshot.cur_nimg or 0) // 1000:06d}.pkl'
     try:
-        stylegan2_ada.check(snapshot.G_ema)  # before a folder is made
+        stylegan2_ada.check(snapshot)  # before a folder is made
         with atomic_open(path) as f:
             stylegan2_ada.dump({name: snapshot[name] for name in NETWORKS},
                                hub.public_data_kwargs(snapshot.training_set_kwargs), f)
