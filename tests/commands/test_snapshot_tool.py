@@ -285,6 +285,22 @@ def test_what_the_published_programs_cannot_open_is_refused(run, network, export
 
 # As a program.
 
+def test_a_small_snapshot_is_rounded_and_names_no_paths(run, network, run_dir, tmp_path):
+    status, out, err = run('export', '--to=small', f'--network={network}', '--outdir=small/net')
+    path = tmp_path / 'small/net/network-snapshot-000012.pkl'
+    assert (status, out) == (0, 'Wrote small/net/network-snapshot-000012.pkl\n'), err
+    assert path.stat().st_size < 0.65 * network.stat().st_size and str(run_dir.parent).encode() not in path.read_bytes()
+    before, after = load_network_snapshot(str(network)), load_network_snapshot(str(path))
+    assert after.cur_nimg == 12_345 and after.training_set_kwargs['path'] == 'shapes.zip'
+    for name in ('G', 'D', 'G_ema'):
+        for key, value in before[name].state_dict().items():
+            assert torch.equal(after[name].state_dict()[key], value.half().to(value.dtype)), key
+    status, _, err = run('export', '--to=small', f'--network={network}', '--outdir=small/net')
+    assert status == 2 and 'is there already' in err
+    status, _, err = run('export', '--to=small', '--license=mit', f'--network={network}', '--outdir=other')
+    assert status == 2 and '--license has no effect with --to=small' in err
+
+
 def test_the_module_is_the_program(network):
     done = subprocess.run([sys.executable, '-m', 'training.snapshot', f'--network={network}'], cwd=ROOT, capture_output=True,
                           text=True)
