@@ -15,6 +15,7 @@ import PIL.Image
 
 from dnnlib import UserError
 from dnnlib.archive import FolderArchive
+from dnnlib.progress import Progress
 from training.data.images import decode
 from training.data.making.dealing import deal
 from training.data.making.looks import unlike
@@ -62,8 +63,12 @@ def distinct(names: Sequence[str], vendors: Sequence[FolderArchive]) -> list[str
     def look(archive: FolderArchive, name: str) -> np.ndarray:
         image = PIL.Image.fromarray(decode(archive.read(name), archive.where(name), 'rgb'))
         return np.asarray(image.resize((LOOK, LOOK), PIL.Image.Resampling.BOX))
-    looks = np.stack([np.concatenate([look(archive, name) for archive in vendors], axis=None) for name in names])
-    return [names[i] for i in unlike(looks, ALIKE)]
+    looks = np.empty([len(names), len(vendors), LOOK, LOOK, 3], dtype=np.uint8)
+    with Progress('emoji', len(names)) as progress:
+        for i, name in enumerate(names):
+            looks[i] = [look(archive, name) for archive in vendors]
+            progress.advance()
+    return [names[i] for i in unlike(looks.reshape(len(names), -1), ALIKE)]
 
 
 def open_emoji(folders: Sequence[str] | None, paired: bool = False, split: str | None = None, seed: int = 0) -> Source:
@@ -78,7 +83,7 @@ def open_emoji(folders: Sequence[str] | None, paired: bool = False, split: str |
     archives = list(vendors.values())
     everything = sorted(set().union(*(archive.names for archive in archives)))
     shared = set.intersection(*(set(archive.names) for archive in archives))
-    common = [name for name in everything if name in shared and NAME.fullmatch(name)]
+    common = sorted((name for name in shared if NAME.fullmatch(name)), key=code_points)
     if not common:
         raise UserError(f'--vendors: {", ".join(vendors)} have no emoji in common; give the folders of {PACKAGES}')
     names = distinct(common, archives)

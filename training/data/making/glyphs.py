@@ -14,6 +14,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from dnnlib import UserError
+from dnnlib.progress import Progress
 from training.data.making.dealing import deal
 from training.data.making.looks import unlike
 from training.data.making.sources import Source, SourceImage
@@ -142,22 +143,27 @@ def draw(face: Face, character: str, size: int, placement: Placement = Placement
     canvas = size * OVERSAMPLING
     room = canvas * (1 - 2 * MARGIN)
     points = CAPITAL * canvas * face.points_per_pixel * placement.scale
-    left, top, right, bottom = face.at(points).getbbox(character, anchor='ls')
+    font = face.at(points)
+    left, top, right, bottom = font.getbbox(character, anchor='ls')
     if max(right - left, bottom - top) > room:
-        points *= room / max(right - left, bottom - top)
-        left, top, right, bottom = face.at(points).getbbox(character, anchor='ls')
+        font = face.at(points * (room / max(right - left, bottom - top)))
+        left, top, right, bottom = font.getbbox(character, anchor='ls')
     x = (canvas - (right - left)) / 2 - left + placement.right * canvas
     base_line = canvas * (1 + CAPITAL) / 2 + placement.down * canvas
     x = min(max(x, -left), canvas - right)
     base_line = min(max(base_line, -top), canvas - bottom)
     image = PIL.Image.new('L', (canvas, canvas))
-    PIL.ImageDraw.Draw(image).text((round(x), round(base_line)), character, fill=255, font=face.at(points), anchor='ls')
+    PIL.ImageDraw.Draw(image).text((round(x), round(base_line)), character, fill=255, font=font, anchor='ls')
     return np.asarray(image.reduce(OVERSAMPLING))
 
 
 def distinct(characters: str, faces: Sequence[Face]) -> str:
     """Those that all faces draw, without those that look like an earlier one in every face (as A in Greek does): within ALIKE."""
-    looks = np.stack([[draw(face, character, 32) for face in faces] for character in characters])  # [N, faces, 32, 32]
+    looks = np.empty([len(characters), len(faces), 32, 32], dtype=np.uint8)
+    with Progress('characters', len(characters)) as progress:
+        for i, character in enumerate(characters):
+            looks[i] = [draw(face, character, 32) for face in faces]
+            progress.advance()
     drawn = np.flatnonzero(looks.any(axis=(2, 3)).all(axis=1))
     kept = drawn[unlike(looks[drawn].reshape(len(drawn), -1), ALIKE)]
     blank, alike = len(characters) - len(drawn), len(drawn) - len(kept)
