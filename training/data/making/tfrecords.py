@@ -78,10 +78,13 @@ def open_tfrecords(path: str | Path, averaged_to: int | None = None
     path = _choose(Path(path), averaged_to) if Path(path).is_dir() else Path(path)
     records = list(_index(path, _checksum()))
     labels = _read_labels(path, len(records))
-    name = 'record {} of ' + str(path).replace('{', '{{').replace('}', '}}')
-    images = ((partial(_read_image, path, record, name.format(i)), None if labels is None else labels[i], name.format(i))
-              for i, record in enumerate(records))
-    return images, len(records)
+
+    def images() -> Iterator[tuple[Callable[[], np.ndarray], Any, str]]:
+        for i, record in enumerate(records):
+            name = f'record {i} of {path}'
+            yield partial(_read_image, path, record, name), None if labels is None else labels[i], name
+
+    return images(), len(records)
 
 
 def _choose(folder: Path, averaged_to: int | None) -> Path:
