@@ -52,6 +52,7 @@ def lsun(folder):
 
 
 def ffhq(folder):
+    pytest.importorskip('google_crc32c')
     write_tfrecords(folder / 'ffhq' / 'ffhq-r05.tfrecords', IMAGES)
     write_tfrecords(folder / 'ffhq' / 'ffhq-r04.tfrecords', IMAGES[:, :, ::2, ::2])
     return [folder / 'ffhq'], IMAGES, None

@@ -11,6 +11,8 @@ from helpers.packed_making import example, tfrecord, write_tfrecords
 from training.data.dataset import ImageFolderDataset
 from training.data.making import tfrecords
 
+pytest.importorskip('google_crc32c')
+
 RGB = np.stack([picture(i, (3, 8, 8)) for i in range(3)])
 
 
