@@ -133,8 +133,9 @@ def _features(context: Context, key: str, detector: str, found: Counterparts, tr
         drawn = _gather(context, some, lambda part, some=some: net.features(to_uint8(some.images(range(part.start, part.stop)))),
                         'features')
         gallery, count = of_true[some.target], len(some)
-        average = net.features((true[some.target].double().mean(dim=0) + 0.5).byte()[None].to(context.device)).cpu().double()
-        rows = (torch.from_numpy(drawn).double(), of_true[some.source][:count], average,
+        average = (true[some.target].double().mean(dim=0) + 0.5).byte()[None].to(context.device)
+        average = distributed.broadcast_from_rank0(lambda: net.features(average).cpu().numpy())  # noqa: B023 (called at once)
+        rows = (torch.from_numpy(drawn).double(), of_true[some.source][:count], torch.from_numpy(average).double(),
                 gallery[others(context, len(gallery), some)])
         distances.append([float((row - gallery[:count]).norm(dim=1).mean()) for row in rows])
     return {f'{key}_features{kind}': float(value) for kind, value in zip(ERRORS, np.mean(distances, axis=0), strict=True)}
