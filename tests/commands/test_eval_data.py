@@ -72,8 +72,8 @@ def test_numbers_of_other_images_are_never_confused(network, monkeypatch):
 
 
 def test_the_truth_of_a_held_out_split_by_projection(network):
-    args = '--eval-data=test.zip', '--metrics=truth3', '--steps=2', '--device=cpu', '--ops=torch', '--verbose=0'
-    done = subprocess.run([sys.executable, ROOT / 'calc_metrics.py', f'--network={network}', *args], capture_output=True, text=True)
+    args = f'--network={network} --eval-data=test.zip --metrics=truth3 --steps=2 --device=cpu --ops=torch --verbose=0'
+    done = subprocess.run([sys.executable, ROOT / 'calc_metrics.py', *args.split()], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, '')
     record, = records('truth3')
     assert record['by'] == 'projection' and record['steps'] == 2 and record['eval_data'].startswith('test-')

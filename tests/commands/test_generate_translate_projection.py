@@ -53,8 +53,8 @@ def few(monkeypatch):
 
 
 def run(network, images, *args, outdir='out'):
-    status, out, err = drawing.run('translate', f'--network={network}', f'--images={images}', '--device=cpu', f'--outdir={outdir}',
-                                   *args)
+    status, out, err = drawing.run('translate', f'--network={network}', f'--images={images}', f'--outdir={outdir}',
+                                   '--device=cpu', *args)
     assert (status, err) == (0, '')
     return out
 
