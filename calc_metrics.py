@@ -98,8 +98,7 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 @click.option('--by', help='How metrics of translation find the latents of real images. encoder: the discriminator of a network '
               'that was trained with --method=clr-gan. projection: optimisation, for any network. auto: the encoder if it works.',
               type=click.Choice(WAYS_OR_AUTO), default='auto', show_default=True)
-@click.option('--steps', help='Steps of --by=projection.', type=click.IntRange(min=1), default=STEPS, show_default=True,
-              metavar='INT')
+@click.option('--steps', help=f'Steps of a projection.  [default: {STEPS}]', type=click.IntRange(min=1), metavar='INT')
 @click.option('--data', type=cli.PATH,
               help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network '
               'was trained on, if it is still there]', metavar='PATH')
@@ -154,6 +153,12 @@ def check_options(o: EasyDict) -> None:
         raise OptionError('--images are compared with those of --data; give that, too')
     if o.images and o.eval_data:
         raise OptionError('--eval-data: --images are compared with those of --data; leave --eval-data out')
+    for option, given in (('by', None if o.by == 'auto' else o.by), ('steps', o.steps)):
+        if given is not None and not any(find_metric(name).translates for name in o.metrics):
+            raise OptionError(f'--{option}={given}: none of the metrics {", ".join(o.metrics)} translates images; leave it out')
+    if o.steps is not None and o.by == 'encoder':
+        raise OptionError(f'--steps={o.steps}: is of a projection, not of --by=encoder; leave one of them out')
+    o.steps = o.steps or STEPS
     used = list(dict.fromkeys(find_metric(name).detector for name in o.metrics if find_metric(name).detector))
     if o.detector_path is not None and len(used) != 1:
         raise OptionError(f'--detector-path={o.detector_path}: the metrics use {", ".join(used) or "no detector"}; ask for '

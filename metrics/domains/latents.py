@@ -41,7 +41,7 @@ def way(context: Context) -> str:
 def find(context: Context, dataset: Any, items: Sequence[int], text: str) -> Latents:
     """The latents of images of these numbers in a dataset with one-hot labels. text: what progress calls them."""
     by, items = way(context), list(items)
-    return context.together.once(f'latents by {by} of {dataset.path} {_hash(items)}',
+    return context.together.once(f'latents by {by} of {_identity(dataset) or dataset.path} {_hash(dataset, items)}',
                                  lambda: _find(context, by, dataset, items, text))
 
 
@@ -69,13 +69,13 @@ class _Search:
     def __init__(self, context: Context, by: str, dataset: Any):
         self._context, self._by, self._dataset = context, by, dataset
         self._project = inversion.Projector(context.G, context.steps, context.seed) if by == 'projection' else None
-        identity = dataset.identity() if hasattr(dataset, 'identity') else None
+        identity = _identity(dataset)
         kept = context.feature_cache is not None and self._project is not None and identity is not None
         self._key = dict(latents=module_digest(context.G), images=identity, steps=context.steps, seed=context.seed,
                          device=context.device.type) if kept else None
 
     def __call__(self, items: list[int]) -> torch.Tensor:
-        key = None if self._key is None else self._key | dict(items=_hash(items))
+        key = None if self._key is None else self._key | dict(items=_hash(self._dataset, items))
         if key is not None and (known := self._context.feature_cache.load(key)) is not None:
             return torch.from_numpy(np.array(known.features())).to(self._context.device)
         rows = torch.cat([self._rows(part) for part in sub_batches(self._context, items)])
@@ -100,5 +100,12 @@ def rebuilt_error(G: torch.nn.Module, z: torch.Tensor, c: torch.Tensor, x: torch
     return (G(z, c, noise_mode='const').clamp(-1, 1) - x).abs().mean(dim=(1, 2, 3)) / 2
 
 
-def _hash(items: Sequence[int]) -> str:
-    return hashlib.sha256(np.asarray(items, np.int64).tobytes()).hexdigest()
+def _identity(dataset: Any) -> str | None:
+    """What tells the images of a dataset from others; the labels have no part in it. None for one that cannot say."""
+    return dataset.identity() if hasattr(dataset, 'identity') else None
+
+
+def _hash(dataset: Any, items: Sequence[int]) -> str:
+    """Hex digest of numbers of items, and of their labels."""
+    labels = np.stack([dataset.get_label(i) for i in items])
+    return hashlib.sha256(np.asarray(items, np.int64).tobytes() + labels.astype(np.float32).tobytes()).hexdigest()
