@@ -109,10 +109,11 @@ def draw(key: str, values: dict[str, float], samples: list[np.ndarray], neighbou
              for i, row in zip(found['samples'], found['relative'], strict=True)]
     colours = [['black', *('tab:red' if distance < found['threshold'] else 'black' for distance in row)]
                for row in found['relative']]
-    for axes, part, title in zip(cells, (slice(half), slice(half, None)), ('nearest to a training image', 'at random'), strict=True):
+    halves = {'nearest to a training image': slice(half), 'at random': slice(half, None)}
+    for axes, (title, part) in zip(cells, halves.items(), strict=True):
         show_cells(axes, rows[part], texts[part], colours[part])
         axes.set_title(f'Samples {title}, and their nearest training images', fontsize='small')
     figure.suptitle(f'{key}: {100 * values[f"{key}_copies"]:.3g}% nearer than {found["threshold"]:.2f}, the 1% quantile (red; '
-                    f'fresh images: about 1%); median {values[f"{key}_ratio"]:.2f}; in medians of the training images\' distances',
+                    f'fresh images: about 1%); median {values[f"{key}_ratio"]:.2f}; in medians of the training images',
                     fontsize='small')
     return figure
