@@ -77,7 +77,8 @@ class Greys(PlainDataset):
 
     def read(self, path):
         labels = np.arange(60) % 2 * 3
-        return np.random.RandomState(0).randint(0, 90, (60, 3, 16, 16)).astype(np.uint8) + np.uint8(50) * labels[:, None, None, None].astype(np.uint8), labels
+        noise = np.random.RandomState(0).randint(0, 90, (60, 3, 16, 16))
+        return (noise + 50 * labels[:, None, None, None]).astype(np.uint8), labels
 
 
 def test_classes_without_images_are_neither_counted_nor_seen():
