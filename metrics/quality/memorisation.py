@@ -113,7 +113,7 @@ def draw(key: str, values: dict[str, float], samples: list[np.ndarray], neighbou
     for axes, (title, part) in zip(cells, halves.items(), strict=True):
         show_cells(axes, rows[part], texts[part], colours[part])
         axes.set_title(f'Samples {title}, and their nearest training images', fontsize='small')
-    figure.suptitle(f'{key}: {100 * values[f"{key}_copies"]:.3g}% nearer than {found["threshold"]:.2f}, the 1% quantile (red; '
-                    f'fresh images: about 1%); median {values[f"{key}_ratio"]:.2f}; in medians of the training images',
+    figure.suptitle(f'{key}: {100 * values[f"{key}_copies"]:.3g}% of samples nearer than {found["threshold"]:.2f}, the 1% '
+                    f'quantile of training images (red); median {values[f"{key}_ratio"]:.2f}; 1 is the median of training images',
                     fontsize='small')
     return figure

@@ -6,6 +6,7 @@ from helpers.doubles import Projection
 from helpers.stacks import Stacker, write_stacks
 
 from metrics.context import Context
+from metrics.domains import classifier
 from metrics.features.together import Together
 from metrics.registry import calc_metric
 from training.data.dataset import ImageFolderDataset
@@ -23,12 +24,14 @@ def evaluate(path):
 
 
 def worker(rank, folder, path):
+    classifier.MIN_STEPS = 10
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     torch.save(evaluate(path), f'{folder}/{rank}.pt')
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_find_what_one_finds(tmp_path):
+def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier, 'MIN_STEPS', 10)  # a bad classifier will do
     path = write_stacks(tmp_path / 'stacked.zip')
     torch.multiprocessing.spawn(worker, args=(tmp_path, path), nprocs=2)
     alone = evaluate(path)
