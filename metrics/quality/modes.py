@@ -61,7 +61,8 @@ def draw(key: str, values: dict[str, float], samples: list[np.ndarray], seen: np
     order = np.argsort(-shares, kind='stable')
     axes.fill_between(np.arange(len(order)), shares[order], step='mid', color='tab:blue', alpha=0.6, label='samples')
     axes.step(np.arange(len(order)), real[order], where='mid', color='tab:orange', linewidth=0.8, label='dataset')
-    axes.set(xlabel='classes, the most frequent among samples first', ylabel='share', ylim=(0, None))
+    axes.set(xlabel='classes, the most frequent among samples first', ylabel='share', yscale='log',
+             ylim=(0.5 / len(seen), None))
     axes.legend(frameon=False)
     figure.suptitle(f'{key}: {values[key]} of {values[f"{key}_of"]} classes in {len(seen)} samples, KL '
                     f'{values[f"{key}_kl"]:.3g}; the classifier is right for {judge.accuracy:.1%} of held-out images',

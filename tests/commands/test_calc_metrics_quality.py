@@ -197,7 +197,7 @@ def test_too_few_images_are_told_before_anything_is_computed(run, detectors, tmp
 def test_an_unconditional_network_is_measured_by_the_labels_of_its_data(run, detectors, tmp_path, monkeypatch):
     """Labels are read for modes, whatever the network takes; pictures are beside the numbers."""
     monkeypatch.setattr(classifier, 'MIN_STEPS', 20)
-    data = write_dataset(tmp_path / 'many.zip', count=110)
+    data = write_dataset(tmp_path / 'many.zip', count=300)  # some alike
     network = save_network(tmp_path / 'run' / 'network-snapshot-000004.pkl', c_dim=0, training_set_kwargs=dict(path=data))
     (network.parent / 'training_options.json').write_text('{}')
     status, out, err = run(f'--network={network}', '--metrics=modes30,nn100_efficientnet,dc100_5_efficientnet_full',
