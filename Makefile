@@ -9,7 +9,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 FROM   ?= two-color-mnist/i-stylegan
-KIMG   ?= 8
+KIMG   ?= 6
 DEMO   := --data=datasets/mnist.zip --outdir=runs --z-dim=64 --i_dim=16 --batch=16 --cbase=512 --cmax=64 --map-depth=1 \
           --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --loss=relativistic --r2=1 --gamma=0.1 \
           --penalty-interval=4 --fp32=1 --ops=torch --workers=1 --tick=2 --metrics=none
