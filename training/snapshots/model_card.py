@@ -6,19 +6,21 @@ import json
 import shlex
 from typing import Any
 
+from dnnlib.image_size import height_width, text_of
+
 
 def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
     """The card as Markdown, with the front matter that model hubs read.
 
     facts: of training.snapshots.facts. name: of the model. license: of the weights, as an identifier; None leaves it open.
     """
-    size = facts['resolution']
+    height, width = height_width(facts['resolution'])
     labels = 'not conditional' if not facts['labels'] else f'{facts["labels"]} labels'
     if facts['label_names']:
         labels += ': ' + ', '.join(f'{i} {label}' for i, label in enumerate(facts['label_names']))
     rows = {
         'Method': facts['method'],
-        'Images': f'{size}x{size}, {"RGB" if facts["channels"] == 3 else "greyscale"}',
+        'Images': f'{text_of(facts["resolution"])}, {"RGB" if facts["channels"] == 3 else "greyscale"}',
         'Labels': labels,
         'Latents': f'z {facts["z_dim"]}, w {facts["w_dim"]}',
         'Parameters': f'{facts["parameters_G"]:,}',
@@ -59,7 +61,7 @@ import torch
 from training.snapshots.file import load_network_snapshot
 
 G = load_network_snapshot({name!r}, only=('G_ema',)).G_ema
-images = G(torch.randn(1, {facts["z_dim"]}){label}, truncation_psi=0.7)  # [1, {facts["channels"]}, {size}, {size}], \
+images = G(torch.randn(1, {facts["z_dim"]}){label}, truncation_psi=0.7)  # [1, {facts["channels"]}, {height}, {width}], \
 nominally in [-1, 1]
 ```
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from dnnlib import cli
+from dnnlib.image_size import text_of
 from dnnlib.util import OptionError
 from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
@@ -119,7 +120,7 @@ def layers_of(G: Generator, styles: list[int | tuple[int, int]]) -> list[int]:
     there = [i for i in dict.fromkeys(layers) if 0 <= i < G.num_ws]
     if not there:
         raise OptionError(f'--styles names none of the layers of this network, which are 0-{G.num_ws - 1}, up to '
-                          f'{G.img_resolution}x{G.img_resolution}')
+                          f'{text_of(G.img_resolution)}')
     if len(there) < len(set(layers)):
         print(f'warn: --styles names layers after the last of this network, which is {G.num_ws - 1}; they are left out')
     return there

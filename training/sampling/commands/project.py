@@ -16,6 +16,7 @@ import torch
 
 from dnnlib import cli
 from dnnlib.files import open_output, remove_leftovers
+from dnnlib.image_size import height_width
 from dnnlib.progress import Progress
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import UserError, format_time, open_url
@@ -48,8 +49,8 @@ Examples:
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
 @click.option('--target', 'target_path', type=cli.PATH,
-              help='The picture to be drawn: any image file. Its largest square in the middle '
-              'is taken, in the size of the network.', required=True, metavar='FILE')
+              help='The picture to be drawn: any image file. As much of its middle is taken as '
+              'has the shape of the images of the network, in their size.', required=True, metavar='FILE')
 @click.option('--num-steps', help='Number of steps of the optimisation.', type=click.IntRange(min=1), default=1000,
               show_default=True, metavar='INT')
 @click.option('--seed', help='One seed fixes the result.', type=click.IntRange(min=0), default=303, show_default=True,
@@ -118,11 +119,13 @@ def read_picture(path: str) -> np.ndarray:
 
 
 def fit(picture: np.ndarray, G: Generator) -> np.ndarray:
-    """The largest square in the middle of uint8 [H, W, 3], as the network draws: uint8 [R, R, C]; greyscale where that is."""
-    square = make_transform('center-crop', G.img_resolution, G.img_resolution)(picture)
+    """As much of the middle of uint8 [H, W, 3] as has the shape of the network's images, in their size and colours: uint8
+    [H, W, C]."""
+    height, width = height_width(G.img_resolution)
+    middle = make_transform('center-crop', width, height)(picture)
     if G.img_channels == 1:
-        square = np.array(PIL.Image.fromarray(square).convert('L'))
-    return square.reshape(G.img_resolution, G.img_resolution, G.img_channels)
+        middle = np.array(PIL.Image.fromarray(middle).convert('L'))
+    return middle.reshape(height, width, G.img_channels)
 
 
 def as_input(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -154,7 +157,7 @@ def optimise(projection: Projection, save: Callable[[], None]) -> bool:
 
 
 def write_results(G: Generator, projection: Projection, target: np.ndarray, outdir: Path, video: Path | None) -> np.ndarray:
-    """Write all files, the video last. Returns the image of the result, with the network's own noise: uint8 [R, R, C]."""
+    """Write all files, the video last. Returns the image of the result, with the network's own noise: uint8 [H, W, C]."""
     ws = projection.ws(slice(-1, None))
     proj = drawing.render(G, ws, 'const', [])[0]
     for name in ('target.png', 'proj.', 'projected_w.npz'):
@@ -169,7 +172,7 @@ def write_results(G: Generator, projection: Projection, target: np.ndarray, outd
 
 
 def frames(G: Generator, projection: Projection, target: np.ndarray) -> Iterator[np.ndarray]:
-    """The target beside the image of each step, with the network's own noise: uint8 [R, 2 R, C]."""
+    """The target beside the image of each step, with the network's own noise: uint8 [H, 2 W, C]."""
     for first in range(0, projection.num_steps, drawing.BATCH):
         for image in drawing.render(G, projection.ws(slice(first, first + drawing.BATCH)), 'const', []):
             yield np.concatenate([target, image], axis=1)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dnnlib import cli
+from dnnlib.image_size import height_width
 from dnnlib.util import OptionError, UserError
 from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
@@ -98,9 +99,10 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
 def read_images(path: str, G: Generator, source_class: int | None, count: int) -> tuple[np.ndarray, list[int]]:
     """The first `count` images of a folder or ZIP, uint8 [N, C, H, W], and their domains. Raises UserError if they don't fit."""
     data = ImageFolderDataset(path, use_labels=source_class is None)
-    if data.image_shape != [G.img_channels, G.img_resolution, G.img_resolution]:
-        raise UserError(f'{path}: images are {data.image_shape}, but the network draws '
-                        f'{[G.img_channels, G.img_resolution, G.img_resolution]}; convert them with dataset_tool.py')
+    wanted = [G.img_channels, *height_width(G.img_resolution)]
+    if data.image_shape != wanted:
+        raise UserError(f'{path}: images are {data.image_shape}, but the network draws {wanted}; convert them with '
+                        'dataset_tool.py')
     count = min(count, len(data))
     if source_class is not None:
         return np.stack([data[i][0] for i in range(count)]), [source_class] * count

@@ -14,8 +14,9 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from nicegui import background_tasks, run, ui
 
+from dnnlib.image_size import height_width
 from training.sampling.explorer import controls
-from training.sampling.explorer.explorer import Explorer, State, encode_png
+from training.sampling.explorer.explorer import Explorer, State, encode_png, size_text
 
 MOST_DOMAINS = 12  # in the strip
 MOST_BUTTONS = 5   # more domains than that are chosen from a list
@@ -173,16 +174,18 @@ class Page:
 
     def _build_picture(self) -> None:
         G = self.explorer.G
-        pixelated = 'pixelated' if G.img_resolution < PIXELATED else ''
+        height, width = height_width(G.img_resolution)
+        pixelated = 'pixelated' if max(height, width) < PIXELATED else ''
         self.frame = ui.element('div').classes(f'frame {pixelated}')
         with self.frame:
             self.image = ui.element('img').props('alt="The image that the controls describe"')
+            self.image.style(f'aspect-ratio: {width} / {height}')
             self.image.on('load', self._arrived.set, [])
             self.image.on('error', self._arrived.set, [])
         with ui.element('div').classes('shown'):
             self.caption = ui.label().classes('muted')
             ui.button('Download PNG', icon='download', on_click=self._download).props('flat dense no-caps').tooltip(
-                f'The image with all of its {G.img_resolution}×{G.img_resolution} pixels, as generate.py writes it.')
+                f'The image with all of its {size_text(G.img_resolution)} pixels, as generate.py writes it.')
         if self.strip:
             with ui.element('div').classes('stack').style('gap: 6px'):
                 shown = len(self.strip)
@@ -269,6 +272,6 @@ class Page:
             with ui.element('div').classes('mixing'):
                 for group in self.explorer.groups:
                     with ui.element('div'):
-                        box = ui.checkbox(f'{group.resolution}×{group.resolution}')
+                        box = ui.checkbox(group.size)
                         box.props('dense').on_value_change(lambda e, layers=group.layers: mix(layers, e.value))
                         ui.label(group.caption()).classes('muted small')

@@ -17,8 +17,10 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 import torch
 from torch import nn
 
+from dnnlib.image_size import text_of
 from dnnlib.util import EasyDict
 from training.networks import Generator
+from training.start_grid import start_grid
 
 VERSION = 6  # of the published records
 
@@ -63,12 +65,16 @@ def dump(networks: Mapping[str, nn.Module], training_set_kwargs: Mapping | None,
 
 
 def check(G: nn.Module) -> None:
-    """Raises UnknownToPublished if the generator G has layers that StyleGAN2 does not have."""
+    """Raises UnknownToPublished if the generator G has layers that StyleGAN2 does not have, or images of another size than its
+    squares."""
     if type(G) is not Generator:
         raise UnknownToPublished(f'its generator is a {type(G).__name__}')
     if G.mapping.cond_mode != 'concat' or G.mapping.use_label:
         what = 'takes a second label' if G.mapping.cond_mode == 'concat' else f'has --cond-mode={G.mapping.cond_mode}'
         raise UnknownToPublished(f'its mapping network {what}')
+    if start_grid(G.img_resolution) != (4, 4):
+        raise UnknownToPublished(f'its images are {text_of(G.img_resolution)}, from a start grid of '
+                                 f'{text_of(start_grid(G.img_resolution))}')
 
 
 class _Global(NamedTuple):
