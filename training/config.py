@@ -107,8 +107,9 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     precision = 'fp32' if o.fp32 else o.precision or 'auto'
     fp16 = dict(num_fp16_res=0, conv_clamp=None) if precision == 'fp32' else dict(num_fp16_res=4, conv_clamp=256)
     width = dict(channel_base=o.cbase or preset.channel_base, channel_max=o.cmax)
-    if width['channel_base'] < top_level(data.resolution):
-        raise OptionError(f'--cbase must be at least {top_level(data.resolution)}, which leaves one feature map at this image size')
+    least = top_level(data.resolution)
+    if width['channel_base'] < least:
+        raise OptionError(f'--cbase must be at least {least}, which leaves one feature map at this image size')
     layout = dict(fp16_channels_last=bool(o.nhwc))
     optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 

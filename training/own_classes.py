@@ -133,7 +133,8 @@ def _made(o: EasyDict, option: str | None, img_resolution: ImageSize, **kwargs: 
         if option is None or isinstance(img_resolution, int):
             raise
         raise OptionError(f'{_flag(option)}={o[option]}: cannot be made for images of {text_of(img_resolution)}: '
-                          f'{" ".join(str(err).split())}; let it take img_resolution=(height, width), or use square images') from err
+                          f'{" ".join(str(err).split())}; use square images, or let it take img_resolution=(height, width)'
+                          ) from err
 
 
 def _compare(o: EasyDict, own: dict[str, str], net: str, what: str, found: Any, wanted: Any) -> None:
