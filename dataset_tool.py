@@ -228,10 +228,10 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
         width, height = resolution
     try:
         transform_image = make_transform(transform, width, height, resize_filter, crop)
-        if size := final_size(transform, width, height):
-            start_grid(size)
     except ValueError as err:
         raise click.UsageError(str(err)) from err
+    check_size(final_size(transform, width, height), f'--width={width} --height={height}' if resolution is None else
+               f'--resolution={width}x{height}')
     ArchiveWriter(dest)  # complains now about a destination that will not do
 
     if source == 'glyphs':
@@ -243,6 +243,15 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
     skip_broken = images.leave_out_broken if on_error is None else on_error == 'skip'
     summary = convert(images, dest, transform_image, mode, workers or workers_for(images.size), skip_broken)
     report(summary, images, dest, time.monotonic() - start)
+
+
+def check_size(size: tuple[int, int] | None, option: str) -> None:
+    """Raise UsageError that names the option if no network can make images of this height and width; None is not known yet."""
+    try:
+        if size is not None:
+            start_grid(size)
+    except ValueError as err:
+        raise click.UsageError(f'{option}: {err}') from err
 
 
 def open_glyph_images(size: int, fonts: list[str] | None, chars: str | None, split: str | None, jitter: float | None,

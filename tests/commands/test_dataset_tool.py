@@ -191,7 +191,8 @@ def test_a_folder_with_files_is_no_destination(tmp_path):
 
 @pytest.mark.parametrize('args', [
     ['--max-images=-1'], ['--width=0'], ['--width=x'], ['--transform=center-crop', '--width=8'], ['--transform=zoom'],
-    ['--transform=center-crop-wide', '--width=8', '--height=16'], ['--resolution=500x375'], ['--domains=reddish'], ['--domains=red,red'], ['--domains='],
+    ['--transform=center-crop-wide', '--width=8', '--height=16'], ['--resolution=500x375'], ['--domains=reddish'],
+    ['--domains=red,red'], ['--domains='],
     ['--paired'], ['--domains=none', '--max-images-per-domain=3'], ['--seed=-1', '--domains=two-color'],
     ['--resize-filter=cubic'], ['--nonsense'],
 ])
