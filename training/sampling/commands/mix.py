@@ -59,7 +59,7 @@ class Styles(click.ParamType):
 @options.seeds(None, 'Random seeds of the rows, which keep their other layers.', '--rows', required=True)
 @options.seeds(None, 'Random seeds of the columns, which give the layers of --styles.', '--cols', required=True)
 @click.option('--styles', help='Layers, counted from 0 as in w: 0-6 or 1,3. Or coarse (4x4 and 8x8), middle (16x16 and 32x32), '
-              'fine (the rest), or b and a resolution: coarse,b16.', type=Styles(), default='0-6', show_default=True,
+              'fine (the rest), or a block: coarse,b16.', type=Styles(), default='0-6', show_default=True,
               metavar='LAYERS')
 @click.option('--trunc', help='Truncation psi: 1 for none, 0 for the mean image.', type=float, default=1, show_default=True,
               metavar='PSI')
