@@ -27,6 +27,7 @@ from training.data.dataset import ImageFolderDataset
 from training.data.finding import tell_left_out
 from training.data.loose_images import LooseImages
 from training.sampling import options
+from training.snapshots import shipped
 from training.snapshots.classes import choose, chosen_dataset
 from training.snapshots.file import load_network_snapshot
 
@@ -75,7 +76,7 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 
 @click.command(cls=cli.Command, sections=SECTIONS, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @click.option('--network', 'networks', type=cli.PATH,
-              help='A snapshot, path or URL, or the folder of an exported generator. Can be given '
+              help='A snapshot, path or URL; the folder of an exported generator; or a name of models/. Can be given '
               'several times, to compare. A run directory: all its snapshots, which gives a curve. A pattern, in quotes: all '
               "files like it ('runs/*/network-snapshot-*.pkl').", multiple=True, metavar='PKL')
 @options.classes()
@@ -124,7 +125,7 @@ def main(**kwargs) -> None:
     """
     o = EasyDict(kwargs)
     check_options(o)
-    subjects = find_subjects(o.networks)
+    subjects = find_subjects([shipped.path_of(network) for network in o.networks])
     launch(evaluate, (o, subjects), o.gpus, devices.resolve_device(o.device).type)
 
 

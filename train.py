@@ -146,9 +146,9 @@ class Command(cli.Command):
               type=methods.MethodNames())
 @click.option('--resume', type=cli.PATH,
               help='Resume. latest: the newest run in --outdir with the same description, in place; starts a new run if there '
-              'is none. A run directory: from its newest intact snapshot, in place, with the same images. A network pickle: in '
-              f'a new directory, from its kimg. A URL, or {", ".join(PRESETS)}: transfer learning, from 0 kimg.  '
-              '[default: noresume]', metavar='WHAT')
+              'is none. A run directory: from its newest intact snapshot, in place, with the same images. A network pickle '
+              f'or a name of models/: in a new directory, from its kimg. A URL, or {", ".join(PRESETS)}: transfer learning, '
+              'from 0 kimg.  [default: noresume]', metavar='WHAT')
 @click.option('--resume-kimg', help="Resume in a new directory and count from this kimg instead of the snapshot's. 0 means "
               'transfer learning with fresh optimisers.', type=int, metavar='KIMG')
 @click.option('--freezed', help='Freeze-D: freeze the first N layers of the discriminator.  [default: 0]', type=int,

@@ -2,13 +2,13 @@
 
 libgomp's threads spin at every barrier, for milliseconds. Where another program has taken a core, they spin for a thread that
 does not run, and a training step takes several times as long. With a short spin they sleep instead. Median images/s of the
-demo's network with two threads on two cores (tests/benchmarks/threads.py; two rounds, so a rough picture):
+demo's network with two threads on two cores (tests/benchmarks/threads.py, medians of four rounds):
 
     spin        alone    beside one busy program
-    default      53.9    28.4
-    5,000        88.6    28.3
-    1,000        86.4    57.1
-    passive      81.4    43.8
+    default      90.3    25.3
+    5,000        92.8    32.5
+    1,000        92.6    56.8
+    passive      85.6    68.6
 
 The number of threads stays, and so do all results, bit for bit. OMP_WAIT_POLICY or GOMP_SPINCOUNT of the user's are kept.
 """

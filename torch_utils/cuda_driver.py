@@ -83,6 +83,13 @@ def capabilities() -> list[tuple[int, int]]:
     return [tuple(_attribute(index, number) for number in CAPABILITY) for index in range(count.value)]
 
 
+def version() -> tuple[int, int]:
+    """The newest CUDA that the driver supports. Raises DriverError where there is no driver."""
+    number = ctypes.c_int()
+    _call('cuDriverGetVersion', ctypes.byref(number))
+    return number.value // 1000, number.value % 1000 // 10
+
+
 def _attribute(index: int, number: int) -> int:
     device, value = ctypes.c_int(), ctypes.c_int()
     _call('cuDeviceGet', ctypes.byref(device), index)

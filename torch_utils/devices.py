@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from dnnlib.util import OptionError, UserError
-from torch_utils import bf16
+from torch_utils import bf16, gpu_trouble
 
 DEVICES = ('auto', 'cuda', 'cpu', 'mps')
 SHAPES_ONLY = torch.device('meta')  # as a context: tensors without memory
@@ -21,12 +22,17 @@ HOST = torch.device('cpu')  # main memory: what is here can be read without wait
 
 
 def resolve_device(name: str) -> torch.device:
-    """'auto' takes CUDA, then MPS, then the CPU. Raises OptionError for a device that this machine does not have."""
-    available = {'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available(), 'cpu': True}
+    """'auto' takes CUDA, then MPS, then the CPU.
+
+    Raises OptionError for a device that this machine does not have, or that PyTorch can't use.
+    """
+    trouble = gpu_trouble.trouble() if name in ('auto', 'cuda') else None
+    available = {'cuda': torch.cuda.is_available() and not trouble, 'mps': torch.backends.mps.is_available(), 'cpu': True}
     if name == 'auto':
         name = next(n for n in ('cuda', 'mps', 'cpu') if available[n])
     if not available.get(name, False):
-        raise OptionError(f'--device={name} is not available here; use --device=auto or --device=cpu')
+        raise OptionError(f'--device={name}: {trouble}' if trouble else
+                          f'--device={name} is not available here; use --device=auto or --device=cpu')
     return torch.device(name)
 
 
@@ -36,8 +42,13 @@ def most_ranks(device_type: str) -> float:
 
 
 def start(name: str, cudnn_benchmark: bool = False, allow_tf32: bool = False) -> torch.device:
-    """The device of that name, ready to compute: what every command calls first. Raises OptionError as resolve_device does."""
+    """The device of that name, ready to compute: what every command calls first. Raises OptionError as resolve_device does.
+
+    With 'auto', the first rank prints why a GPU that is there is not used.
+    """
     device = resolve_device(name)
+    if name == 'auto' and os.environ.get('RANK', '0') == '0' and (trouble := gpu_trouble.trouble()):
+        print(f'Warning: {trouble}. Computing on the {device.type.upper()}.')
     configure(device, cudnn_benchmark, allow_tf32)
     return device
 

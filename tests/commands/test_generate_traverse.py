@@ -10,6 +10,7 @@ from helpers.drawing import assert_close, assert_refused, cells_of, draw, own_me
 
 from training.sampling import captioned_grid as grid
 from training.sampling import drawing as common
+from training.sampling.axes import Coordinates, Directions
 from training.sampling.commands import traverse
 
 pytestmark = pytest.mark.usefixtures('in_tmp_path')
@@ -179,14 +180,15 @@ def test_numbers_stand_in_margins_around_the_same_pixels(grey, network):
 
 
 def test_captions_tell_coordinate_importance_and_effect(network):
-    captions = traverse.make_captions(drawing.load(network), [4, 1, 5, 6], [-1.0, 0.0, 1 / 3], [0.12345, 2.0, 1.0, 1e-7])
+    coordinates = Coordinates(drawing.load(network), 'net')
+    captions = traverse.make_captions(coordinates, [4, 1, 5, 6], [-1.0, 0.0, 1 / 3], [0.12345, 2.0, 1.0, 1e-7])
     assert captions.columns == ['-1', '0', '+0.33', 'where']
     assert captions.rows == [('4', '1.50', '0.123'), ('1', '-2.00', '2.00'), ('5', '-0.01', '1.00'), ('6', '-', '1.00e-07')]
     assert len(captions.corner) == 3
 
 
 def test_captions_of_a_network_without_importance(concat):
-    assert traverse.make_captions(drawing.load(concat), [0], [0.0], [0.5]).rows == [('0', '-', '0.500')]
+    assert traverse.make_captions(Coordinates(drawing.load(concat), 'net'), [0], [0.0], [0.5]).rows == [('0', '-', '0.500')]
 
 
 def test_the_effect_is_the_mean_of_the_exact_jacobian(network):
@@ -210,6 +212,42 @@ def test_the_size_of_a_batch_does_not_matter(network, monkeypatch, batch):
     images, maps = cells(network, 3, 3, '--class=0', '--steps=3', outdir='b')
     assert_close(images, expected)
     assert_close(maps, expected_maps)
+
+
+# Directions of w.
+
+def test_principal_components_of_w_are_moved_by_deviations(plain):
+    images, _ = cells(plain, 2, 3, '--steps=3', '--span=1.5', '--directions=pca', '--rows=2')
+    G = drawing.load(plain)
+    z = torch.from_numpy(np.random.RandomState(0).randn(2000, G.z_dim)).float()
+    w = G.mapping(z, torch.zeros(2000, 0))[:, 0].double().numpy()
+    _, deviations, directions = np.linalg.svd(w - w.mean(axis=0), full_matrices=False)
+    ws = G.mapping(seed_latent(0), torch.zeros(1, 0))
+    for row in range(2):
+        direction = directions[row] * np.sign(directions[row][np.abs(directions[row]).argmax()])
+        step = torch.from_numpy(1.5 * direction * deviations[row] / np.sqrt(1999)).float()
+        for column, shift in enumerate((-1, 0, 1)):
+            assert_close(images[row, column], drawing.pixels(G, ws + shift * step))
+
+
+def test_sefa_follows_what_the_layers_amplify(network):
+    G = drawing.load(network)
+    layers = [m.affine for m in G.synthesis.modules() if hasattr(m, 'affine')]
+    A = torch.cat([layer.weight for layer in layers]).double() * layers[0].weight_gain
+    directions = Directions(G, 'sefa', drawing.one_hot(G, 1))
+    amplified = (A @ (directions.steps.double() / directions.steps.double().norm(dim=1, keepdim=True)).T).square().sum(dim=0)
+    assert amplified.tolist() == pytest.approx(sorted(amplified.tolist(), reverse=True))
+    assert directions.shares == pytest.approx((amplified / amplified.sum()).tolist()) and len(layers) == 5
+    images, maps = cells(network, 3, 3, '--class=1', '--steps=3', '--directions=sefa', '--coordinates=0,2,1')
+    assert len({image.tobytes() for image in images[:, 0]}) == 3 and maps.max() == 255
+
+
+def test_directions_are_named_in_the_margin(network):
+    directions = Directions(drawing.load(network), 'pca', drawing.one_hot(drawing.load(network), 0))
+    captions = traverse.make_captions(directions, [0, 1], [0.0], [1, 1])
+    assert captions.corner == ('component', 'variance', '|dx/du|') and captions.rows[0][1].endswith('%')
+    assert_refused(2, '--coordinates must be between 0 and 7', 'traverse', network, '--class=0', '--directions=pca',
+                   '--coordinates=8')
 
 
 # Errors.

@@ -9,6 +9,7 @@ static void say(const std::string& text) { calls += text + '\n'; }
 
 extern "C" {
 int cuInit(unsigned) { return 0; }
+int cuDriverGetVersion(int* version) { return *version = 12040, 0; }
 int cuDeviceGetCount(int* n) { return *n = 2, 0; }
 int cuDeviceGet(int* device, int index) { return *device = 10 + index, index < 2 ? 0 : 101; }
 int cuDeviceGetAttribute(int* value, int attribute, int device) { return *value = attribute == 75 ? device - 2 : attribute == 76 ? 6 : -1, 0; }

@@ -39,8 +39,8 @@ def calls(library, monkeypatch):
     forget()
 
 
-def test_capabilities_need_no_context(calls):
-    assert cuda_driver.capabilities() == [(8, 6), (9, 6)] and calls() == []
+def test_questions_need_no_context(calls):
+    assert cuda_driver.capabilities() == [(8, 6), (9, 6)] and cuda_driver.version() == (12, 4) and calls() == []
 
 
 def test_kernels_are_loaded_and_launched_on_their_gpu(calls):

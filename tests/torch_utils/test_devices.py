@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dnnlib import OptionError
-from torch_utils import devices
+from torch_utils import devices, gpu_trouble
 
 CPU = torch.device('cpu')
 
@@ -28,6 +28,17 @@ def test_auto_takes_the_best_device(monkeypatch, cuda, mps, name):
 def test_a_device_that_is_there_is_given(monkeypatch, name):
     available(monkeypatch, True, True)
     assert devices.resolve_device(name) == torch.device(name)
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_explained(monkeypatch, capsys):
+    available(monkeypatch, True, False)
+    monkeypatch.setattr(gpu_trouble, 'trouble', lambda: 'the GPU is too old')
+    with pytest.raises(OptionError, match='--device=cuda: the GPU is too old'):
+        devices.resolve_device('cuda')
+    assert devices.start('auto') == CPU
+    assert capsys.readouterr().out == 'Warning: the GPU is too old. Computing on the CPU.\n'
+    monkeypatch.setenv('RANK', '1')
+    assert devices.start('auto') == devices.start('cpu') == CPU and capsys.readouterr().out == ''
 
 
 @pytest.mark.parametrize('name', ['cuda', 'mps', 'tpu', 'cuda:7', ''])

@@ -12,6 +12,7 @@ from pathlib import Path
 from dnnlib import seal
 from dnnlib.download import is_url
 from dnnlib.util import OptionError, UserError
+from training.snapshots import shipped
 
 # Networks to transfer from: names to files of the StyleGAN2-ADA authors, under their licence. No digests of these files are
 # known here: each is held to the digest of its first download.
@@ -82,6 +83,7 @@ def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
     start_nimg = None if kimg is None else kimg * 1000
     if source in (None, 'noresume'):
         return None
+    source = shipped.path_of(source)
     if source in PRESETS or is_url(source):  # transfer learning: another dataset, so a new count
         return Resume(PRESETS.get(source, source), start_nimg=start_nimg or 0)
     if source == 'latest':
@@ -142,7 +144,11 @@ def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None
 
 
 def newest_snapshot(source: str) -> str:
-    """The newest intact snapshot of a run directory; anything else as it is. Raises OptionError for a folder without any."""
+    """The newest intact snapshot of a run directory, or the network of models/ with this name; anything else as it is.
+
+    Raises OptionError for a folder without any.
+    """
+    source = shipped.path_of(source)
     folder = Path(source)
     if is_url(source) or not folder.is_dir() or any((folder / name).is_file() for name in EXPORT_FILES):
         return source

@@ -51,7 +51,7 @@ class Label(click.ParamType):
 
 
 class Network(cli.PathText):
-    """A network: as it is given, but of a run directory its newest intact snapshot."""
+    """A network: as it is given, but of a run directory its newest intact snapshot, and by its name one of models/."""
 
     name = 'network'
 
@@ -72,8 +72,8 @@ classes = functools.partial(click.option, '--classes', callback=_choose, metavar
                             help='Classes of your own that --network may use: package.module.Class, path.py:Class, or path.py '
                             'for all in it; separated by commas (docs/own-networks.md).')
 _network = functools.partial(click.option, '--network', type=NETWORK,
-                             help='Network: a snapshot, path or URL; a run directory, for its newest one; or the folder of an '
-                             'exported generator.', metavar='PKL')
+                             help='Network: a snapshot, path or URL; a run directory, for its newest one; the folder of an '
+                             'exported generator; or a name of models/, such as two-color-mnist/i-stylegan.', metavar='PKL')
 outdir_or_none = functools.partial(click.option, '--outdir', type=cli.PATH,
                                    help='Where to save the images; made if need be.', metavar='DIR')
 outdir = outdir_or_none(required=True)

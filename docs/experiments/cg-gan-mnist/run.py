@@ -21,11 +21,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 RESULTS = HERE / 'results'
 
-# The networks and the batch of `make demo`.
-COMMON = ['--z-dim=64', '--i_dim=16', '--batch=32', '--cbase=512', '--cmax=64', '--gamma=1', '--map-depth=1', '--concat-dim=16',
+COMMON = ['--z-dim=64', '--i_dim=16', '--batch=16', '--cbase=512', '--cmax=64', '--gamma=0.1', '--map-depth=1', '--concat-dim=16',
           '--noise=0', '--mixing=0', '--pl-weight=0', '--aug=noaug', '--fp32=1', '--workers=1', '--metrics=none',
           '--wandb=disabled', '--device=cpu', '--tick=2', '--snap=4', '--keep=1']
-OBJECTIVE = ['--loss=relativistic', '--r2=1', '--penalty-interval=16']
+OBJECTIVE = ['--loss=relativistic', '--r2=1', '--penalty-interval=4']
 CONTROL = 'continued'
 CELLS = {  # the second stages, each from the same first stage; the control comes first
     CONTROL: ['--method=i-stylegan'],

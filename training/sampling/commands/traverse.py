@@ -10,13 +10,11 @@ import numpy as np
 import torch
 
 from dnnlib import cli
-from dnnlib.util import OptionError, UserError
+from dnnlib.util import OptionError
 from torch_utils.forward_ad import jvp
 from training.networks import Generator
-from training.networks.mapping import LIVING
 from training.sampling import captioned_grid, drawing, options
-
-ROWS = 16
+from training.sampling.axes import ROWS, Coordinates, Directions
 
 EXAMPLES = """\b
 Examples:
@@ -29,6 +27,9 @@ Examples:
 \b
   # Coordinates of your choice, of any network: here content coordinates, which no domain moves
   python generate.py traverse --outdir=out --class=0 --coordinates=256-263 --network=network-snapshot-000280.pkl
+\b
+  # To compare: the first eight principal components of w, of any network
+  python generate.py traverse --outdir=pca --class=0 --directions=pca --rows=8 --network=network-snapshot-000280.pkl
 """
 
 
@@ -36,8 +37,11 @@ Examples:
 @options.network
 @options.seeds(default='0', help='Random seeds, one picture each: 0-3 or 1,5,9-12.')
 @options.class_idx
-@click.option('--coordinates', help='Which coordinates of the latent, counted from 0, and in which order.  [default: the living '
-              'style coordinates, the most important first]', type=cli.NumRange(), metavar='RANGE')
+@click.option('--directions', help='What to move along. style: coordinates of the latent. pca: the principal components of w '
+              '(GANSpace). sefa: the directions of w that the layers amplify most (SeFa).',
+              type=click.Choice(['style', 'pca', 'sefa']), default='style', show_default=True)
+@click.option('--coordinates', help='Which of them, counted from 0, and in which order.  [default: the living style coordinates, '
+              'or all directions, the most important first]', type=cli.NumRange(), metavar='RANGE')
 @click.option('--rows', help=f'Without --coordinates: how many at most.  [default: {ROWS}]', type=int, metavar='INT')
 @click.option('--span', help='Move by -span to +span; coordinates of the latent have about unit variance.', type=float,
               default=2.0, show_default=True, metavar='FLOAT')
@@ -48,14 +52,17 @@ Examples:
 @options.outdir
 @options.device
 @options.ops
-def command(network: str, seeds: list[int], class_idx: options.LabelChoice, coordinates: list[int] | None, rows: int | None,
-            span: float, steps: int, trunc: float, labels: bool, outdir: str, device: str, ops: str) -> None:
+def command(network: str, seeds: list[int], class_idx: options.LabelChoice, directions: str, coordinates: list[int] | None,
+            rows: int | None, span: float, steps: int, trunc: float, labels: bool, outdir: str, device: str, ops: str) -> None:
     """Show what each coordinate of the latent does: a row of images in which nothing else is moved.
 
     The latent is what enters the mapping network's MLP: u, after flow and normalisation. The style coordinates are
     those that domains move (--cond-mode=flow or mlp); one is living if its importance is above 0.1. In the margin of
     row j stand the coordinate, its importance, and the mean of |dx/du_j| over the unmoved image x in [-1, 1]: what it
     does there, per unit. The last column shows where: |dx/du_j| of each pixel, from 0 (black) to its largest (white).
+
+    With --directions=pca or sefa, directions of w take the place of coordinates. Their unit is one standard deviation of w
+    along them, and their importance is their share of the variance, or of what the layers make of w.
 
     Writes traverse-seed<seed>.png.
     """
@@ -74,51 +81,31 @@ def command(network: str, seeds: list[int], class_idx: options.LabelChoice, coor
     G = drawing.open_generator(network, where)
 
     label = drawing.class_label(G, class_idx, where)
+    axes = Coordinates(G, network) if directions == 'style' else Directions(G, directions, label)
     if coordinates is None:
-        coordinates = important_coordinates(G, network)[:rows or ROWS]
-    if not 0 <= min(coordinates) <= max(coordinates) < G.z_dim:
-        raise OptionError(f'--coordinates must be between 0 and {G.z_dim - 1} for this network')
+        coordinates = axes.usual()[:rows or ROWS]
+    if not 0 <= min(coordinates) <= max(coordinates) < axes.size:
+        raise OptionError(f'--coordinates must be between 0 and {axes.size - 1} for this network')
     captioned_grid.check_size(len(coordinates), steps + 1, G.img_resolution, 'ask for fewer --coordinates, --rows or --steps')
     drawing.make_outdir(outdir)
 
     w_mean = drawing.domain_w_mean(G, label) if trunc != 1 else None
-
-    def ws_of(u: torch.Tensor) -> torch.Tensor:
-        return drawing.truncate(G.mapping.map_latent(u), w_mean, trunc)
 
     half = steps // 2
     shifts = [step * span / half for step in range(-half, half + 1)]
     for i, seed in enumerate(seeds):
         print(f'Generating traversals of seed {seed} ({i}/{len(seeds)}) ...')
         with torch.no_grad():
-            u = G.mapping.latent(drawing.seed_latent(G, seed, where), label)
+            u, to_ws = axes.start(drawing.seed_latent(G, seed, where), label)
+
+        def ws_of(u: torch.Tensor, to_ws: Callable = to_ws) -> torch.Tensor:
+            return drawing.truncate(to_ws(u), w_mean, trunc)
+
         moved = render_moved(G, ws_of, u, coordinates, shifts)
         effects, maps = effects_of(G, ws_of, u, coordinates)
         cells = np.concatenate([moved, np.repeat(maps[:, None, :, :, None], G.img_channels, axis=-1)], axis=1)
-        captions = make_captions(G, coordinates, shifts, effects) if labels else None
+        captions = make_captions(axes, coordinates, shifts, effects) if labels else None
         drawing.save_image(captioned_grid.assemble(cells, captions), Path(outdir, f'traverse-{drawing.image_name(seed)}.png'))
-
-
-def important_coordinates(G: Generator, network: str) -> list[int]:
-    """The living style coordinates, the most important first. Raises UserError if there is none; network: its name."""
-    if G.mapping.i_dim == 0:
-        trained = 'without --cond=1' if G.c_dim == 0 else 'with --cond_mode=concat'
-        raise UserError(f'{network}: has no style coordinates (trained {trained}); choose coordinates of the latent with '
-                        f'--coordinates, such as --coordinates=0-{min(G.z_dim, ROWS) - 1}')
-    coordinates = living_coordinates(G)
-    if not coordinates:
-        raise UserError(f'{network}: no style coordinate lives (no importance is above {LIVING}); choose some with '
-                        f'--coordinates, such as --coordinates=0-{min(G.mapping.i_dim, ROWS) - 1}')
-    return coordinates
-
-
-def living_coordinates(G: Generator) -> list[int]:
-    """The living style coordinates, the most important first; [] where there are none."""
-    if G.mapping.i_dim == 0:
-        return []
-    living = G.mapping.style_mask().tolist()
-    order = G.mapping.importance[0].abs().argsort(descending=True, stable=True).tolist()
-    return [j for j in order if living[j]]
 
 
 def render_moved(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u: torch.Tensor, coordinates: list[int],
@@ -158,10 +145,9 @@ def effects_of(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u: t
     return effects, np.concatenate(maps)
 
 
-def make_captions(G: Generator, coordinates: list[int], shifts: list[float], effects: list[float]) -> captioned_grid.Captions:
-    """Numbers for the margins. A coordinate that is no style coordinate has no importance."""
-    importance = G.mapping.importance[0].tolist() if G.mapping.i_dim > 0 else []
-    rows = [(str(j), f'{importance[j]:.2f}' if j < len(importance) else '-', f'{effect:#.3g}')
-            for j, effect in zip(coordinates, effects, strict=True)]
+def make_captions(axes: Coordinates | Directions, coordinates: list[int], shifts: list[float],
+                  effects: list[float]) -> captioned_grid.Captions:
+    """Numbers for the margins."""
+    rows = [(*axes.caption(j), f'{effect:#.3g}') for j, effect in zip(coordinates, effects, strict=True)]
     return captioned_grid.Captions([f'{shift:+.2g}' if shift else '0' for shift in shifts] + ['where'], rows,
-                         ('coordinate', 'importance', '|dx/du|'))
+                                   (*axes.heading, '|dx/du|'))

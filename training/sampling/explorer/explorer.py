@@ -16,8 +16,8 @@ import torch
 from dnnlib.image_size import ImageSize, text_of
 from training.networks import Generator
 from training.networks.mapping import LIVING
-from training.sampling import drawing
-from training.sampling.commands import mix, traverse
+from training.sampling import axes, drawing
+from training.sampling.commands import mix
 from training.start_grid import size_at
 
 MOST_COORDINATES = 16
@@ -71,7 +71,7 @@ class Explorer:
         self.G, self.network, self.names, self.extra = G, network, list(names), list(extra)
         self.device = next(G.parameters()).device
         self.importance = G.mapping.importance[0].tolist() if G.mapping.i_dim > 0 else []
-        self.style = traverse.living_coordinates(G)
+        self.style = axes.living_coordinates(G)
         self.coordinates = (self.style or list(range(G.z_dim)))[:MOST_COORDINATES]
         self.groups = layer_groups(G)
         self.has_noise = any(name.endswith('noise_const') for name, _ in G.synthesis.named_buffers())

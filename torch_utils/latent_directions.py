@@ -1,0 +1,40 @@
+"""Directions of a latent space that need no training: GANSpace (Härkönen et al. 2020) and SeFa (Shen and Zhou 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+def principal_directions(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """GANSpace (arXiv 2004.02546): the principal components of samples [N, F], those of the largest variance first.
+
+    Returns unit vectors [F, F], a row each, whose largest number is positive, and their variances [F]; both float64.
+    Raises ValueError for fewer than two samples.
+    """
+    if len(samples) < 2:
+        raise ValueError('principal components need at least two samples')
+    return _eigenvectors(torch.cov(samples.double().T).reshape(samples.shape[1], -1))
+
+
+def sensitive_directions(weights: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """SeFa (arXiv 2007.06600, eq. 5): unit vectors v, the largest ‖A v‖² first, where A is all weights [out, F] below each other.
+
+    Returns them, a row each [F, F], whose largest number is positive, and ‖A v‖² [F]; both float64.
+    """
+    return _eigenvectors(sum(weight.double().T @ weight.double() for weight in weights))
+
+
+def affine_weights(network: nn.Module) -> list[torch.Tensor]:
+    """The weights [out, F] of all dense layers that a network calls `affine`: those that turn w into the styles of a layer."""
+    layers = [module.affine for module in network.modules() if hasattr(module, 'affine')]
+    return [layer.weight.detach() * layer.weight_gain for layer in layers]
+
+
+def _eigenvectors(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    values, vectors = torch.linalg.eigh(matrix)  # in ascending order, a column each
+    vectors = vectors.T.flip(0)
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    return vectors * largest.sign(), values.flip(0).clamp(min=0)

@@ -1,0 +1,23 @@
+"""The small trained networks in `models/`, by name: `two-color-mnist/i-stylegan` is the snapshot in the folder of that name.
+
+No torch here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MODELS = Path(__file__).resolve().parents[2] / 'models'
+
+
+def names() -> list[str]:
+    """Of all networks that are there."""
+    files = [*MODELS.glob('*/*/network-snapshot-*.pkl'), *MODELS.glob('*/*/config.json')]
+    return sorted({path.parent.relative_to(MODELS).as_posix() for path in files})
+
+
+def path_of(source: str) -> str:
+    """The snapshot or exported generator that a name stands for. Anything else as it is, a file or folder of that name too."""
+    if source not in names() or Path(source).exists():
+        return source
+    return str(max((MODELS / source).glob('network-snapshot-*.pkl'), default=MODELS / source))
