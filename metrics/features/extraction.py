@@ -225,7 +225,7 @@ def check_images(context: Context, text: str, name: Name) -> None:
     """Raise UserError unless there are the images, and the labels, that a metric needs. text, name: of the metric."""
     if name.family in ('is', 'ppl'):
         check_labels(context)
-        if name.family == 'ppl' and not name.variant.startswith('ppl2') and not isinstance(context.G.img_resolution, int):
+        if name.family == 'ppl' and not name.variant.startswith('ppl2') and len(set(height_width(context.G.img_resolution))) > 1:
             raise UserError(f'{text}: looks at the face of aligned portraits, which are square, but the network makes '
                             f'{text_of(context.G.img_resolution)}; use ppl2_wend')
     else:

@@ -161,6 +161,8 @@ def test_png_keeps_the_pixels(channels):
     for fast in (True, False):
         np.testing.assert_array_equal(decode(encode_png(image, fast=fast)), image)
     assert decode(encode_png(image, at_most=8)).shape == (8, 8, channels)
+    assert decode(encode_png(image[:12], at_most=8)).shape == (6, 8, channels)
+    assert decode(encode_png(image[:, :12], at_most=8)).shape == (8, 6, channels)
 
 
 def decode(png):

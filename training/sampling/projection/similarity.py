@@ -26,7 +26,7 @@ def choose(features: str, detector_path: str | None, resolution: ImageSize) -> s
         raise OptionError('--detector-path can only be specified with --features=lpips or auto: it names the weights of VGG16')
     too_small = min(height_width(resolution)) < SMALLEST_LPIPS
     if features == 'lpips' and too_small:
-        raise OptionError(f'--features=lpips needs images of {SMALLEST_LPIPS} x {SMALLEST_LPIPS} at least, and this network '
+        raise OptionError(f'--features=lpips needs images of {SMALLEST_LPIPS}x{SMALLEST_LPIPS} at least, and this network '
                           f'draws {text_of(resolution)}; use {OFFLINE}')
     chosen = features
     if features == 'auto' and too_small:
