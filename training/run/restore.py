@@ -40,8 +40,8 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
                                 f'run has {_labels(target.c_dim)}; use the --cond and dataset that it was trained with') from err
             if source.img_resolution != target.img_resolution:
                 raise UserError(f'{c.resume_pkl}: its {name} does not fit this run: it is for images of '
-                                f'{text_of(source.img_resolution)}, but those of the run are {text_of(target.img_resolution)}; use '
-                                'a dataset of its size') from err
+                                f'{text_of(source.img_resolution)}, but those of the run are {text_of(target.img_resolution)}; '
+                                'use a dataset of its size') from err
             raise UserError(f'{c.resume_pkl}: its {name} does not fit this run ({err}); '
                             'use the options and dataset layout that it was trained with') from err
         wanted = target.state_dict().keys()
