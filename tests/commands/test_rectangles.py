@@ -133,7 +133,7 @@ def test_what_the_published_code_cannot_hold_is_refused_and_a_hub_folder_holds_i
     images = [load_network_snapshot(source, only=('G_ema',)).G_ema(z, c, noise_mode='const') for source in (str(network), 'hub')]
     assert torch.equal(*images) and images[0].shape == (1, 3, 12, 16)
     status, out, _ = run_program(info.command, '--network=hub')
-    assert status == 0 and 'images      16x12, RGB' in out
+    assert status == 0 and '16x12, RGB' in out and 'resolution=16x12' in out
     plain = drawing.save_network('plain.pkl', 0, resolution=SIZE)
     status, _, err = run_program(export.command, f'--network={plain}', '--outdir=ada', '--to=stylegan2-ada')
     assert status == 1 and 'its images are 16x12, from a start grid of 4x3' in err and '--to=hub' in err

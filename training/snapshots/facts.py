@@ -105,7 +105,8 @@ def _rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, results in f['metrics'].items():
         yield f'metric {name}', ', '.join(f'{k} {v:.4g}' if isinstance(v, (int, float)) else f'{k} -' for k, v in results.items())
     if f['dataset']:
-        yield 'dataset', ', '.join(f'{k}={v}' for k, v in f['dataset'].items() if k != 'class_name' and v is not None)
+        known = {k: text_of(v) if isinstance(v, list) else v for k, v in f['dataset'].items() if k != 'class_name'}
+        yield 'dataset', ', '.join(f'{k}={v}' for k, v in known.items() if v is not None)
 
 
 def _parameters(net: nn.Module) -> int:
