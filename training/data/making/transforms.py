@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 
+from training.start_grid import start_grid
+
 Transform = Callable[[np.ndarray], 'np.ndarray | None']
 
 TRANSFORMS = ('center-crop', 'center-crop-wide', 'center-crop-wide-aspect', 'pad')
@@ -68,11 +70,16 @@ def make_transform(name: str | None, width: int | None, height: int | None, resi
     return partial(function, **options) if crop is None else partial(_cropped, crop, partial(function, **options))
 
 
-def final_size(name: str | None, width: int | None, height: int | None) -> tuple[int, int] | None:
-    """(height, width) of what such a function returns, whatever the image; None where it depends on the image."""
+def check_final_size(name: str | None, width: int | None, height: int | None) -> None:
+    """Raise ValueError if such a function makes images of a size that no network can; where the size depends on the image,
+    nothing is known yet."""
     if width is None or height is None:
-        return None
-    return (width, width) if name in ('center-crop-wide', 'center-crop-wide-aspect') else (height, width)
+        return
+    size = (width, width) if name in ('center-crop-wide', 'center-crop-wide-aspect') else (height, width)
+    try:
+        start_grid(size)
+    except ValueError as err:
+        raise ValueError(f'--resolution={width}x{height}: {err}') from err
 
 
 def _cropped(crop: Crop, transform: Transform, image: np.ndarray) -> np.ndarray | None:
