@@ -13,7 +13,7 @@ from dnnlib import EasyDict, UserError
 from dnnlib.archive import open_archive
 from dnnlib.image_size import ImageSize, height_width, shortest, text_of
 from training.data.finding import find_images, labels_below
-from training.data.images import read_header, read_pixels
+from training.data.images import MODES, read_header, read_pixels
 from training.data.labels import FILE_NAME, label_array, read_label_file
 from training.start_grid import start_grid
 
@@ -120,8 +120,9 @@ class ImageFolderDataset:
 
     @staticmethod
     def _check_mode(mode: str, where: str) -> None:
-        if mode not in ('L', 'RGB'):
-            raise UserError(f'{where}: images must be RGB or greyscale of 8 bits per channel, not of mode {mode}; {_REMEDY}')
+        if mode not in MODES.values():
+            raise UserError(f'{where}: images must be RGB or greyscale, with alpha or without, of 8 bits per channel, not of '
+                            f'mode {mode}; {_REMEDY}')
 
     # Labels.
 
@@ -213,7 +214,7 @@ class ImageFolderDataset:
 
     @property
     def num_channels(self) -> int:
-        """1 (greyscale) or 3 (RGB)."""
+        """1 (greyscale), 2 (greyscale and alpha), 3 (RGB) or 4 (RGBA)."""
         return self._image_shape[0]
 
     @property
@@ -224,7 +225,7 @@ class ImageFolderDataset:
     def validate(self, progress: Callable[[list[str]], Any] | None = None) -> None:
         """Check what a training run needs, before it starts, from the headers of all image files and `dataset.json`.
 
-        Every image is one, is 8-bit greyscale or RGB like the first, has the first one's size, of which networks can make images
+        Every image is one, has 8 bits and the channels of the first, has the first one's size, of which networks can make images
         (training.start_grid); every image has a label if labels are used. Raises UserError for the first offender.
 
         progress: wraps the list of file names, e.g. `tqdm`.
@@ -236,7 +237,7 @@ class ImageFolderDataset:
         except ValueError as err:
             raise UserError(f'{self.path}: {err}; {_REMEDY} --resolution=WxH --transform=center-crop') from err
         self._labels()
-        first_mode = 'RGB' if self.num_channels == 3 else 'L'
+        first_mode = MODES[self.num_channels]
         for name in progress(self._names) if progress else self._names:
             where = self._archive.where(name)
             with self._archive.open(name) as f:

@@ -6,6 +6,7 @@ import json
 import shlex
 from typing import Any
 
+from dnnlib.channels import name as channel_name
 from dnnlib.image_size import height_width, text_of
 
 
@@ -20,7 +21,7 @@ def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
         labels += ': ' + ', '.join(f'{i} {label}' for i, label in enumerate(facts['label_names']))
     rows = {
         'Method': facts['method'],
-        'Images': f'{text_of(facts["resolution"])}, {"RGB" if facts["channels"] == 3 else "greyscale"}',
+        'Images': f'{text_of(facts["resolution"])}, {channel_name(facts["channels"])}',
         'Labels': labels,
         'Latents': f'z {facts["z_dim"]}, w {facts["w_dim"]}',
         'Parameters': f'{facts["parameters_G"]:,}',

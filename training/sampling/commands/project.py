@@ -15,6 +15,7 @@ import PIL.Image
 import torch
 
 from dnnlib import cli
+from dnnlib.channels import has_alpha
 from dnnlib.files import open_output, remove_leftovers
 from dnnlib.image_size import height_width
 from dnnlib.progress import Progress
@@ -23,7 +24,7 @@ from dnnlib.util import UserError, format_time, open_url
 from training.data import images
 from training.data.making.transforms import make_transform
 from training.networks import Generator
-from training.sampling import drawing, movie, options
+from training.sampling import captioned_grid, drawing, movie, options
 from training.sampling.projection import search_state as state
 from training.sampling.projection.search import Projection
 from training.sampling.projection.similarity import CHOICES, TITLES, Features, choose
@@ -109,22 +110,23 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
 
 
 def read_picture(path: str) -> np.ndarray:
-    """An image file as uint8 [H, W, 3], as `dataset_tool.py --mode=rgb` converts it. Raises UserError."""
+    """An image file as uint8 [H, W, 4], as `dataset_tool.py --mode=rgba` converts it. Raises UserError."""
     with open_url(path) as f:
         try:
             data = f.read()
         except OSError as err:
             raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
-    return images.decode(data, path, mode='rgb')
+    return images.decode(data, path, mode='rgba')
 
 
 def fit(picture: np.ndarray, G: Generator) -> np.ndarray:
-    """As much of the middle of uint8 [H, W, 3] as has the shape of the network's images, in their size and colours: uint8
-    [H, W, C]."""
+    """As much of the middle of uint8 [H, W, 4] as has the shape of the network's images, in their size and with their channels:
+    uint8 [H, W, C]. What is transparent is on white where the network draws no alpha."""
+    picture = picture if has_alpha(G.img_channels) else images.converted(picture, 'rgb')[0]
     height, width = height_width(G.img_resolution)
     middle = make_transform('center-crop', width, height)(picture)
-    if G.img_channels == 1:
-        middle = np.array(PIL.Image.fromarray(middle).convert('L'))
+    if G.img_channels < 3:
+        middle = np.array(PIL.Image.fromarray(middle).convert(images.MODES[G.img_channels]))
     return middle.reshape(height, width, G.img_channels)
 
 
@@ -172,7 +174,7 @@ def write_results(G: Generator, projection: Projection, target: np.ndarray, outd
 
 
 def frames(G: Generator, projection: Projection, target: np.ndarray) -> Iterator[np.ndarray]:
-    """The target beside the image of each step, with the network's own noise: uint8 [H, 2 W, C]."""
+    """The target beside the image of each step, with the network's own noise: uint8 [H, 2 W, 1 or 3]; alpha on a checkerboard."""
     for first in range(0, projection.num_steps, drawing.BATCH):
         for image in drawing.render(G, projection.ws(slice(first, first + drawing.BATCH)), 'const', []):
-            yield np.concatenate([target, image], axis=1)
+            yield captioned_grid.assemble(np.stack([target, image])[None])

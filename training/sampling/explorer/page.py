@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from nicegui import background_tasks, run, ui
 
+from dnnlib.channels import has_alpha
 from dnnlib.image_size import height_width
 from training.sampling.explorer import controls
 from training.sampling.explorer.explorer import Explorer, State, encode_png, size_text
@@ -159,6 +160,8 @@ class Page:
     # The page, from top to bottom.
 
     def _build(self) -> None:
+        height, width = height_width(self.explorer.G.img_resolution)
+        ui.add_css(f':root {{ --shape: {width / height} }}')
         ui.add_css(Path(__file__).with_suffix('.css'))
         ui.colors(primary='#33608c')
         with ui.element('header').classes('top'):
@@ -174,12 +177,11 @@ class Page:
 
     def _build_picture(self) -> None:
         G = self.explorer.G
-        height, width = height_width(G.img_resolution)
-        pixelated = 'pixelated' if max(height, width) < PIXELATED else ''
-        self.frame = ui.element('div').classes(f'frame {pixelated}')
+        pixelated = 'pixelated' if max(height_width(G.img_resolution)) < PIXELATED else ''
+        alpha = 'alpha' if has_alpha(G.img_channels) else ''
+        self.frame = ui.element('div').classes(f'frame {pixelated} {alpha}')
         with self.frame:
             self.image = ui.element('img').props('alt="The image that the controls describe"')
-            self.image.style(f'aspect-ratio: {width} / {height}')
             self.image.on('load', self._arrived.set, [])
             self.image.on('error', self._arrived.set, [])
         with ui.element('div').classes('shown'):
@@ -192,7 +194,7 @@ class Page:
                 title = 'In every domain' if shown == G.c_dim else f'In the first {shown} of {G.c_dim} domains'
                 controls.heading(title).tooltip('The same latent and the same offsets: what differs is what the domain decides. '
                                                 'Click on one to choose it.')
-                with ui.element('div').classes('strip'):
+                with ui.element('div').classes(f'strip {alpha}'):
                     for domain in self.strip:
                         name = self.explorer.names[domain]
                         button = ui.element('button').props(f'aria-label="Show domain {domain}" type=button')
