@@ -143,4 +143,5 @@ def test_what_the_published_code_cannot_hold_is_refused_and_a_hub_folder_holds_i
 def test_translations_take_images_of_the_same_size(network):
     Path('tall').mkdir()
     PIL.Image.new('RGB', SIZE).save('tall/0.png')
-    assert_refused(1, 'images are [3, 16, 12], but the network draws [3, 12, 16]', 'translate', network, '--images=tall', '--source-class=0')
+    assert_refused(1, 'images are [3, 16, 12], but the network draws [3, 12, 16]', 'translate', network, '--images=tall',
+                   '--source-class=0')
