@@ -27,7 +27,7 @@ from training.data.making.in_parallel import workers_for
 from training.data.making.label_tables import read_label_table
 from training.data.making.painting import coloured, dependent, stacked
 from training.data.making.sources import Source, open_source
-from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, make_transform
+from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, check_final_size, make_transform
 
 # Sources whose contents are known -> their own options.
 OF_CONTENTS = {'glyphs': ('fonts', 'chars', 'split', 'jitter'), 'emoji': ('vendors', 'split')}
@@ -62,9 +62,12 @@ Every image that is found is converted, or counted and named at the end: hidden
 files and thumbnails, earlier runs and datasets in the folder, and types such as
 HEIC are left out. Photographs are turned upright as their EXIF says.
 
-All images of a dataset must be square, with a power of two of pixels, and
-all of the same channels: greyscale or RGB; with --mode=la or rgba also with
-alpha. --width, --height, --transform and --mode make them so.
+All images of a dataset have one size, which networks must be able to make:
+squares of a power of two, and rectangles such as 512x384 or 384x256, a grid of
+up to 7x7 pixels that is doubled several times. They all have the same channels:
+greyscale or RGB; with --mode=la or rgba also with alpha. --resolution,
+--transform and --mode make them so; of other sizes, the program names the
+nearest that do.
 
 datasets/README.md has the commands for the datasets of the papers. Two processes
 or more share the work; their number changes nothing in the result.
@@ -91,9 +94,12 @@ Examples:
       --width=256 --height=256
 
 \b
-  # Photographs of any shape: the square in the middle, at 128x128.
+  # Photographs of any shape: the square in the middle, at 128x128; or a
+  # rectangle, width x height.
   python dataset_tool.py --source=photos --dest=datasets/photos.zip \\
-      --transform=center-crop --width=128 --height=128
+      --transform=center-crop --resolution=128x128
+  python dataset_tool.py --source=photos --dest=datasets/wide.zip \\
+      --transform=center-crop --resolution=256x192
 """
 
 
@@ -181,7 +187,7 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Take only N images of each domain')
 @click.option('--crop', metavar='SIZE', callback=parse_crop, help='First cut this out of each image: N or WxH pixels from its '
               'middle, or WxH+X+Y, X from the left and Y from the top. CelebA: 178, 140, or 128x128+25+57')
-@click.option('--transform', type=click.Choice(TRANSFORMS), help='center-crop: the largest square in the middle. '
+@click.option('--transform', type=click.Choice(TRANSFORMS), help='center-crop: as much of the middle as has the shape asked for. '
               'center-crop-wide: wide images between black bars, exactly as the published LSUN Car data. '
               'center-crop-wide-aspect: the same without stretching. pad: the whole image, with black around it. All need '
               '--width and --height')
@@ -239,6 +245,7 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
         width, height = resolution
     try:
         transform_image = make_transform(transform, width, height, resize_filter, crop)
+        check_final_size(transform, width, height)
     except ValueError as err:
         raise click.UsageError(str(err)) from err
     ArchiveWriter(dest)  # complains now about a destination that will not do

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dnnlib import cli, openmp  # noqa: F401 (before torch is loaded)
+from dnnlib.image_size import text_of
 from dnnlib.plugins import load_object
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import torchrun
@@ -258,7 +259,7 @@ def print_config(config: EasyDict, info: DatasetInfo) -> None:
     print(f'Training duration:  {config.total_kimg} kimg')
     print(f'Number of GPUs:     {config.num_gpus}')
     print(f'Number of images:   {kwargs["max_size"]}')
-    print(f'Image resolution:   {info.resolution}')
+    print(f'Image resolution:   {text_of(info.resolution)}')
     print(f'Conditional model:  {kwargs["use_labels"]}')
     print(f'Dataset x-flips:    {kwargs["xflip"]}\n', flush=True)
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from dnnlib.image_size import ImageSize, height_width, text_of
 from dnnlib.util import EasyDict, OptionError
 from metrics.registry import parse_metrics
 from training import methods, own_classes
@@ -17,6 +18,7 @@ from training.augmentation.presets import AUGPIPES
 from training.data.labels import MOST_CLASSES
 from training.run.resume import PRESETS as RESUME_PRESETS
 from training.run.resume import Resume
+from training.start_grid import levels, top_level
 
 
 @dataclass(frozen=True)
@@ -51,27 +53,35 @@ CFG_NAMES = ('auto', *PRESETS)
 W_DIM = 512
 WANDB_PROJECT = 'stylegan-research'  # unless the environment variable of that name has another
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
+SMALLEST_FILTERED = 22  # pixels: the filters of --augpipe reach over 21, where images are reflected
 DEFAULT_METRICS = 'fid50k_full'  # where they don't take hours: training.run.evaluation
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What the configuration needs to know of a dataset. label_dim: 0 without labels. size: images, before mirroring."""
+    """What the configuration needs to know of a dataset. resolution: (H, W) of its images, or one number if they are square.
+    label_dim: 0 without labels. size: images, before mirroring."""
 
     name: str
-    resolution: int
+    resolution: ImageSize
     label_dim: int
     size: int
 
 
-def auto_preset(resolution: int, gpus: int) -> Preset:
-    """The published heuristics of --cfg=auto (Karras et al. 2020, "Training GANs with Limited Data", released code)."""
-    batch = max(min(gpus * min(4096 // resolution, 32), 64), gpus)
+def auto_preset(resolution: ImageSize, gpus: int) -> Preset:
+    """The published heuristics of --cfg=auto (Karras et al. 2020, "Training GANs with Limited Data", released code).
+
+    Images that are no squares are treated as squares of equal area; batches are powers of two per GPU with them, too.
+    """
+    area = math.prod(height_width(resolution))
+    side = math.isqrt(area)
+    per_gpu = 1 << (4096 // side).bit_length() >> 1
+    batch = max(min(gpus * min(per_gpu, 32), 64), gpus)
     return Preset(
         ref_gpus=gpus, kimg=25000, batch=batch, mbstd=min(batch // gpus, 4),
-        channel_base=32768 if resolution >= 512 else 16384,
-        lr=0.002 if resolution >= 1024 else 0.0025,
-        gamma=0.0002 * resolution ** 2 / batch,
+        channel_base=32768 if side >= 512 else 16384,
+        lr=0.002 if side >= 1024 else 0.0025,
+        gamma=0.0002 * area / batch,
         ema_kimg=batch * 10 / 32, ema_rampup=0.05, map_depth=2,
     )
 
@@ -85,9 +95,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     """
     o = options
     check_options(o)
-    if data.resolution < 8 or data.resolution & (data.resolution - 1):
-        raise OptionError(f'--data={o.data}: images of {data.resolution}x{data.resolution}, but it must be a '
-                          'power of two and 8x8 at least; resize them with dataset_tool.py --width and --height')
+    check_size(o, data.resolution)
     if o.cond and data.label_dim > MOST_CLASSES:
         raise OptionError(f'--data={o.data}: has labels of {data.label_dim} classes or numbers, more than {MOST_CLASSES}; '
                           'number the classes from 0')
@@ -99,15 +107,17 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     precision = 'fp32' if o.fp32 else o.precision or 'auto'
     fp16 = dict(num_fp16_res=0, conv_clamp=None) if precision == 'fp32' else dict(num_fp16_res=4, conv_clamp=256)
     width = dict(channel_base=o.cbase or preset.channel_base, channel_max=o.cmax)
-    if width['channel_base'] < data.resolution:
-        raise OptionError(f'--cbase must be at least {data.resolution}, which leaves one feature map at this image size')
+    least = top_level(data.resolution)
+    if width['channel_base'] < least:
+        raise OptionError(f'--cbase must be at least {least}, which leaves one feature map at this image size')
     layout = dict(fp16_channels_last=bool(o.nhwc))
     optimizer = dict(class_name='torch.optim.Adam', betas=[0.0, 0.99], eps=1e-8)
 
     c = EasyDict()
     c.device, c.num_gpus, c.precision, c.ops = o.device, o.gpus, precision, o.ops
     c.random_seed = o.seed
-    c.training_set_kwargs = dict(class_name=own_classes.class_name(o, 'dataset_class'), path=o.data, resolution=data.resolution,
+    size = data.resolution if isinstance(data.resolution, int) else list(data.resolution)  # as JSON has it
+    c.training_set_kwargs = dict(class_name=own_classes.class_name(o, 'dataset_class'), path=o.data, resolution=size,
                                  use_labels=bool(o.cond), max_size=data.size, xflip=o.mirror)
     if o.subset is not None and o.subset < data.size:
         c.training_set_kwargs.update(max_size=o.subset, random_seed=o.seed)
@@ -159,6 +169,16 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     return c
 
 
+def check_size(o: EasyDict, resolution: ImageSize) -> None:
+    """Raise OptionError for images of a size that networks can't make."""
+    remedy = 'resize them with dataset_tool.py --resolution=WxH --transform=center-crop'
+    try:
+        if len(levels(resolution)) < 2:
+            raise OptionError(f'--data={o.data}: images of {text_of(resolution)}, but 8x8 is the smallest; {remedy}')
+    except ValueError as err:
+        raise OptionError(f'--data={o.data}: {err}; {remedy}') from err
+
+
 def check_minibatch_stddev(o: EasyDict, c: EasyDict, group: int) -> None:
     """Raise OptionError for microbatches that switch minibatch stddev off: it compares the images of a group, of at most `group`
     images, whose size divides the microbatch."""
@@ -169,7 +189,7 @@ def check_minibatch_stddev(o: EasyDict, c: EasyDict, group: int) -> None:
                           f'minibatch stddev would be off; take a multiple of {group}')
 
 
-def augmentation(o: EasyDict, resolution: int) -> dict:
+def augmentation(o: EasyDict, resolution: ImageSize) -> dict:
     """The configuration of adaptive discriminator augmentation, off by augment_kwargs = None (Karras et al. 2020).
 
     augment_p: strength, from which ada_target, the wanted mean sign of D on real images, starts if it is not None. Raises
@@ -190,9 +210,9 @@ def augmentation(o: EasyDict, resolution: int) -> dict:
             raise OptionError('--augpipe cannot be specified with --aug=noaug')
         return dict(augment_kwargs=None, augment_p=0.0, ada_target=None)
     transforms = AUGPIPES[o.augpipe or 'bgc']
-    if 'imgfilter' in transforms and resolution < 32:
-        raise OptionError(f'--augpipe={o.augpipe} filters images, which takes 32x32 pixels at least, but --data={o.data} has '
-                          f'{resolution}x{resolution}; use --augpipe=bgc')
+    if 'imgfilter' in transforms and min(height_width(resolution)) < SMALLEST_FILTERED:
+        raise OptionError(f'--augpipe={o.augpipe} filters images, which takes {SMALLEST_FILTERED}x{SMALLEST_FILTERED} pixels at '
+                          f'least, but --data={o.data} has {text_of(resolution)}; use --augpipe=bgc')
     target = (0.6 if o.target is None else o.target) if aug == 'ada' else None
     return dict(augment_kwargs=dict(class_name='training.augment.AugmentPipe', **transforms), augment_p=o.p or 0.0,
                 ada_target=target, ada_interval=4, ada_kimg=500)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dnnlib.channels import NAMES
+from dnnlib.image_size import ImageSize, height_width, text_of
 from dnnlib.plugins import absolute, lacks, load_object
 from dnnlib.util import EasyDict, OptionError, UserError
 
@@ -106,10 +107,9 @@ def complete(config: EasyDict, o: EasyDict, data: Any) -> None:
 def _try_out(config: EasyDict, o: EasyDict, own: dict[str, str], common: dict[str, int]) -> None:
     import torch
 
-    from torch_utils.persistence import construct
     from training.networks import protocols
     with torch.random.fork_rng([]), torch.no_grad():
-        G, D = (construct(**config[f'{net}_kwargs'], **common).eval() for net in ('G', 'D'))
+        G, D = (_made(o, own.get(net), **config[f'{net}_kwargs'], **common).eval() for net in ('G', 'D'))
         for net, module, protocol in (('G', G, protocols.Generator), ('D', D, protocols.Discriminator)):
             if net in own:
                 _refuse(own[net], o, lacks(module, protocol))
@@ -120,11 +120,24 @@ def _try_out(config: EasyDict, o: EasyDict, own: dict[str, str], common: dict[st
         ws = G.mapping.map_latent(u, truncation_psi=0.5, skip_w_avg_update=True)
         _compare(o, own, 'G', 'ws', list(ws.shape), [2, G.num_ws, G.w_dim])
         images = G(z, c, noise_mode='const', force_fp32=True)
-        size = [2, common['img_channels'], common['img_resolution'], common['img_resolution']]
+        size = [2, common['img_channels'], *height_width(common['img_resolution'])]
         _compare(o, own, 'G', 'images', [*images.shape, images.dtype], [*size, torch.float32])
         logits, latent = D(images, c, return_latent=True, force_fp32=True)
         _compare(o, own, 'D', 'logits', [*logits.shape, logits.dtype], [2, 1, torch.float32])
         _compare(o, own, 'D', 'features', list(latent.shape), [2, D.latent_dim])
+
+
+def _made(o: EasyDict, option: str | None, img_resolution: ImageSize, **kwargs: Any) -> Any:
+    """The network. Raises OptionError if `option` names a class that can't be made for images that are no squares."""
+    from torch_utils.persistence import construct
+    try:
+        return construct(img_resolution=img_resolution, **kwargs)
+    except (TypeError, ValueError) as err:
+        if option is None or isinstance(img_resolution, int):
+            raise
+        raise OptionError(f'{_flag(option)}={o[option]}: cannot be made for images of {text_of(img_resolution)}: '
+                          f'{" ".join(str(err).split())}; use square images, or let it take img_resolution=(height, width)'
+                          ) from err
 
 
 def _compare(o: EasyDict, own: dict[str, str], net: str, what: str, found: Any, wanted: Any) -> None:

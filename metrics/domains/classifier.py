@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,25 +13,25 @@ from torch import nn
 from dnnlib.channels import has_alpha, num_colors, over
 from metrics.context import batches
 
-SIZE = 32      # images are shrunk to this width: enough to tell digits and animals, and cheap
+SIZE = 32      # images are shrunk to this length of the longer side: enough to tell digits and animals, and cheap
 MARGIN = 2     # pixels by which training images are moved about, in each direction
 WIDTHS = (16, 32, 64)
 MIN_STEPS = 200
 
 
 class Trained(NamedTuple):
-    """A network in eval mode, [N, C, S, S] -> logits [N, classes], and its share of right answers on held-out images."""
+    """A network in eval mode, [N, C, H, W] -> logits [N, classes], and its share of right answers on held-out images."""
 
     net: nn.Module
     accuracy: float
 
 
 def shrink(images: torch.Tensor) -> torch.Tensor:
-    """Clamp images [N, C, H, W] to [-1, 1] and average blocks of pixels until they are at most SIZE wide.
+    """Clamp images [N, C, H, W] to [-1, 1] and average square blocks of pixels so that the longer side has about SIZE.
 
     Those with alpha come on black, and keep it: what cannot be seen shall tell nothing.
     """
-    factor = max(images.shape[-1] // SIZE, 1)
+    factor = max(max(images.shape[2:]) // SIZE, 1)
     images = images.clamp(-1, 1)
     if has_alpha(images.shape[1]):
         images = torch.cat([over(images, background=-1, low=-1, high=1), images[:, -1:]], dim=1)
@@ -39,8 +39,8 @@ def shrink(images: torch.Tensor) -> torch.Tensor:
 
 
 def shape_of(images: torch.Tensor) -> torch.Tensor:
-    """The drawing without its colour: [N, C, S, S] -> [N, 1, S, S], zero mean and unit variance per image. With alpha, that
-    stays, in the same way: [N, 2, S, S].
+    """The drawing without its colour: [N, C, H, W] -> [N, 1, H, W], zero mean and unit variance per image. With alpha, that
+    stays, in the same way: [N, 2, H, W].
 
     Content must be recognised in colours other than those that its examples happened to have. The maximum over channels
     is the same for a red, a green and a white drawing on black by construction, and for one of several colours, such as
@@ -56,7 +56,7 @@ def shape_of(images: torch.Tensor) -> torch.Tensor:
 def train_classifier(images: torch.Tensor, labels: torch.Tensor, num_classes: int, generator: torch.Generator, epochs: int = 8,
                      batch: int = 50, lr: float = 8e-3, good_enough: float = 0.995,
                      progress: Callable[[Iterable], Iterable] = iter) -> Trained:
-    """Train on 90% of images float32 [N, C, S, S] with labels int64 [N] of 0..num_classes - 1; hold out the rest.
+    """Train on 90% of images float32 [N, C, H, W] with labels int64 [N] of 0..num_classes - 1; hold out the rest.
 
     epochs: of few images it makes more, until there are MIN_STEPS steps. Stops early once a share `good_enough` of the
     held-out images is right, and of an epoch's training images too, for a few held-out ones may be right by luck.
@@ -67,7 +67,7 @@ def train_classifier(images: torch.Tensor, labels: torch.Tensor, num_classes: in
     order = torch.randperm(len(images), generator=generator)
     held_out, kept = order[:num_held_out], order[num_held_out:]
     images = images.contiguous(memory_format=torch.channels_last)
-    net = make_network(images.shape[1], images.shape[-1], num_classes, generator).to(images.device)
+    net = make_network(images.shape[1], images.shape[2:], num_classes, generator).to(images.device)
     net = net.to(memory_format=torch.channels_last)
     steps_per_epoch = math.ceil(len(kept) / batch)
     epochs = max(epochs, math.ceil(MIN_STEPS / steps_per_epoch))
@@ -97,32 +97,34 @@ def train_classifier(images: torch.Tensor, labels: torch.Tensor, num_classes: in
 
 
 def predict(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
-    """The most likely class of each image: [N, C, S, S] -> int64 [N]."""
+    """The most likely class of each image: [N, C, H, W] -> int64 [N]."""
     with torch.no_grad():
         return torch.cat([net(images[part]).argmax(dim=1) for part in batches(len(images), batch)])
 
 
 def moved_about(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Shift each image [N, C, S, S] by up to MARGIN pixels each way, repeating its border: the labels stay true."""
-    n, _, _, size = images.shape
+    """Shift each image [N, C, H, W] by up to MARGIN pixels each way, repeating its border: the labels stay true."""
+    n, _, height, width = images.shape
     padded = F.pad(images, [MARGIN] * 4, mode='replicate')
     shifts = torch.randint(2 * MARGIN + 1, [2, n], generator=generator).to(images.device)
-    rows, columns = shifts[:, :, None] + torch.arange(size, device=images.device)  # [N, S] each
+    rows = shifts[0, :, None] + torch.arange(height, device=images.device)  # [N, H]
+    columns = shifts[1, :, None] + torch.arange(width, device=images.device)
     moved = padded.permute(0, 2, 3, 1)[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None]]
     return moved.permute(0, 3, 1, 2)
 
 
-def make_network(channels: int, size: int, num_classes: int, generator: torch.Generator) -> nn.Module:
+def make_network(channels: int, size: Sequence[int], num_classes: int, generator: torch.Generator) -> nn.Module:
     """Three convolutions with batch normalisation, each followed by 2x2 max pooling, and a linear layer.
 
-    For images [N, channels, size, size], size at least 4. Weights: He et al. 2015, from `generator`.
+    For images [N, channels, H, W], (H, W) = size; a side of 4 pixels or less is not halved. Weights: He et al. 2015, from
+    `generator`.
     """
     layers: list[nn.Module] = []
     for width in WIDTHS:
         layers += [nn.utils.skip_init(nn.Conv2d, channels, width, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(width),
-                   nn.ReLU(), nn.MaxPool2d(2) if size > 4 else nn.Identity()]
-        channels, size = width, size // 2 if size > 4 else size
-    layers += [nn.Flatten(), nn.utils.skip_init(nn.Linear, channels * size ** 2, num_classes)]
+                   nn.ReLU(), nn.MaxPool2d(factors := tuple(2 if side > 4 else 1 for side in size))]
+        channels, size = width, [side // factor for side, factor in zip(size, factors, strict=True)]
+    layers += [nn.Flatten(), nn.utils.skip_init(nn.Linear, channels * math.prod(size), num_classes)]
     for layer in layers:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):  # skip_init: the usual way takes global random numbers
             nn.init.kaiming_normal_(layer.weight, nonlinearity='relu', generator=generator)

@@ -43,14 +43,14 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
       <key>_relative    the first divided by the second: 0, all is kept; 1, nothing. None if all latents give the same images
       <key>_real        with a paired dataset: the first, of up to num_gen real tuples, whose content is the same
       <key>_<a>_<b>     with more than 2 domains: the first, of each pair of domains
-    Arrays: same, different: the distances [num_gen, pairs]; images [8, U, C, R, R].
+    Arrays: same, different: the distances [num_gen, pairs]; images [8, U, C, H, W].
     Raises UserError for fewer than 2 domains, and a dataset that does not fit.
     """
     domain_images.check(context)
     net, names = context.detector(detector), domain_images.names_of_domains(context)
     pairs = list(itertools.combinations(range(context.G.c_dim), 2))
 
-    def maps(images: torch.Tensor) -> torch.Tensor:  # uint8 [n, U, C, R, R] -> [n, U, C, h, w]
+    def maps(images: torch.Tensor) -> torch.Tensor:  # uint8 [n, U, C, H, W] -> [n, U, C, h, w]
         flat = images.flatten(end_dim=1)
         parts = (flat[part] for part in batches(len(flat), context.batch))
         found = [net.conv5(x) if detector == 'vgg16' else net.feature_maps(x)[-2] for x in parts]

@@ -49,7 +49,7 @@ def directions(context: Context, num_latents: int = 64, count: int = 8, max_real
       *_domain_kept, *_content_kept   share of moved images in which the classifiers of `domains` see what they saw before the
                      move; the latter None without content labels
     style_* are None for a network without living style coordinates.
-    Arrays: <kind>_images: of the first latent [K, 3, C, R, R], moved back, not moved and moved forth by each direction.
+    Arrays: <kind>_images: of the first latent [K, 3, C, H, W], moved back, not moved and moved forth by each direction.
     Raises UserError as `domains` does.
     """
     check(context)
@@ -98,7 +98,7 @@ def moves_of(context: Context, kind: str, z: torch.Tensor, c: torch.Tensor, coun
 
 def move(context: Context, moves: Moves, images: torch.Tensor, change: float,
          batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean |∂x/∂t| [N, K] and its Hoyer sparsity [N, K], and the images moved back and forth [N, K, 2, C, R, R], on the CPU."""
+    """Mean |∂x/∂t| [N, K] and its Hoyer sparsity [N, K], and the images moved back and forth [N, K, 2, C, H, W], on the CPU."""
     n, k = len(moves.start), len(moves.steps)
     latent, direction = (i.flatten() for i in torch.meshgrid(torch.arange(n), torch.arange(k), indexing='ij'))
     sizes, sparsities, moved = [], [], []
@@ -122,7 +122,7 @@ def move(context: Context, moves: Moves, images: torch.Tensor, change: float,
 
 def kept(net: torch.nn.Module, before: torch.Tensor, after: torch.Tensor,
          prepare: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """Share of images [..., C, R, R] in which a classifier sees the same before and after."""
+    """Share of images [..., C, H, W] in which a classifier sees the same before and after."""
     device = next(net.parameters()).device
     a, b = (predict(net, prepare(shrink(x.flatten(end_dim=-4))).to(device)) for x in (before, after))
     return (a == b).double().mean()

@@ -60,7 +60,7 @@ def check(context: Context) -> None:
 
 
 def drawing(context: Context, domain: int) -> Callable[[Sequence[int]], torch.Tensor]:
-    """A function: numbers of latents -> images of the domain, uint8 [N, C, R, R]."""
+    """A function: numbers of latents -> images of the domain, uint8 [N, C, H, W]."""
     return lambda items: to_uint8(domain_images.in_domains(context, items, [domain])[:, 0])
 
 

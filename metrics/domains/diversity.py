@@ -58,7 +58,7 @@ def _mean_of_domain(context: Context, embed: perceptual.Embed, domain: int, name
 
 @torch.no_grad()
 def restyled(context: Context, items: Sequence[int], domain: int, num_styles: int) -> torch.Tensor:
-    """Images of the contents of these numbers, each in num_styles styles: [N, S, C, R, R] on the device."""
+    """Images of the contents of these numbers, each in num_styles styles: [N, S, C, H, W] on the device."""
     G, style = context.G, context.G.mapping.style_mask()
     images = []
     for part in sub_batches(context, items, room=num_styles):
@@ -71,7 +71,7 @@ def restyled(context: Context, items: Sequence[int], domain: int, num_styles: in
 
 
 def draw(values: dict[str, float | None], images: np.ndarray, names: list[str], key: str):
-    """A figure: contents, a row each, in several styles, for each domain. images: [U, N, S, C, R, R]."""
+    """A figure: contents, a row each, in several styles, for each domain. images: [U, N, S, C, H, W]."""
     from metrics.domains.figures import show_sheet
     from metrics.plotting import new_figure
     num_domains, rows, columns = images.shape[:3]

@@ -54,7 +54,7 @@ def real_images(context: Context, full: bool, least: int, most: int | None = Non
 
 @torch.no_grad()
 def in_domains(context: Context, items: Sequence[int], which: Sequence[int] | None = None, purpose: int = TUPLES) -> torch.Tensor:
-    """G(z, u) of the latents of these numbers for each domain u of `which`, by default all: [N, U, C, R, R] on the device.
+    """G(z, u) of the latents of these numbers for each domain u of `which`, by default all: [N, U, C, H, W] on the device.
 
     z ~ N(0, I), no truncation; random noise inputs, the same in all domains. purpose: as of Draws.
     """
@@ -89,7 +89,7 @@ class Tuples(NamedTuple):
         return np.concatenate([self.dataset[int(k)][0] for k in self.items[i]], axis=2), None
 
     def read(self, context: Context, parts: Sequence[slice]) -> Iterator[torch.Tensor]:
-        """For each slice of numbers, the images of the tuples: uint8 [N, U, C, R, R] on the device."""
+        """For each slice of numbers, the images of the tuples: uint8 [N, U, C, H, W] on the device."""
         for images in extraction.read_images(context, self, [range(part.start, part.stop) for part in parts]):
             yield torch.stack(images.chunk(self.items.shape[1], dim=3), dim=1)
 

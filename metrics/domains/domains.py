@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dnnlib.errors import UserError
+from dnnlib.image_size import height_width
 from metrics.context import Context, Result, batches
 from metrics.domains.classifier import Trained, predict, shape_of, shrink, train_classifier
 
@@ -44,7 +45,7 @@ def domains(context: Context, num_latents: int = 512, max_reals: int = 10_000, b
                             real images, mean over domains: 1 if as varied as the data, 0 for a collapsed generator;
                             not finite if all real images of a domain are the same
     content_* are None where the dataset has no content labels.
-    Arrays: domains, contents: predicted classes int64 [num_latents, U]; images: the first 8 z, [8, U, C, R, R].
+    Arrays: domains, contents: predicted classes int64 [num_latents, U]; images: the first 8 z, [8, U, C, H, W].
 
     Raises UserError for an unconditional network, fewer than 2 domains, and a dataset that does not fit the network or
     has too few images.
@@ -115,9 +116,10 @@ def check(context: Context) -> None:
     if not data.has_onehot_labels or data.label_dim != G.c_dim:
         raise UserError(f'{data.path}: has {data.label_dim if data.has_onehot_labels else "no"} domains, but the network '
                         f'{G.c_dim}; pass the dataset that it was trained on')
-    if data.image_shape != [G.img_channels, G.img_resolution, G.img_resolution]:
-        raise UserError(f'{data.path}: its images are {data.image_shape}, but the network makes '
-                        f'{[G.img_channels, G.img_resolution, G.img_resolution]}; pass the dataset that it was trained on')
+    made = [G.img_channels, *height_width(G.img_resolution)]
+    if list(data.image_shape) != made:
+        raise UserError(f'{data.path}: its images are {list(data.image_shape)}, but the network makes {made}; pass the dataset '
+                        'that it was trained on')
 
 
 def read_reals(context: Context, max_reals: int) -> Reals:
@@ -139,7 +141,7 @@ def read_reals(context: Context, max_reals: int) -> Reals:
 
 
 def render(context: Context, num_latents: int, batch: int, num_examples: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """G(z, u) for all z and u, on the CPU: the first few [E, U, C, R, R], and all of them shrunk [num_latents, U, C, S, S]."""
+    """G(z, u) for all z and u, on the CPU: the first few [E, U, C, H, W], and all of them shrunk [num_latents, U, C, S, S]."""
     G = context.G
     z = context.latents(num_latents, LATENTS)
     labels = torch.eye(G.c_dim, device=context.device)

@@ -29,7 +29,7 @@ TRIED, MOST_MISSING = 16, 0.9  # images that an encoder is tried on; the relativ
 
 @torch.no_grad()
 def encode(D: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """The latents [N, z_dim] that D finds in images [N, C, R, R] in [-1, 1] of labels c [N, c_dim].
+    """The latents [N, z_dim] that D finds in images [N, C, H, W] in [-1, 1] of labels c [N, c_dim].
 
     One image at a time: minibatch stddev would make the result depend on the others.
     """

@@ -28,7 +28,7 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
       translation_content       the same of the translations
       translation_domain        share of the translations that are seen as of the domain asked for
     *_content are None where the dataset has no content labels.
-    Arrays: images: [8, 2 + U, C, R, R], each image, its reconstruction, and it in every domain.
+    Arrays: images: [8, 2 + U, C, H, W], each image, its reconstruction, and it in every domain.
 
     Raises UserError if an encoder is asked for whose code is no latent of the generator, and as `domains` does.
     """

@@ -49,13 +49,13 @@ class Translations:
         return len(self.items) * self.num_styles
 
     def reals(self, numbers: Sequence[int]) -> torch.Tensor:
-        """The source images of these numbers of the domain's: float32 [N, C, R, R] in [-1, 1] on the device."""
+        """The source images of these numbers of the domain's: float32 [N, C, H, W] in [-1, 1] on the device."""
         pixels = np.stack([self.dataset[self.items[i]][0] for i in numbers])
         return torch.from_numpy(pixels).to(self.context.device, torch.float32) / 127.5 - 1
 
     @torch.no_grad()
     def images(self, numbers: Sequence[int]) -> torch.Tensor:
-        """The translations of these numbers: float32 [N, C, R, R] on the device, nominally in [-1, 1]."""
+        """The translations of these numbers: float32 [N, C, H, W] on the device, nominally in [-1, 1]."""
         G, device = self.context.G, self.context.device
         one_hot = torch.eye(G.c_dim, device=device)
         drawn = []
@@ -115,7 +115,7 @@ def rebuilding_note(key: str, pairs: list[tuple[str, Translations]], count: int 
 
 
 def examples(pairs: list[tuple[str, Translations]], count: int = 4, num_styles: int = 5) -> dict[str, np.ndarray]:
-    """For each pair, source images and translations in several styles, in [-1, 1]: {pair: [count, 1 + num_styles, C, R, R]}."""
+    """For each pair, source images and translations in several styles, in [-1, 1]: {pair: [count, 1 + num_styles, C, H, W]}."""
     found = {}
     for name, some in pairs:
         rows = range(min(count, len(some.items)))

@@ -44,7 +44,7 @@ def truth(context: Context, key: str, num_gen: int, detector: str | None = None)
       <key>_rebuilt           pixel error of the reconstruction in the own domain, by the same latent
       <key>_features, and with _identity, _mean, _random   with a detector: mean Euclidean distances of its features
       <key>_<a>2<b>, <key>_content_<a>2<b>   the first and <key>_content of each pair
-    Arrays: for each pair, [8, 3, C, R, R] in [-1, 1]: source, translation, truth.
+    Arrays: for each pair, [8, 3, C, H, W] in [-1, 1]: source, translation, truth.
     Raises UserError as counterparts.find and translations.check do.
     """
     check(context)

@@ -18,6 +18,7 @@ import torch
 
 from dnnlib.channels import over
 from dnnlib.errors import UserError
+from dnnlib.image_size import height_width, text_of
 from metrics.context import Context, batches
 from metrics.features.generation import random_images
 from metrics.features.statistics import FeatureStats
@@ -223,9 +224,10 @@ def check(context: Context) -> None:
     if G is None:
         return
     check_labels(context)
-    if list(data.image_shape) != [G.img_channels, G.img_resolution, G.img_resolution]:
-        raise UserError(f'{data.path}: its images are {list(data.image_shape)}, but the network makes '
-                        f'{[G.img_channels, G.img_resolution, G.img_resolution]}; pass the dataset that it was trained on')
+    made = [G.img_channels, *height_width(G.img_resolution)]
+    if list(data.image_shape) != made:
+        raise UserError(f'{data.path}: its images are {list(data.image_shape)}, but the network makes {made}; pass the dataset '
+                        'that it was trained on')
 
 
 def check_labels(context: Context) -> None:
@@ -260,6 +262,9 @@ def check_images(context: Context, text: str, name: Name) -> None:
     """Raise UserError unless there are the images, and the labels, that a metric needs. text, name: of the metric."""
     if name.family in ('is', 'ppl'):
         check_labels(context)
+        if name.family == 'ppl' and not name.variant.startswith('ppl2') and len(set(height_width(context.G.img_resolution))) > 1:
+            raise UserError(f'{text}: looks at the face of aligned portraits, which are square, but the network makes '
+                            f'{text_of(context.G.img_resolution)}; use ppl2_wend')
     elif name.family == 'modes':
         check_classes(context, text, name.num)
     elif name.family == 'nn':

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
+from dnnlib.image_size import height_width
 from metrics.context import Context
 
 SAMPLES = 100                  # what random numbers are for
@@ -66,7 +68,7 @@ def sub_batches(context: Context, items: Sequence[int], room: int = 1) -> list[S
     """Parts that a generator makes at a time. They depend on the size of the images alone, not on the device.
 
     room: how many times as much memory an item needs as an image."""
-    size = max(1, PIXELS_AT_ONCE // (room * context.G.img_resolution ** 2))
+    size = max(1, PIXELS_AT_ONCE // (room * math.prod(height_width(context.G.img_resolution))))
     return [items[i:i + size] for i in range(0, len(items), size)]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from dnnlib.image_size import height_width
 from metrics.context import Context, Result
 from metrics.features import extraction
 from metrics.features.generation import Draws, sub_batches, with_noise
@@ -37,7 +38,7 @@ def mean_length(lengths: np.ndarray) -> float:
 
 
 def face(images: torch.Tensor) -> torch.Tensor:
-    """The part of aligned portraits [N, C, H, W] that shows the face: rows 3/8..7/8, columns 1/4..3/4."""
+    """The part of aligned portraits [N, C, R, R] that shows the face: rows 3/8..7/8, columns 1/4..3/4."""
     u = images.shape[2] // 8
     return images[:, :, 3 * u:7 * u, 2 * u:6 * u]
 
@@ -64,7 +65,7 @@ def ppl(context: Context, key: str, num_gen: int, space: str = 'w', sampling: st
         noise = {name: x.repeat(2, 1, 1, 1) for name, x in draws.noise(G.synthesis).items()}
         images = with_noise(G.synthesis, noise, ws, force_fp32=True)
         images = face(images) if crop else images
-        if (factor := G.img_resolution // 256) > 1:
+        if (factor := max(height_width(G.img_resolution)) // 256) > 1:
             images = torch.nn.functional.avg_pool2d(images, factor)
         first, second = lpips((images + 1) * 127.5).chunk(2)
         return (first - second).square().sum(dim=1, keepdim=True) / epsilon ** 2

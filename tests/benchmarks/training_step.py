@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from dnnlib.image_size import ImageSize, height_width
 from torch_utils import devices
 from torch_utils.flops import Flops
 from torch_utils.ops import backend
@@ -25,10 +27,17 @@ from training.losses import make_phases
 from training.methods import make_terms
 from training.networks import Discriminator, Generator
 from training.networks.layers import set_half_dtype
+from training.start_grid import size_at, top_level
+
+
+def parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+    """Turn `64`, or `64x48`, width x height, into height and width."""
+    width, _, height = value.partition('x')
+    return int(height or width), int(width)
 
 
 @click.command()
-@click.option('--resolution', default=32, show_default=True)
+@click.option('--resolution', default='32', show_default=True, callback=parse_size, help='One number, or width x height.')
 @click.option('--cbase', default=512, show_default=True)
 @click.option('--cmax', default=64, show_default=True)
 @click.option('--batch', default=32, show_default=True)
@@ -39,7 +48,7 @@ from training.networks.layers import set_half_dtype
 @click.option('--ops', default='torch,native', show_default=True, help='One or several.')
 @click.option('--augment-p', default='0', show_default=True, help='One or several strengths of --augpipe; 0 is without.')
 @click.option('--augpipe', default='bgc', show_default=True, type=click.Choice(list(AUGPIPES)))
-def main(precision: str, ops: str, augment_p: str, augpipe: str, device: str, repeats: int, **size: int) -> None:
+def main(precision: str, ops: str, augment_p: str, augpipe: str, device: str, repeats: int, **size: Any) -> None:
     """Median milliseconds of each phase with random data, the images/s that a run makes of them, and how much of what the
     machine's convolutions can do that is."""
     where = devices.resolve_device(device)
@@ -82,7 +91,7 @@ def make_augment(where: torch.device, augpipe: str, strength: float) -> AugmentP
     return pipe
 
 
-def make_run(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int, c_dim: int,
+def make_run(where: torch.device, precision: str, resolution: ImageSize, cbase: int, cmax: int, batch: int, c_dim: int,
              augment: AugmentPipe | None = None, nhwc: bool = False) -> tuple[list, dict]:
     """The phases of a StyleGAN2 run, and a batch for them. nhwc: channels last in half precision."""
     torch.manual_seed(0)
@@ -103,7 +112,7 @@ def make_run(where: torch.device, precision: str, resolution: int, cbase: int, c
                          augment=augment, exact_second_order=precision == 'bf16')
     labels = torch.eye(max(c_dim, 1), device=where)[torch.arange(batch) % max(c_dim, 1), :c_dim]
     inputs = dict(z=torch.randn(batch, 512, device=where), c=labels, real_c=labels,
-                  real_images=torch.randn(batch, 3, resolution, resolution, device=where))
+                  real_images=torch.randn(batch, 3, *height_width(resolution), device=where))
     return phases, inputs
 
 
@@ -122,12 +131,13 @@ def count_flops(phase, inputs: dict) -> float:
     return counter.total
 
 
-def convolution_limit(where: torch.device, precision: str, resolution: int, cbase: int, cmax: int, batch: int,
+def convolution_limit(where: torch.device, precision: str, resolution: ImageSize, cbase: int, cmax: int, batch: int,
                       c_dim: int) -> float:
-    """Operations per second of a 3x3 convolution, forward and backward, of the widest layer at half the resolution."""
-    width, size = min(cbase // (resolution // 2), cmax), resolution // 2
+    """Operations per second of a 3x3 convolution, forward and backward, of the widest layer at half the height and width."""
+    half = top_level(resolution) // 2
+    width, size = min(cbase // half, cmax), height_width(size_at(resolution, half))
     kind = dict(dtype=torch.float32 if precision == 'fp32' else devices.half_dtype(where, precision, cmax), device=where)
-    x, w = torch.randn(batch, width, size, size, **kind), torch.randn(width, width, 3, 3, **kind)
+    x, w = torch.randn(batch, width, *size, **kind), torch.randn(width, width, 3, 3, **kind)
     x, w = (t.to(memory_format=torch.channels_last).requires_grad_() for t in (x, w))
     y = torch.nn.functional.conv2d(x, w, padding=1)
     dy = torch.randn_like(y)

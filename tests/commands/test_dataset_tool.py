@@ -136,8 +136,8 @@ def test_numbered_folders_of_a_converted_dataset_are_no_domains(tmp_path):
 # Errors.
 
 @pytest.mark.parametrize('shapes,message', [
-    ([(8, 16, 3)], 'required to be square.  Got 16x8'),
-    ([(12, 12, 3)], 'required to be power-of-two'),
+    ([(9, 16, 3)], 'the nearest sizes that can: 14x8'),
+    ([(18, 18, 3)], 'images of 18x18 cannot be made by doubling'),
     ([(8, 8, 4)], 'must be stored as RGB or grayscale'),
     ([(8, 8, 3), (8, 8)], 'dataset channels/cur image channels: 3/1'),
     ([(8, 8, 3), (4, 8, 3)], 'dataset height/cur image height: 8/4'),
@@ -191,7 +191,8 @@ def test_a_folder_with_files_is_no_destination(tmp_path):
 
 @pytest.mark.parametrize('args', [
     ['--max-images=-1'], ['--width=0'], ['--width=x'], ['--transform=center-crop', '--width=8'], ['--transform=zoom'],
-    ['--transform=center-crop-wide', '--width=8', '--height=16'], ['--domains=reddish'], ['--domains=red,red'], ['--domains='],
+    ['--transform=center-crop-wide', '--width=8', '--height=16'], ['--resolution=500x375'], ['--domains=reddish'],
+    ['--domains=red,red'], ['--domains='],
     ['--paired'], ['--domains=none', '--max-images-per-domain=3'], ['--seed=-1', '--domains=two-color'],
     ['--resize-filter=cubic'], ['--nonsense'],
 ])

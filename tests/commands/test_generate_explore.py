@@ -117,12 +117,14 @@ def test_style_mixing_swaps_exactly_the_layers(network):
 
 
 def test_groups_of_layers_are_all_layers_with_their_resolutions(network, plain):
-    assert [(g.resolution, g.caption()) for g in explorer_of(network).groups] == [
+    assert [(g.level, g.caption()) for g in explorer_of(network).groups] == [
         (4, 'coarse, layer 0'), (8, 'coarse, layers 1–2'), (16, 'middle, layers 3–5')]
-    assert [(g.resolution, g.layers) for g in explorer_of(plain).groups] == [(4, range(0, 1)), (8, range(1, 4))]
+    assert [(g.level, g.layers) for g in explorer_of(plain).groups] == [(4, range(0, 1)), (8, range(1, 4))]
     large = layer_groups(SimpleNamespace(img_resolution=1024, num_ws=18))
-    assert [g.resolution for g in large] == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
+    assert [g.level for g in large] == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
     assert [i for g in large for i in g.layers] == list(range(18)) and large[-1].caption() == 'fine, layers 15–17'
+    wide = layer_groups(SimpleNamespace(img_resolution=(48, 64), num_ws=10))
+    assert [(g.level, g.size) for g in wide] == [(4, '4×3'), (8, '8×6'), (16, '16×12'), (32, '32×24'), (64, '64×48')]
 
 
 def test_pages_share_the_network_one_at_a_time(network, monkeypatch):
@@ -159,6 +161,8 @@ def test_png_keeps_the_pixels(channels):
     for fast in (True, False):
         np.testing.assert_array_equal(decode(encode_png(image, fast=fast)), image)
     assert decode(encode_png(image, at_most=8)).shape == (8, 8, channels)
+    assert decode(encode_png(image[:12], at_most=8)).shape == (6, 8, channels)
+    assert decode(encode_png(image[:, :12], at_most=8)).shape == (8, 6, channels)
 
 
 def decode(png):

@@ -266,7 +266,7 @@ BAD_DATA = {
     'unequal': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 16), '1.png': png(32, 32)}), 1, ['1.png', 'dataset_tool.py']),
     'mixed modes': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 16), '1.png': png(16, 16, 'L')}), 1, ['1.png']),
     'not square': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 32)}), 2, ['a.zip', 'square', 'dataset_tool.py']),
-    'odd size': (lambda d: zip_of(d / 'a.zip', {'0.png': png(20, 20)}), 2, ['a.zip', 'power of two', 'dataset_tool.py']),
+    'odd size': (lambda d: zip_of(d / 'a.zip', {'0.png': png(18, 20)}), 2, ['a.zip', '20x24 or 20x20', 'dataset_tool.py']),
     'bad json': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 16), 'dataset.json': '{'}), 1, ['dataset.json']),
 }
 

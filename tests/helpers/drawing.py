@@ -15,7 +15,7 @@ from training.snapshots.file import load_network_snapshot, save_network_snapshot
 
 def save_network(path, c_dim, resolution=16, channels=3, z_dim=8, importance=None, training_set_kwargs=None, **mapping_kwargs):
     """A network whose noise shows, and whose images of different latents and labels differ."""
-    torch.manual_seed(resolution)
+    torch.manual_seed(resolution if isinstance(resolution, int) else sum(resolution))
     common = dict(c_dim=c_dim, img_resolution=resolution, img_channels=channels)
     G = Generator(z_dim=z_dim, w_dim=8, mapping_kwargs=dict(num_layers=2, **mapping_kwargs),
                   synthesis_kwargs=dict(channel_base=64), **common)

@@ -234,7 +234,7 @@ def test_wrong_values_name_their_option(changes, text):
 
 def test_filters_of_43_taps_need_an_image_around_them():
     small = DatasetInfo('x', 16, 0, 10)
-    with pytest.raises(OptionError, match=r'--augpipe=bgcf .*32x32'):
+    with pytest.raises(OptionError, match=r'--augpipe=bgcf .*22x22'):
         build(small, augpipe='bgcf')
     build(small, augpipe='bgc')
     build(DatasetInfo('x', 32, 0, 10), augpipe='bgcfnc')
@@ -243,9 +243,26 @@ def test_filters_of_43_taps_need_an_image_around_them():
 def test_labels_and_image_size_are_checked():
     with pytest.raises(OptionError, match='labels'):
         build(DatasetInfo('x', 32, 0, 10), cond=True)
-    for resolution in (4, 20):
-        with pytest.raises(OptionError, match=r'afhq.zip: .*power of two.*dataset_tool.py'):
+    for resolution, text in [(4, '8x8 is the smallest'), (18, 'nearest sizes that can: 20x20 or 16x16'),
+                             ((375, 500), 'images of 500x375 .*512x384')]:
+        with pytest.raises(OptionError, match=rf'afhq.zip: .*{text}.*dataset_tool.py'):
             build(DatasetInfo('x', resolution, 0, 10))
+
+
+def test_rectangles_are_configured_by_their_area():
+    c = build(DatasetInfo('x', (384, 512), 0, 10))
+    assert c.training_set_kwargs['resolution'] == [384, 512] and json.loads(json.dumps(c)) == c
+    assert (c.batch_size, c.G_kwargs['synthesis_kwargs']['channel_base']) == (8, 16384)
+    assert c.loss_kwargs['terms']['D/r1']['weight'] == pytest.approx(0.0002 * 384 * 512 / 8 / 2)
+    assert auto_preset((512, 512), 4) == auto_preset(512, 4)
+    for resolution in (48, 96, 192, 384, 768, 1536, (160, 96), (1024, 640)):
+        batch = auto_preset(resolution, 1).batch
+        assert batch & (batch - 1) == 0, resolution
+    with pytest.raises(OptionError, match='--cbase must be at least 512'):
+        build(DatasetInfo('x', (384, 512), 0, 10), cbase=256)
+    with pytest.raises(OptionError, match=r'bgcf filters images, which takes 22x22 .*has 64x16'):
+        build(DatasetInfo('x', (16, 64), 0, 10), augpipe='bgcf')
+    build(DatasetInfo('x', (24, 32), 0, 10), augpipe='bgcf')
 
 
 def test_run_descriptions_in_the_published_order():

@@ -11,9 +11,11 @@ import numpy as np
 
 from dnnlib import EasyDict, UserError
 from dnnlib.archive import open_archive
+from dnnlib.image_size import ImageSize, height_width, shortest, text_of
 from training.data.finding import find_images, labels_below
 from training.data.images import MODES, read_header, read_pixels
 from training.data.labels import FILE_NAME, label_array, read_label_file
+from training.start_grid import start_grid
 
 _REMEDY = 'convert the images with dataset_tool.py'
 
@@ -25,7 +27,7 @@ class ImageFolderDataset:
     their EXIF says. Item i is `(image, label)`: uint8 [C, H, W] with values 0..255, and float32 [label_dim].
 
     path: folder or ZIP file.
-    resolution: check that the images have this width and height.
+    resolution: check that the images have this (height, width), or width and height if it is one number.
     use_labels: read `dataset.json`; without it label_dim is 0.
     max_size: take a random subset of that many images (chosen by random_seed, kept in the order of names).
     xflip: append a mirrored copy of every image, which doubles the length.
@@ -34,7 +36,7 @@ class ImageFolderDataset:
     than the first are looked at when they are fetched, and by `validate()`.
     """
 
-    def __init__(self, path: str, resolution: int | None = None, use_labels: bool = False, max_size: int | None = None,
+    def __init__(self, path: str, resolution: ImageSize | None = None, use_labels: bool = False, max_size: int | None = None,
                  xflip: bool = False, random_seed: int = 0):
         self.path = str(path)
         self._archive = open_archive(path)
@@ -58,9 +60,9 @@ class ImageFolderDataset:
         self._image_shape: list[int] | None = None
         self._image_shape = list(self._load(0).shape)
         _, height, width = self._image_shape
-        if resolution is not None and not height == width == resolution:
-            raise UserError(f'{path}: Image files do not match the specified resolution {resolution}, being {width}x{height}; '
-                            f'{_REMEDY} --width={resolution} --height={resolution}')
+        if resolution is not None and height_width(resolution) != (height, width):
+            raise UserError(f'{path}: Image files do not match the specified resolution {text_of(resolution)}, being '
+                            f'{width}x{height}; {_REMEDY} --resolution={text_of(resolution)}')
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_label_cache': None, '_content_cache': None}  # workers read them again if need be
@@ -216,26 +218,24 @@ class ImageFolderDataset:
         return self._image_shape[0]
 
     @property
-    def resolution(self) -> int:
-        """Width and height of every image. Raises UserError if they differ."""
-        _, height, width = self._image_shape
-        if height != width:
-            raise UserError(f'{self.path}: images must be square, not {width}x{height}; {_REMEDY} --transform=center-crop')
-        return height
+    def resolution(self) -> int | tuple[int, int]:
+        """(height, width) of every image; one number if they are square."""
+        return shortest(self._image_shape[1:])
 
     def validate(self, progress: Callable[[list[str]], Any] | None = None) -> None:
         """Check what a training run needs, before it starts, from the headers of all image files and `dataset.json`.
 
-        Every image is one, has 8 bits and the channels of the first, has the first one's size, is square with a power
-        of two of at least 4 pixels; every image has a label if labels are used. Raises UserError for the first offender.
+        Every image is one, has 8 bits and the channels of the first, has the first one's size, of which networks can make images
+        (training.start_grid); every image has a label if labels are used. Raises UserError for the first offender.
 
         progress: wraps the list of file names, e.g. `tqdm`.
         """
         read_label_file(self._archive)  # report a corrupt file even if labels are not used
         _, height, width = self._image_shape
-        if self.resolution < 4 or self.resolution & (self.resolution - 1):
-            raise UserError(f'{self.path}: image width and height must be a power of two of at least 4, not {width}; '
-                            f'{_REMEDY} --width=N --height=N')
+        try:
+            start_grid(self.resolution)
+        except ValueError as err:
+            raise UserError(f'{self.path}: {err}; {_REMEDY} --resolution=WxH --transform=center-crop') from err
         self._labels()
         first_mode = MODES[self.num_channels]
         for name in progress(self._names) if progress else self._names:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dnnlib import EasyDict, UserError
 from dnnlib.channels import NAMES
+from dnnlib.image_size import ImageSize, height_width, shortest, text_of
 from dnnlib.plugins import location, remake
 
 
@@ -22,7 +23,7 @@ class PlainDataset:
 
     domains, content_dim = None, 0
 
-    def __init__(self, path: str, resolution: int | None = None, use_labels: bool = False, max_size: int | None = None,
+    def __init__(self, path: str, resolution: ImageSize | None = None, use_labels: bool = False, max_size: int | None = None,
                  xflip: bool = False, random_seed: int = 0):
         self.path, self._use_labels = str(path), use_labels
         self._images, labels = self.read(self.path)
@@ -41,12 +42,12 @@ class PlainDataset:
         self._mirrored = np.arange(len(self._rows)) >= len(rows)
         self.image_shape = list(np.shape(self._images[0]))
         self._check(0)
-        self.num_channels, self.resolution = self.image_shape[0], self.image_shape[2]
-        if resolution is not None and self.resolution != resolution:
-            raise UserError(f'{path}: its images are {self.resolution}x{self.resolution}, not {resolution}x{resolution}')
+        self.num_channels, self.resolution = self.image_shape[0], shortest(self.image_shape[1:])
+        if resolution is not None and height_width(resolution) != height_width(self.resolution):
+            raise UserError(f'{path}: its images are {text_of(self.resolution)}, not {text_of(resolution)}')
 
     def read(self, path: str) -> tuple[Sequence[np.ndarray], np.ndarray | None]:
-        """Images and labels of a path. Images: whatever has a length, and gives uint8 [C, R, R] for a number, C = 1 to 4.
+        """Images and labels of a path. Images: whatever has a length, and gives uint8 [C, H, W] for a number, C = 1 to 4.
         Labels: class numbers, integers [N]; vectors [N, label_dim]; or None."""
         raise NotImplementedError(f'{type(self).__name__} has no method `read`')
 
@@ -108,7 +109,6 @@ class PlainDataset:
 
     def _check(self, row: int) -> None:
         image, shape = np.asarray(self._images[row]), self.image_shape
-        if image.dtype != np.uint8 or list(image.shape) != shape or len(shape) != 3 or shape[0] not in NAMES or \
-                shape[1] != shape[2]:
-            raise UserError(f'{self.path}: image {row} is {image.dtype} {list(image.shape)}; all must be uint8 [C, R, R] of one '
+        if image.dtype != np.uint8 or list(image.shape) != shape or len(shape) != 3 or shape[0] not in NAMES:
+            raise UserError(f'{self.path}: image {row} is {image.dtype} {list(image.shape)}; all must be uint8 [C, H, W] of one '
                             'size, with 1 to 4 channels')

@@ -14,13 +14,13 @@ class Dataset(Protocol):
     """Item i is (image uint8 [C, H, W], label float32 [label_dim]). A map-style dataset for torch's DataLoader.
 
     Its constructor takes path, resolution, use_labels, max_size, xflip and random_seed by name. name: for the run directory.
-    image_shape: [C, H, W], H = W = resolution; label_shape: [label_dim], 0 without labels. domains: names of the labels, or
-    None. content_dim: number of content classes, or 0.
+    image_shape: [C, H, W]. resolution: (H, W), or one number if they are equal. label_shape: [label_dim], 0 without labels.
+    domains: names of the labels, or None. content_dim: number of content classes, or 0.
     """
 
     path: str
     name: str
-    resolution: int
+    resolution: int | tuple[int, int]
     num_channels: int
     image_shape: list[int]
     label_shape: list[int]

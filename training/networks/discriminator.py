@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from dnnlib.image_size import ImageSize, height_width, shortest
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter
 from torch_utils.persistence import persistent
 from training.networks.layers import (
@@ -16,23 +17,24 @@ from training.networks.layers import (
     Conv2dLayer,
     FullyConnectedLayer,
     channels_at,
-    first_fp16_resolution,
-    log2_resolution,
+    first_fp16_level,
 )
 from training.networks.mapping import MappingNetwork
 from training.networks.synthesis import ARCHITECTURES
+from training.start_grid import levels, size_at
 
 
 @persistent
 class DiscriminatorBlock(Block):
-    """All layers at one resolution; halves it.
+    """All layers at one level; halves height and width.
 
-    in_channels: 0 marks the first block, which reads the image; otherwise equal to tmp_channels. architecture:
+    in_channels: 0 marks the first block, which reads the image; otherwise equal to tmp_channels. resolution: of its input,
+    (h, w) or one number for squares; it says no more than what it is called. architecture:
     'orig', 'skip' (every block reads the downsampled image), 'resnet'. first_layer_idx: number of layers before this
     block; layers whose index is below freeze_layers keep their weights (Freeze-D).
     """
 
-    def __init__(self, in_channels: int, tmp_channels: int, out_channels: int, resolution: int, img_channels: int,
+    def __init__(self, in_channels: int, tmp_channels: int, out_channels: int, resolution: ImageSize, img_channels: int,
                  first_layer_idx: int, architecture: str = 'resnet', activation: str = 'lrelu',
                  resample_filter: Sequence[float] = BLUR, conv_clamp: float | None = None, use_fp16: bool = False,
                  fp16_channels_last: bool = False, freeze_layers: int = 0):
@@ -61,7 +63,7 @@ class DiscriminatorBlock(Block):
 
     def forward(self, x: torch.Tensor | None, img: torch.Tensor | None,
                 force_fp32: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """x [N, in_channels, r, r] or None; img [N, img_channels, r, r] or None -> (x [N, out_channels, r/2, r/2], img)."""
+        """x [N, in_channels, h, w] or None; img [N, img_channels, h, w] or None -> (x [N, out_channels, h/2, w/2], img)."""
         precision = self.precision((img if x is None else x).device, force_fp32)
         if x is not None:
             x = x.to(**precision)
@@ -106,13 +108,13 @@ class MinibatchStdLayer(nn.Module):
 
 @persistent
 class DiscriminatorEpilogue(nn.Module):
-    """From features at 4x4 to the logit, or to the vector that is projected on the label (Miyato & Koyama 2018).
+    """From features on the start grid to the logit, or to the vector that is projected on the label (Miyato & Koyama 2018).
 
-    cmap_dim: width of the mapped label, 0 for an unconditional network. mbstd_num_channels: 0 disables the layer.
-    Always float32.
+    resolution: of the start grid, (h, w) or one number for squares. cmap_dim: width of the mapped label, 0 for an
+    unconditional network. mbstd_num_channels: 0 disables the layer. Always float32.
     """
 
-    def __init__(self, in_channels: int, cmap_dim: int, resolution: int, img_channels: int, architecture: str = 'resnet',
+    def __init__(self, in_channels: int, cmap_dim: int, resolution: ImageSize, img_channels: int, architecture: str = 'resnet',
                  mbstd_group_size: int | None = 4, mbstd_num_channels: int = 1, activation: str = 'lrelu',
                  conv_clamp: float | None = None):
         super().__init__()
@@ -123,12 +125,12 @@ class DiscriminatorEpilogue(nn.Module):
         self.mbstd = MinibatchStdLayer(mbstd_group_size, mbstd_num_channels) if mbstd_num_channels > 0 else None
         self.conv = Conv2dLayer(in_channels + mbstd_num_channels, in_channels, kernel_size=3, activation=activation,
                                 conv_clamp=conv_clamp)
-        self.fc = FullyConnectedLayer(in_channels * resolution ** 2, in_channels, activation=activation)
+        self.fc = FullyConnectedLayer(in_channels * math.prod(height_width(resolution)), in_channels, activation=activation)
         self.out = FullyConnectedLayer(in_channels, cmap_dim or 1)
 
     def forward(self, x: torch.Tensor, img: torch.Tensor | None,
                 cmap: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """x [N, in_channels, 4, 4]; img [N, img_channels, 4, 4] if 'skip'; cmap [N, cmap_dim] -> logits [N, 1], and the
+        """x [N, in_channels, h, w]; img [N, img_channels, h, w] if 'skip'; cmap [N, cmap_dim] -> logits [N, 1], and the
         features [N, in_channels] that they are a linear function of."""
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
         if self.architecture == 'skip':
@@ -144,48 +146,52 @@ class DiscriminatorEpilogue(nn.Module):
 
 @persistent
 class Discriminator(nn.Module):
-    """Blocks from the image's resolution down to 8, then the epilogue at 4.
+    """Blocks from the size of the image down to level 8, then the epilogue at level 4, the start grid.
 
-    c_dim: width of the label, 0 for none. img_resolution: power of two >= 8. cmap_dim: width of the mapped label,
-    None for that of the features at 4x4. block_kwargs, mapping_kwargs, epilogue_kwargs: to the parts.
+    c_dim: width of the label, 0 for none. img_resolution: of the images, (H, W) or one number for squares, with a start grid
+    (training.start_grid) and at least 8 pixels on the longer side. cmap_dim: width of the mapped label, None for that of the
+    features at level 4. block_kwargs, mapping_kwargs, epilogue_kwargs: to the parts.
     """
 
-    def __init__(self, c_dim: int, img_resolution: int, img_channels: int, architecture: str = 'resnet',
+    def __init__(self, c_dim: int, img_resolution: ImageSize, img_channels: int, architecture: str = 'resnet',
                  channel_base: int = 32768, channel_max: int = 512, num_fp16_res: int = 0, conv_clamp: float | None = None,
                  cmap_dim: int | None = None, block_kwargs: dict | None = None, mapping_kwargs: dict | None = None,
                  epilogue_kwargs: dict | None = None):
         super().__init__()
-        if img_resolution < 8:
+        self.c_dim, self.img_resolution, self.img_channels = c_dim, shortest(img_resolution), img_channels
+        self.block_resolutions = levels(img_resolution)[:0:-1]
+        if not self.block_resolutions:
             raise ValueError('the discriminator needs images of at least 8x8')
-        self.c_dim, self.img_resolution, self.img_channels = c_dim, img_resolution, img_channels
-        self.img_resolution_log2 = log2_resolution(img_resolution)
-        self.block_resolutions = [2 ** i for i in range(self.img_resolution_log2, 2, -1)]
+        top = self.block_resolutions[0]
+        self.img_resolution_log2 = top.bit_length() - 1
         width = {r: channels_at(r, channel_base, channel_max) for r in [*self.block_resolutions, 4]}
         self.latent_dim = width[4]
         cmap_dim = (width[4] if cmap_dim is None else cmap_dim) if c_dim > 0 else 0
-        fp16_from = first_fp16_resolution(img_resolution, num_fp16_res)
+        fp16_from = first_fp16_level(top, num_fp16_res)
         common = dict(img_channels=img_channels, architecture=architecture, conv_clamp=conv_clamp)
 
         layers = 0
         for r in self.block_resolutions:
-            block = DiscriminatorBlock(width[r] if r < img_resolution else 0, width[r], width[r // 2], resolution=r,
-                                       first_layer_idx=layers, use_fp16=r >= fp16_from, **common, **(block_kwargs or {}))
+            block = DiscriminatorBlock(width[r] if r < top else 0, width[r], width[r // 2],
+                                       resolution=size_at(img_resolution, r), first_layer_idx=layers,
+                                       use_fp16=r >= fp16_from, **common, **(block_kwargs or {}))
             setattr(self, f'b{r}', block)
             layers += block.num_layers
         if c_dim > 0:
             self.mapping = MappingNetwork(z_dim=0, c_dim=c_dim, w_dim=cmap_dim, num_ws=None,
                                           **{'w_avg_beta': None, **(mapping_kwargs or {})})
-        self.b4 = DiscriminatorEpilogue(width[4], cmap_dim=cmap_dim, resolution=4, **common, **(epilogue_kwargs or {}))
+        self.b4 = DiscriminatorEpilogue(width[4], cmap_dim=cmap_dim, resolution=size_at(img_resolution, 4), **common,
+                                        **(epilogue_kwargs or {}))
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None, return_latent: bool = False,
                 **block_kwargs) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """img [N, img_channels, R, R], nominally in [-1, 1]; c [N, c_dim] -> logits [N, 1] float32.
+        """img [N, img_channels, H, W], nominally in [-1, 1]; c [N, c_dim] -> logits [N, 1] float32.
 
         return_latent: return (logits, latent [N, latent_dim] float32), the features behind the logits, which CLR-GAN
         trains to be the z of a generated image. They don't depend on c.
         block_kwargs: force_fp32. Raises ValueError for images or labels of the wrong shape.
         """
-        expected = (self.img_channels, self.img_resolution, self.img_resolution)
+        expected = (self.img_channels, *height_width(self.img_resolution))
         if img.ndim != 4 or img.shape[1:] != expected:
             raise ValueError(f'images must be [N, {expected[0]}, {expected[1]}, {expected[2]}], not {list(img.shape)}')
         cmap = self.mapping(None, c) if self.c_dim > 0 else None

@@ -23,21 +23,14 @@ def rms_normalize(x: torch.Tensor) -> torch.Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
-def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Feature maps of the block at `resolution`."""
-    return min(channel_base // resolution, channel_max)
+def channels_at(level: int, channel_base: int, channel_max: int) -> int:
+    """Feature maps of the block at a level (training.start_grid)."""
+    return min(channel_base // level, channel_max)
 
 
-def log2_resolution(resolution: int) -> int:
-    """log2 of an image size. Raises ValueError unless it is a power of two and at least 4."""
-    if resolution < 4 or resolution & (resolution - 1):
-        raise ValueError(f'the image resolution must be a power of two and at least 4, not {resolution}')
-    return resolution.bit_length() - 1
-
-
-def first_fp16_resolution(resolution: int, num_fp16_res: int) -> int:
-    """Blocks from this resolution upwards run in half precision: the `num_fp16_res` highest, never below 8."""
-    return max(2 * resolution >> num_fp16_res, 8)
+def first_fp16_level(top_level: int, num_fp16_res: int) -> int:
+    """Blocks from this level upwards run in half precision: the `num_fp16_res` highest, never below 8."""
+    return max(2 * top_level >> num_fp16_res, 8)
 
 
 class Block(nn.Module):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dnnlib.image_size import ImageSize, shortest
 from torch_utils.persistence import persistent
 from training.networks.layers import FullyConnectedLayer
 
@@ -58,14 +59,14 @@ class PlainGenerator(nn.Module):
     z_dim, c_dim, img_resolution, img_channels: as train.py gives them. num_ws: copies of w, 2 or more for style mixing.
     """
 
-    def __init__(self, z_dim: int, c_dim: int, img_resolution: int, img_channels: int, num_ws: int = 1):
+    def __init__(self, z_dim: int, c_dim: int, img_resolution: ImageSize, img_channels: int, num_ws: int = 1):
         super().__init__()
         self.z_dim, self.c_dim, self.num_ws = z_dim, c_dim, num_ws
-        self.img_resolution, self.img_channels = img_resolution, img_channels
+        self.img_resolution, self.img_channels = shortest(img_resolution), img_channels
         self.mapping = PlainMapping(z_dim, c_dim, num_ws=num_ws)
         self.w_dim = self.mapping.w_dim
 
     def forward(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float = 1, truncation_cutoff: int | None = None,
                 **synthesis_kwargs) -> torch.Tensor:
-        """z [N, z_dim], c [N, c_dim] -> images [N, img_channels, R, R]."""
+        """z [N, z_dim], c [N, c_dim] -> images [N, img_channels, H, W]."""
         return self.synthesis(self.mapping(z, c, truncation_psi, truncation_cutoff), **synthesis_kwargs)

@@ -1,6 +1,7 @@
 """What the rest of the code may touch of a network: a class of the user's own needs no more than this.
 
-N: samples; R: img_resolution. ws are copies of w, one for each layer that takes one. docs/own-networks.md has an example.
+N: samples. H, W: size of the images; img_resolution is (H, W), or one number if they are square. ws are copies of w, one for
+each layer that takes one. docs/own-networks.md has an example.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Synthesis(Protocol):
     """ws -> images."""
 
     def forward(self, ws: torch.Tensor, noise_mode: str, force_fp32: bool, noise_repeat: int) -> torch.Tensor:
-        """ws [N, num_ws, w_dim] -> images [N, img_channels, R, R] float32, nominally in [-1, 1].
+        """ws [N, num_ws, w_dim] -> images [N, img_channels, H, W] float32, nominally in [-1, 1].
 
         noise_mode: 'random', 'const' or 'none'. noise_repeat: the batch is this many parts that share random noise. A network
         without noise inputs, or without half precision, accepts these arguments and does nothing with them.
@@ -55,14 +56,14 @@ class Generator(Protocol):
     c_dim: int
     w_dim: int
     num_ws: int
-    img_resolution: int
+    img_resolution: int | tuple[int, int]
     img_channels: int
     mapping: Mapping
     synthesis: Synthesis
 
     def forward(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float, truncation_cutoff: int | None,
                 noise_mode: str) -> torch.Tensor:
-        """z [N, z_dim], c [N, c_dim] -> images [N, img_channels, R, R] float32. Also takes synthesis's other arguments."""
+        """z [N, z_dim], c [N, c_dim] -> images [N, img_channels, H, W] float32. Also takes synthesis's other arguments."""
 
 
 class Discriminator(Protocol):
@@ -72,10 +73,10 @@ class Discriminator(Protocol):
     """
 
     c_dim: int
-    img_resolution: int
+    img_resolution: int | tuple[int, int]
     img_channels: int
     latent_dim: int
 
     def forward(self, img: torch.Tensor, c: torch.Tensor, return_latent: bool, force_fp32: bool) -> torch.Tensor:
-        """img [N, img_channels, R, R], c [N, c_dim] -> logits [N, 1] float32. With return_latent:
+        """img [N, img_channels, H, W], c [N, c_dim] -> logits [N, 1] float32. With return_latent:
         (logits, features [N, latent_dim])."""

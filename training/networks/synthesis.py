@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from dnnlib.image_size import ImageSize, height_width, shortest
 from torch_utils.ops.bias_act import bias_act, default_gain
 from torch_utils.ops.conv2d_resample import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
@@ -18,9 +19,9 @@ from training.networks.layers import (
     Conv2dLayer,
     FullyConnectedLayer,
     channels_at,
-    first_fp16_resolution,
-    log2_resolution,
+    first_fp16_level,
 )
+from training.start_grid import levels, size_at
 
 NOISE_MODES = ('random', 'const', 'none')
 ARCHITECTURES = ('orig', 'skip', 'resnet')
@@ -30,11 +31,12 @@ ARCHITECTURES = ('orig', 'skip', 'resnet')
 class SynthesisLayer(nn.Module):
     """Modulated convolution, noise, bias, activation, clamp.
 
-    Input [N, in_channels, r / up, r / up] and w [N, w_dim] float32; output [N, out_channels, r, r], r = resolution.
+    Input [N, in_channels, h / up, w / up] and w [N, w_dim] float32; output [N, out_channels, h, w]. resolution: h, w; or one
+    number for both.
     conv_clamp: bound on the output's absolute value, times the call's `gain`. channels_last: layout of the weight.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, kernel_size: int = 3, up: int = 1,
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: ImageSize, kernel_size: int = 3, up: int = 1,
                  use_noise: bool = True, activation: str = 'lrelu', resample_filter: Sequence[float] = BLUR,
                  conv_clamp: float | None = None, channels_last: bool = False):
         super().__init__()
@@ -44,7 +46,7 @@ class SynthesisLayer(nn.Module):
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
         self.weight = _conv_weight(out_channels, in_channels, kernel_size, channels_last)
         if use_noise:
-            self.register_buffer('noise_const', torch.randn(resolution, resolution))
+            self.register_buffer('noise_const', torch.randn(height_width(resolution)))
             self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer('resample_filter', setup_filter(resample_filter))
@@ -57,7 +59,7 @@ class SynthesisLayer(nn.Module):
             raise ValueError(f'noise_mode is one of {", ".join(NOISE_MODES)}, not {noise_mode!r}')
         noise = None
         if self.use_noise and noise_mode == 'random':
-            noise = torch.randn(x.shape[0] // noise_repeat, 1, self.resolution, self.resolution, device=x.device)
+            noise = torch.randn(x.shape[0] // noise_repeat, 1, *height_width(self.resolution), device=x.device)
             noise = noise.repeat(noise_repeat, 1, 1, 1) * self.noise_strength
         elif self.use_noise and noise_mode == 'const':
             noise = self.noise_const * self.noise_strength
@@ -72,7 +74,7 @@ class SynthesisLayer(nn.Module):
 
 @persistent
 class ToRGBLayer(nn.Module):
-    """Modulated convolution without demodulation, from features [N, in_channels, r, r] to [N, out_channels, r, r]."""
+    """Modulated convolution without demodulation, from features [N, in_channels, h, w] to [N, out_channels, h, w]."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, kernel_size: int = 1,
                  conv_clamp: float | None = None, channels_last: bool = False):
@@ -91,14 +93,14 @@ class ToRGBLayer(nn.Module):
 
 @persistent
 class SynthesisBlock(Block):
-    """All layers at one resolution: two modulated convolutions (one in the first block), and what reaches the image.
+    """All layers at one level: two modulated convolutions (one in the first block), and what reaches the image.
 
-    in_channels: 0 marks the first block, which starts from a learned constant. is_last: the block that must end in an
-    image. architecture: 'orig' (image from the last block only), 'skip' (sum of all blocks' images), 'resnet'.
-    use_fp16, fp16_channels_last: see Block. layer_kwargs: to both SynthesisLayers.
+    in_channels: 0 marks the first block, which starts from a learned constant. resolution: of its output, as in
+    SynthesisLayer. is_last: the block that must end in an image. architecture: 'orig' (image from the last block only),
+    'skip' (sum of all blocks' images), 'resnet'. use_fp16, fp16_channels_last: see Block. layer_kwargs: to both SynthesisLayers.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, img_channels: int, is_last: bool,
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: ImageSize, img_channels: int, is_last: bool,
                  architecture: str = 'skip', resample_filter: Sequence[float] = BLUR, conv_clamp: float | None = None,
                  use_fp16: bool = False, fp16_channels_last: bool = False, **layer_kwargs):
         super().__init__(use_fp16, fp16_channels_last)
@@ -112,7 +114,7 @@ class SynthesisBlock(Block):
         first = in_channels == 0
         self.num_conv, self.num_torgb = 2 - first, int(is_last or architecture == 'skip')
         if first:
-            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+            self.const = nn.Parameter(torch.randn(out_channels, *height_width(resolution)))
         else:
             self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, resolution, up=2, resample_filter=resample_filter,
                                         **common, **layer_kwargs)
@@ -125,8 +127,8 @@ class SynthesisBlock(Block):
 
     def forward(self, x: torch.Tensor | None, img: torch.Tensor | None, ws: torch.Tensor, force_fp32: bool = False,
                 fused_modconv: bool | None = None, **layer_kwargs) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """x [N, in_channels, r/2, r/2] (None in the first block); img [N, img_channels, r/2, r/2] float32 or None;
-        ws [N, num_conv + num_torgb, w_dim] -> (x [N, out_channels, r, r], img [N, img_channels, r, r] or None)."""
+        """x [N, in_channels, h/2, w/2] (None in the first block); img [N, img_channels, h/2, w/2] float32 or None;
+        ws [N, num_conv + num_torgb, w_dim] -> (x [N, out_channels, h, w], img [N, img_channels, h, w] or None)."""
         precision = self.precision(ws.device, force_fp32)
         if fused_modconv is None:  # per-sample weights pay only for a single sample
             fused_modconv = not self.training and ws.shape[0] == 1
@@ -155,31 +157,33 @@ class SynthesisBlock(Block):
 
 @persistent
 class SynthesisNetwork(nn.Module):
-    """Blocks b4, b8, ... up to the image's resolution.
+    """Blocks b4, b8, ... up to the size of the image.
 
-    img_resolution: power of two >= 4. channel_base / r feature maps at resolution r, at most channel_max.
-    num_fp16_res: how many of the highest resolutions run in half precision. block_kwargs: to all blocks.
+    img_resolution: of the images, (H, W) or one number for squares, with a start grid (training.start_grid). channel_base / r
+    feature maps at level r, at most channel_max. num_fp16_res: how many of the highest levels run in half precision.
+    block_kwargs: to all blocks.
     """
 
-    def __init__(self, w_dim: int, img_resolution: int, img_channels: int, channel_base: int = 32768, channel_max: int = 512,
-                 num_fp16_res: int = 0, **block_kwargs):
+    def __init__(self, w_dim: int, img_resolution: ImageSize, img_channels: int, channel_base: int = 32768,
+                 channel_max: int = 512, num_fp16_res: int = 0, **block_kwargs):
         super().__init__()
-        self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
-        self.img_resolution_log2 = log2_resolution(img_resolution)
-        self.block_resolutions = [2 ** i for i in range(2, self.img_resolution_log2 + 1)]
-        fp16_from = first_fp16_resolution(img_resolution, num_fp16_res)
+        self.w_dim, self.img_resolution, self.img_channels = w_dim, shortest(img_resolution), img_channels
+        self.block_resolutions = levels(img_resolution)
+        top = self.block_resolutions[-1]
+        self.img_resolution_log2 = top.bit_length() - 1
+        fp16_from = first_fp16_level(top, num_fp16_res)
         in_channels, self.num_ws = 0, 0
         for r in self.block_resolutions:
             out_channels = channels_at(r, channel_base, channel_max)
-            block = SynthesisBlock(in_channels, out_channels, w_dim=w_dim, resolution=r, img_channels=img_channels,
-                                   is_last=r == img_resolution, use_fp16=r >= fp16_from, **block_kwargs)
+            block = SynthesisBlock(in_channels, out_channels, w_dim=w_dim, resolution=size_at(img_resolution, r),
+                                   img_channels=img_channels, is_last=r == top, use_fp16=r >= fp16_from, **block_kwargs)
             setattr(self, f'b{r}', block)
             in_channels = out_channels
             self.num_ws += block.num_conv
         self.num_ws += block.num_torgb
 
     def forward(self, ws: torch.Tensor, **block_kwargs) -> torch.Tensor:
-        """ws [N, num_ws, w_dim] -> images [N, img_channels, R, R] float32, unbounded, nominally in [-1, 1].
+        """ws [N, num_ws, w_dim] -> images [N, img_channels, H, W] float32, unbounded, nominally in [-1, 1].
 
         block_kwargs: noise_mode ('random', 'const', 'none'), noise_repeat, force_fp32, fused_modconv.
         Raises ValueError for ws of the wrong shape.

@@ -17,6 +17,7 @@ import PIL.Image
 
 from dnnlib import cli
 from dnnlib.files import atomic_open
+from dnnlib.image_size import height_width
 from dnnlib.jsonl import read_lines
 from dnnlib.util import UserError
 
@@ -100,10 +101,11 @@ class Run:
         """The latest picture of generated images."""
         return max(self.path.glob('fakes[0-9]*.png'), key=lambda path: int(re.sub(r'\D', '', path.stem)), default=None)
 
-    def resolution(self) -> int | None:
-        """Of the images, if training_options.json says so."""
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of the images, if training_options.json says so."""
         try:
-            return int(json.loads((self.path / 'training_options.json').read_text())['training_set_kwargs']['resolution'])
+            options = json.loads((self.path / 'training_options.json').read_text())
+            return height_width(options['training_set_kwargs']['resolution'])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -178,9 +180,10 @@ def show_picture(axes: Any, run: Run) -> None:
     """The newest generated images of a run: as many cells from the corner of the grid as can be seen."""
     path = run.newest_fakes()
     with PIL.Image.open(path) as image:
-        side = min(*image.size, CELLS * (run.resolution() or min(image.size)))
-        pixels = np.asarray(image.convert('RGB').crop((0, 0, side, side)))
-    axes.imshow(pixels, interpolation='lanczos' if side > 600 else 'nearest')
+        height, width = run.image_size() or (min(image.size), min(image.size))
+        cells = min(CELLS, image.width // width, image.height // height)
+        pixels = np.asarray(image.convert('RGB').crop((0, 0, cells * width, cells * height)))
+    axes.imshow(pixels, interpolation='lanczos' if max(pixels.shape) > 600 else 'nearest')
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.set_title(path.name, fontsize=11, loc='left')

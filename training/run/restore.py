@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from dnnlib.image_size import text_of
 from dnnlib.util import EasyDict, UserError
 from torch_utils import distributed
 from torch_utils.misc import copy_params_and_buffers
@@ -37,6 +38,10 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
             if source.c_dim != target.c_dim:
                 raise UserError(f'{c.resume_pkl}: its {name} does not fit this run: it takes {_labels(source.c_dim)}, but the '
                                 f'run has {_labels(target.c_dim)}; use the --cond and dataset that it was trained with') from err
+            if source.img_resolution != target.img_resolution:
+                raise UserError(f'{c.resume_pkl}: its {name} does not fit this run: it is for images of '
+                                f'{text_of(source.img_resolution)}, but those of the run are {text_of(target.img_resolution)}; '
+                                'use a dataset of its size') from err
             raise UserError(f'{c.resume_pkl}: its {name} does not fit this run ({err}); '
                             'use the options and dataset layout that it was trained with') from err
         wanted = target.state_dict().keys()

@@ -12,6 +12,7 @@ import torch
 
 from dnnlib.channels import NAMES, on_checkerboard
 from dnnlib.files import atomic_open
+from dnnlib.image_size import ImageSize, height_width
 from dnnlib.util import EasyDict
 from torch_utils import devices, distributed
 from training.inputs import GRID
@@ -82,18 +83,19 @@ class SampleGrid:
         save_image_grid(torch.cat(pairs).flatten(0, 1).numpy(), path, (-1, 1), (width, rows))
 
 
-def grid_size(resolution: int, num_domains: int = 0, small: bool = False) -> tuple[int, int]:
+def grid_size(resolution: ImageSize, num_domains: int = 0, small: bool = False) -> tuple[int, int]:
     """(columns, rows) of the snapshot grid. num_domains: of a grid by domain, which is smaller; 0 for the usual one.
 
     small: at most 16 columns and 16 rows, of a grid by domain at least a row for each. On a CPU the published 1024 images of
     32x32 take five times as long as a step of training.
     """
     most = SMALL if small else HIGHEST
+    height, width = height_width(resolution)
     if not num_domains:
-        return min(int(np.clip(WIDTH // resolution, 7, 32)), most), min(int(np.clip(HEIGHT // resolution, 4, 32)), most)
-    columns = int(np.clip(768 // resolution, 7, 32)) * (2 if resolution < 256 else 1)
-    blocks = int(np.clip(432 // resolution, 4, 32))
-    highest = min(HIGHEST // resolution, most)  # in rows
+        return min(int(np.clip(WIDTH // width, 7, 32)), most), min(int(np.clip(HEIGHT // height, 4, 32)), most)
+    columns = int(np.clip(768 // width, 7, 32)) * (2 if width < 256 else 1)
+    blocks = int(np.clip(432 // height, 4, 32))
+    highest = min(HIGHEST // height, most)  # in rows
     return min(columns, most), min(blocks, max(highest // num_domains, 1)) * num_domains
 
 

@@ -13,6 +13,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from dnnlib.channels import on_checkerboard
+from dnnlib.image_size import ImageSize, height_width
 from dnnlib.util import OptionError
 
 MOST_PIXELS = PIL.Image.MAX_IMAGE_PIXELS  # of a picture: larger ones make readers suspicious, and fill the memory
@@ -30,9 +31,10 @@ class Captions(NamedTuple):
     corner: tuple[str, ...]
 
 
-def check_size(rows: int, columns: int, resolution: int, remedy: str) -> None:
-    """Raises OptionError with the remedy ('ask for fewer ...') if a picture of so many square cells is too large."""
-    width, height = columns * resolution, rows * resolution
+def check_size(rows: int, columns: int, resolution: ImageSize, remedy: str) -> None:
+    """Raises OptionError with the remedy ('ask for fewer ...') if a picture of so many cells is too large."""
+    cell_height, cell_width = height_width(resolution)
+    width, height = columns * cell_width, rows * cell_height
     if width * height > MOST_PIXELS:
         raise OptionError(f'the picture would have {width}x{height} pixels, of which {MOST_PIXELS} at most; {remedy}')
 

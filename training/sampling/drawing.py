@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,13 @@ import torch
 
 from dnnlib.channels import NAMES, has_alpha
 from dnnlib.files import open_output
+from dnnlib.image_size import height_width
 from dnnlib.util import OptionError, UserError
 from torch_utils.devices import seed_everything
 from training.networks import Generator
 from training.sampling import options
 from training.snapshots.file import load_network_snapshot
+from training.start_grid import top_level
 
 BATCH = 16  # images of which it is said that they are made, and that are kept in memory
 MEAN_LATENTS, MEAN_BATCH = 10_000, 1000
@@ -106,8 +109,8 @@ def truncate(ws: torch.Tensor, w_mean: torch.Tensor | None, psi: float) -> torch
 
 
 def layer_resolution(G: Generator, layer: int) -> int:
-    """Where the style of a layer, counted from 0 as in ws, first acts: 4, 8, 8, 16, 16, ..."""
-    return min(4 * 2 ** ((layer + 1) // 2), G.img_resolution)
+    """The level (training.start_grid) at which the style of a layer, counted from 0 as in ws, first acts: 4, 8, 8, 16, 16, ..."""
+    return min(4 * 2 ** ((layer + 1) // 2), top_level(G.img_resolution))
 
 
 def image_name(seed: int) -> str:
@@ -145,7 +148,7 @@ def render(G: Generator, ws: torch.Tensor, noise_mode: str, names: Sequence[str]
 def batch_size(G: Generator, device: torch.device) -> int:
     """How many images are rendered at once, always: in batches of another size, sums are rounded in another order."""
     pixels = PIXELS_AT_ONCE.get(device.type, OTHER_PIXELS_AT_ONCE)
-    return min(max(pixels // G.img_resolution ** 2, 1), MOST_AT_ONCE)
+    return min(max(pixels // math.prod(height_width(G.img_resolution)), 1), MOST_AT_ONCE)
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:

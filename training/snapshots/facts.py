@@ -12,6 +12,7 @@ from torch import nn
 
 from dnnlib.archive import open_archive
 from dnnlib.channels import name as channel_name
+from dnnlib.image_size import text_of
 from dnnlib.util import EasyDict, UserError
 from training.data.labels import read_label_file
 from training.networks import Generator
@@ -90,7 +91,7 @@ def _rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield 'method', f['method']
     if f['kimg'] is not None:
         yield 'trained for', f'{f["kimg"]:g} kimg'
-    yield 'images', f'{f["resolution"]}x{f["resolution"]}, {channel_name(f["channels"])}'
+    yield 'images', f'{text_of(f["resolution"])}, {channel_name(f["channels"])}'
     names = ': ' + ', '.join(f['label_names']) if f['label_names'] else ''
     yield 'labels', f'{f["labels"]}{names}' if f['labels'] else 'none'
     yield 'latents', f'z {f["z_dim"]}, w {f["w_dim"]} x {f["num_ws"]}'
@@ -104,7 +105,8 @@ def _rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, results in f['metrics'].items():
         yield f'metric {name}', ', '.join(f'{k} {v:.4g}' if isinstance(v, (int, float)) else f'{k} -' for k, v in results.items())
     if f['dataset']:
-        yield 'dataset', ', '.join(f'{k}={v}' for k, v in f['dataset'].items() if k != 'class_name' and v is not None)
+        known = {k: text_of(v) if isinstance(v, list) else v for k, v in f['dataset'].items() if k != 'class_name'}
+        yield 'dataset', ', '.join(f'{k}={v}' for k, v in known.items() if v is not None)
 
 
 def _parameters(net: nn.Module) -> int:

@@ -85,6 +85,9 @@ def public_data_kwargs(kwargs: Mapping | None) -> dict | None:
     if not isinstance(kwargs, Mapping):
         return None
     public = {k: v for k, v in kwargs.items() if k in DATA_KEYS and (v is None or isinstance(v, (str, int, float)))}
+    size = kwargs.get('resolution')
+    if isinstance(size, (list, tuple)) and len(size) == 2 and all(type(side) is int for side in size):  # height and width
+        public['resolution'] = list(size)
     path = kwargs.get('path')
     if isinstance(path, str):
         public['path'] = PurePath(path.replace('\\', '/')).name

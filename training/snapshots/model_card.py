@@ -7,6 +7,7 @@ import shlex
 from typing import Any
 
 from dnnlib.channels import name as channel_name
+from dnnlib.image_size import height_width, text_of
 
 
 def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
@@ -14,13 +15,13 @@ def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
 
     facts: of training.snapshots.facts. name: of the model. license: of the weights, as an identifier; None leaves it open.
     """
-    size = facts['resolution']
+    height, width = height_width(facts['resolution'])
     labels = 'not conditional' if not facts['labels'] else f'{facts["labels"]} labels'
     if facts['label_names']:
         labels += ': ' + ', '.join(f'{i} {label}' for i, label in enumerate(facts['label_names']))
     rows = {
         'Method': facts['method'],
-        'Images': f'{size}x{size}, {channel_name(facts["channels"])}',
+        'Images': f'{text_of(facts["resolution"])}, {channel_name(facts["channels"])}',
         'Labels': labels,
         'Latents': f'z {facts["z_dim"]}, w {facts["w_dim"]}',
         'Parameters': f'{facts["parameters_G"]:,}',
@@ -61,7 +62,7 @@ import torch
 from training.snapshots.file import load_network_snapshot
 
 G = load_network_snapshot({name!r}, only=('G_ema',)).G_ema
-images = G(torch.randn(1, {facts["z_dim"]}){label}, truncation_psi=0.7)  # [1, {facts["channels"]}, {size}, {size}], \
+images = G(torch.randn(1, {facts["z_dim"]}){label}, truncation_psi=0.7)  # [1, {facts["channels"]}, {height}, {width}], \
 nominally in [-1, 1]
 ```
 

@@ -29,6 +29,7 @@ def test_images_are_clamped_and_shrunk():
     image = torch.rand(2, 1, 16, 16)
     assert torch.equal(shrink(image), image)
     assert shrink(torch.zeros(1, 1, 256, 256)).shape == (1, 1, 32, 32)
+    assert shrink(torch.zeros(1, 1, 96, 128)).shape == (1, 1, 24, 32)
 
 
 @pytest.mark.parametrize('channels', [2, 4])
@@ -81,6 +82,13 @@ def test_moved_images_are_shifts_of_their_own():
     assert len({image.numpy().tobytes() for image in many}) == (2 * MARGIN + 1) ** 2
 
 
+def test_rectangles_move_by_rows_and_columns():
+    image = torch.arange(24.).reshape(1, 1, 4, 6)
+    padded = np.pad(image[0, 0].numpy(), MARGIN, mode='edge')
+    shifts = {padded[y:y + 4, x:x + 6].tobytes() for y in range(2 * MARGIN + 1) for x in range(2 * MARGIN + 1)}
+    assert {moved.numpy().tobytes() for moved in moved_about(image.expand(400, -1, -1, -1), rng())} == shifts
+
+
 def test_it_stops_when_it_is_good_enough(examples, monkeypatch):
     images, labels = examples
     seen = []
@@ -127,8 +135,8 @@ def test_training_is_deterministic_and_disturbs_nothing(examples):
     assert not nets[0].training and not any(p.requires_grad for p in nets[0].parameters())
 
 
-@pytest.mark.parametrize('channels,size', [(1, 4), (3, 8), (3, 32)])
+@pytest.mark.parametrize('channels,size', [(1, (4, 4)), (3, (8, 8)), (3, (32, 32)), (3, (24, 32)), (1, (28, 28)), (3, (32, 4))])
 def test_the_network_takes_every_size(channels, size):
     net = make_network(channels, size, 5, rng())
-    assert net(torch.rand(2, channels, size, size)).shape == (2, 5)
+    assert net(torch.rand(2, channels, *size)).shape == (2, 5)
     assert all(p.isfinite().all() for p in net.parameters())

@@ -101,6 +101,17 @@ def test_flips_and_quarter_turns_keep_the_pixels_of_smooth_images(height, width,
             agrees(AugmentPipe(rotate90=1)(x, (i + 0.5) / 4), expected, 0.08)
 
 
+@pytest.mark.parametrize('height, width', [(24, 16), (16, 24)])
+def test_a_quarter_turn_of_a_rectangle_keeps_its_shape(height, width, agrees):
+    """What it has too much of is cut off, and the reflection enters where it has too little."""
+    side, edges = max(height, width), [(max(height, width) - size) // 2 for size in (width, height)]
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing='ij')
+    image = torch.stack([y, x, (3 * x + 2 * y).sin()])[None]
+    square = torch.nn.functional.pad(image, [edges[0]] * 2 + [edges[1]] * 2, mode='reflect')
+    turned = square.transpose(2, 3).flip(2)[:, :, edges[1]:side - edges[1], edges[0]:side - edges[0]]
+    agrees(AugmentPipe(rotate90=1)(image, 0.375), turned, 0.1)
+
+
 def test_whole_shifts_keep_the_pixels(agrees):
     """What enters is the reflection, which has the edge once."""
     x = torch.randn(2, 3, 32, 40)

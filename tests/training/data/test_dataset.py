@@ -228,7 +228,7 @@ def test_wrong_paths_are_named(tmp_path):
 
 def test_wrong_resolution_is_refused(path):
     assert ImageFolderDataset(path, resolution=8).resolution == 8
-    with pytest.raises(UserError, match='do not match the specified resolution 16'):
+    with pytest.raises(UserError, match='do not match the specified resolution 16x16'):
         ImageFolderDataset(path, resolution=16)
 
 
@@ -271,11 +271,21 @@ def test_validation_names_the_first_offender(tmp_path, data, message):
     assert 'img1.png' in str(caught.value)
 
 
-@pytest.mark.parametrize('shape,message', [((8, 16, 3), 'square, not 16x8'), ((12, 12), 'power of two'), ((2, 2), 'power')])
+@pytest.mark.parametrize('shape,message', [((9, 16, 3), '16x9 .* 14x8'), ((18, 18), '20x20'), ((2, 2), '8x8')])
 def test_validation_refuses_sizes_that_cannot_be_trained(tmp_path, shape, message):
     write(tmp_path / 'a.zip', dataset_files(shape=shape))
     with pytest.raises(UserError, match=message):
         ImageFolderDataset(tmp_path / 'a.zip').validate()
+
+
+def test_rectangles_are_height_and_width(tmp_path):
+    write(tmp_path / 'a.zip', dataset_files(shape=(8, 6, 3)))
+    data = ImageFolderDataset(tmp_path / 'a.zip', resolution=[8, 6])
+    data.validate()
+    assert (data.resolution, data.image_shape) == ((8, 6), [3, 8, 6])
+    for wrong in (8, (6, 8)):
+        with pytest.raises(UserError, match=r'being 6x8; .*--resolution='):
+            ImageFolderDataset(tmp_path / 'a.zip', resolution=wrong)
 
 
 def test_an_image_of_another_shape_is_named_when_fetched(tmp_path):

@@ -80,7 +80,7 @@ def test_minibatch_std_takes_any_batch_size(batch, group, effective):
 
 @pytest.mark.parametrize('call, text', [
     (lambda: Discriminator(0, 4, 3), 'at least 8x8'),
-    (lambda: Discriminator(0, 24, 3), 'power of two'),
+    (lambda: Discriminator(0, (24, 18), 3), 'images of 18x24 .* nearest .* 24x32 or 20x28'),
     (lambda: Discriminator(0, 8, 3, channel_base=16)(torch.zeros(1, 1, 8, 8), None), 'images must be'),
     (lambda: Discriminator(2, 8, 3, channel_base=16)(torch.zeros(1, 3, 8, 8), None), 'c must be'),
 ])

@@ -101,7 +101,7 @@ def test_half_precision_stays_off_on_the_cpu():
 
 
 @pytest.mark.parametrize('call, text', [
-    (lambda: SynthesisNetwork(4, 12, 3), 'power of two'),
+    (lambda: SynthesisNetwork(4, 18, 3), 'images of 18x18 .* nearest .* 20x20 or 16x16'),
     (lambda: SynthesisNetwork(4, 8, 3, architecture='plain'), 'architecture'),
     (lambda: MappingNetwork(0, 0, 4, 2), 'both 0'),
     (lambda: MappingNetwork(4, 2, 4, 2)(torch.zeros(1, 4), None), r'c must be \[N, 2\]'),

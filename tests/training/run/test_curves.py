@@ -88,6 +88,13 @@ def test_the_newest_fakes_are_shown_as_large_as_can_be_seen(tmp_path):
     assert pixels.shape == (96, 96, 3) and (pixels == 12).all()
 
 
+def test_the_newest_fakes_of_rectangles_are_whole_cells(tmp_path):
+    run_dir = make_run(tmp_path / 'run')
+    (run_dir / 'training_options.json').write_text(json.dumps(dict(training_set_kwargs=dict(resolution=[12, 16]))))
+    [picture] = [axes for axes in curves.draw([curves.Run(run_dir)]).axes if axes.images]
+    assert picture.images[0].get_array().shape == (12 * 12, 12 * 16, 3)
+
+
 def test_the_command_writes_a_picture(tmp_path):
     run_dir = make_run(tmp_path / 'run', fakes=False, metric=False)
     status, out, err = run_program(curves.main, run_dir)

@@ -122,7 +122,8 @@ def test_with_many_domains_there_are_fewer_blocks_but_always_one(resolution):
 
 @pytest.mark.parametrize(('resolution', 'domains', 'size'), [
     (4, 0, (16, 16)), (256, 0, (16, 16)), (512, 0, (15, 8)), (1024, 0, (7, 4)), (32, 2, (16, 16)), (32, 3, (16, 15)),
-    (32, 5, (16, 15)), (128, 2, (14, 8)), (256, 20, (7, 20)), (8, 1000, (16, 1000))])
+    (32, 5, (16, 15)), (128, 2, (14, 8)), (256, 20, (7, 20)), (8, 1000, (16, 1000)), ((384, 512), 0, (15, 11)),
+    ((512, 384), 0, (16, 8))])
 def test_small_grids(resolution, domains, size):
     assert grid_size(resolution, domains, small=True) == size
     items = Items(1000, resolution, [i % domains for i in range(1000)] if domains else None)

@@ -19,6 +19,7 @@ from training.data.labels import FILE_NAME
 from training.data.making.in_parallel import map_in_order
 from training.data.making.sources import Source, SourceImage
 from training.data.making.transforms import DoesNotFit, Transform
+from training.start_grid import start_grid
 
 MOST_NAMED = 20  # images that were left out and are named one by one
 
@@ -61,16 +62,15 @@ class Checker:
         """Check one image. Raises UserError that names it."""
         attributes = {'width': width, 'height': height, 'channels': channels}
         if self.attributes is None:
-            if width != height:
-                raise UserError(f'{name}: Image dimensions after scale and crop are required to be square.  '
-                                f'Got {width}x{height}; use --transform=center-crop with --width and --height')
             if self.mode == 'as-is' and has_alpha(channels):
                 keep, drop = ('rgba', 'rgb') if channels == 4 else ('la', 'grey')
                 raise UserError(f'{name}: Input images must be stored as RGB or grayscale, not with {channels} channels; '
                                 f'use --mode={drop} to put them on white, or --mode={keep} to keep alpha')
-            if width & (width - 1):
-                raise UserError(f'{name}: Image width/height after scale and crop are required to be power-of-two, '
-                                f'not {width}; use --width and --height')
+            try:
+                start_grid((height, width))
+            except ValueError as err:
+                raise UserError(f'{name}: {err}; use --resolution=WxH, and --transform=center-crop to keep the shape of what is '
+                                'shown') from err
             self.attributes = attributes
         elif attributes != self.attributes:
             details = ', '.join(f'dataset {k}/cur image {k}: {self.attributes[k]}/{attributes[k]}' for k in attributes)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 
+from training.start_grid import start_grid
+
 Transform = Callable[[np.ndarray], 'np.ndarray | None']
 
 TRANSFORMS = ('center-crop', 'center-crop-wide', 'center-crop-wide-aspect', 'pad')
@@ -45,8 +47,8 @@ def make_transform(name: str | None, width: int | None, height: int | None, resi
                    crop: Crop | None = None) -> Transform:
     """A function from uint8 [H, W] or [H, W, C] to the same with the size of the dataset, or to None: leave it out.
 
-    name: None resizes each side on its own to `width` and `height`, where given. 'center-crop' takes the largest
-    square in the middle. 'center-crop-wide' puts a wide strip between black bars to give width x width, as the
+    name: None resizes each side on its own to `width` and `height`, where given. 'center-crop' takes as much of the middle as
+    has the shape of `width` x `height`. 'center-crop-wide' puts a wide strip between black bars to give width x width, as the
     published LSUN Car data had it; it stretches images that are larger than the target. 'center-crop-wide-aspect'
     does the same without stretching. 'pad' scales the whole image, as large as it fits, and puts black around it.
     resize_filter: one of FILTERS. crop: what is cut out before.
@@ -68,6 +70,18 @@ def make_transform(name: str | None, width: int | None, height: int | None, resi
     return partial(function, **options) if crop is None else partial(_cropped, crop, partial(function, **options))
 
 
+def check_final_size(name: str | None, width: int | None, height: int | None) -> None:
+    """Raise ValueError if such a function makes images of a size that no network can; where the size depends on the image,
+    nothing is known yet."""
+    if width is None or height is None:
+        return
+    size = (width, width) if name in ('center-crop-wide', 'center-crop-wide-aspect') else (height, width)
+    try:
+        start_grid(size)
+    except ValueError as err:
+        raise ValueError(f'--resolution={width}x{height}: {err}') from err
+
+
 def _cropped(crop: Crop, transform: Transform, image: np.ndarray) -> np.ndarray | None:
     return transform(crop(image))
 
@@ -85,9 +99,9 @@ def _stretch(image: np.ndarray, width: int | None, height: int | None, resample:
 
 def _center_crop(image: np.ndarray, width: int, height: int, resample: PIL.Image.Resampling) -> np.ndarray:
     h, w = image.shape[:2]
-    side = min(h, w)
-    top, left = (h - side) // 2, (w - side) // 2
-    return _resize(image[top:top + side, left:left + side], width, height, resample)
+    rows, columns = min(h, max(round(w * height / width), 1)), min(w, max(round(h * width / height), 1))
+    top, left = (h - rows) // 2, (w - columns) // 2
+    return _resize(image[top:top + rows, left:left + columns], width, height, resample)
 
 
 def _pad(image: np.ndarray, width: int, height: int, resample: PIL.Image.Resampling) -> np.ndarray:

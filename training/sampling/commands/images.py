@@ -15,6 +15,7 @@ import torch
 from dnnlib import cli
 from dnnlib.channels import has_alpha
 from dnnlib.files import open_output
+from dnnlib.image_size import height_width
 from dnnlib.util import OptionError, UserError, open_url
 from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
@@ -93,7 +94,7 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: opti
         captioned_grid.check_size(rows, columns, G.img_resolution, 'ask for fewer images, or leave --contact-sheet out')
     drawing.make_outdir(outdir)
 
-    sheet = np.full([rows * columns * contact_sheet, G.img_resolution, G.img_resolution, G.img_channels], 255, dtype=np.uint8)
+    sheet = np.full([rows * columns * contact_sheet, *height_width(G.img_resolution), G.img_channels], 255, dtype=np.uint8)
     saved = np.empty([len(images) * save_ws, G.num_ws, G.w_dim], dtype=np.float32)
     for first in range(0, len(images), drawing.BATCH):
         batch = images[first:first + drawing.BATCH]

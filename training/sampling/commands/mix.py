@@ -12,6 +12,7 @@ import torch
 
 from dnnlib import cli
 from dnnlib.channels import num_colors, with_alpha
+from dnnlib.image_size import text_of
 from dnnlib.util import OptionError
 from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
@@ -59,7 +60,7 @@ class Styles(click.ParamType):
 @options.seeds(None, 'Random seeds of the rows, which keep their other layers.', '--rows', required=True)
 @options.seeds(None, 'Random seeds of the columns, which give the layers of --styles.', '--cols', required=True)
 @click.option('--styles', help='Layers, counted from 0 as in w: 0-6 or 1,3. Or coarse (4x4 and 8x8), middle (16x16 and 32x32), '
-              'fine (the rest), or b and a resolution: coarse,b16.', type=Styles(), default='0-6', show_default=True,
+              'fine (the rest), or a block: coarse,b16.', type=Styles(), default='0-6', show_default=True,
               metavar='LAYERS')
 @click.option('--trunc', help='Truncation psi: 1 for none, 0 for the mean image.', type=float, default=1, show_default=True,
               metavar='PSI')
@@ -120,7 +121,7 @@ def layers_of(G: Generator, styles: list[int | tuple[int, int]]) -> list[int]:
     there = [i for i in dict.fromkeys(layers) if 0 <= i < G.num_ws]
     if not there:
         raise OptionError(f'--styles names none of the layers of this network, which are 0-{G.num_ws - 1}, up to '
-                          f'{G.img_resolution}x{G.img_resolution}')
+                          f'{text_of(G.img_resolution)}')
     if len(there) < len(set(layers)):
         print(f'warn: --styles names layers after the last of this network, which is {G.num_ws - 1}; they are left out')
     return there

@@ -17,6 +17,7 @@ import torch
 from dnnlib import cli
 from dnnlib.channels import has_alpha
 from dnnlib.files import open_output, remove_leftovers
+from dnnlib.image_size import height_width
 from dnnlib.progress import Progress
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import UserError, format_time, open_url
@@ -50,8 +51,8 @@ Examples:
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
 @click.option('--target', 'target_path', type=cli.PATH,
-              help='The picture to be drawn: any image file. Its largest square in the middle '
-              'is taken, in the size of the network.', required=True, metavar='FILE')
+              help='The picture to be drawn: any image file. As much of its middle is taken as '
+              'has the shape of the images of the network, in their size.', required=True, metavar='FILE')
 @click.option('--num-steps', help='Number of steps of the optimisation.', type=click.IntRange(min=1), default=1000,
               show_default=True, metavar='INT')
 @click.option('--seed', help='One seed fixes the result.', type=click.IntRange(min=0), default=303, show_default=True,
@@ -120,13 +121,14 @@ def read_picture(path: str) -> np.ndarray:
 
 
 def fit(picture: np.ndarray, G: Generator) -> np.ndarray:
-    """The largest square in the middle of uint8 [H, W, 4], with the channels that the network draws: uint8 [R, R, C]. What is
-    transparent is on white where the network draws no alpha."""
+    """As much of the middle of uint8 [H, W, 4] as has the shape of the network's images, in their size and with their channels:
+    uint8 [H, W, C]. What is transparent is on white where the network draws no alpha."""
     picture = picture if has_alpha(G.img_channels) else images.converted(picture, 'rgb')[0]
-    square = make_transform('center-crop', G.img_resolution, G.img_resolution)(picture)
+    height, width = height_width(G.img_resolution)
+    middle = make_transform('center-crop', width, height)(picture)
     if G.img_channels < 3:
-        square = np.array(PIL.Image.fromarray(square).convert(images.MODES[G.img_channels]))
-    return square.reshape(G.img_resolution, G.img_resolution, G.img_channels)
+        middle = np.array(PIL.Image.fromarray(middle).convert(images.MODES[G.img_channels]))
+    return middle.reshape(height, width, G.img_channels)
 
 
 def as_input(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -158,7 +160,7 @@ def optimise(projection: Projection, save: Callable[[], None]) -> bool:
 
 
 def write_results(G: Generator, projection: Projection, target: np.ndarray, outdir: Path, video: Path | None) -> np.ndarray:
-    """Write all files, the video last. Returns the image of the result, with the network's own noise: uint8 [R, R, C]."""
+    """Write all files, the video last. Returns the image of the result, with the network's own noise: uint8 [H, W, C]."""
     ws = projection.ws(slice(-1, None))
     proj = drawing.render(G, ws, 'const', [])[0]
     for name in ('target.png', 'proj.', 'projected_w.npz'):
@@ -173,7 +175,7 @@ def write_results(G: Generator, projection: Projection, target: np.ndarray, outd
 
 
 def frames(G: Generator, projection: Projection, target: np.ndarray) -> Iterator[np.ndarray]:
-    """The target beside the image of each step, with the network's own noise: uint8 [R, 2 R, 1 or 3]; alpha on a checkerboard."""
+    """The target beside the image of each step, with the network's own noise: uint8 [H, 2 W, 1 or 3]; alpha on a checkerboard."""
     for first in range(0, projection.num_steps, drawing.BATCH):
         for image in drawing.render(G, projection.ws(slice(first, first + drawing.BATCH)), 'const', []):
             yield captioned_grid.assemble(np.stack([target, image])[None])

@@ -13,6 +13,7 @@ from torch import nn
 
 from dnnlib import cli
 from dnnlib.files import open_output
+from dnnlib.image_size import height_width
 from dnnlib.util import OptionError, UserError
 from metrics.context import STEPS, WAYS_OR_AUTO
 from metrics.domains import inversion
@@ -184,9 +185,10 @@ def translate(G: Generator, found: torch.Tensor, sources: np.ndarray, classes: l
 def read_images(path: str, G: Generator, source_class: int | None, count: int) -> tuple[np.ndarray, list[int]]:
     """The first `count` images of a folder or ZIP, uint8 [N, C, H, W], and their domains. Raises UserError if they don't fit."""
     data = ImageFolderDataset(path, use_labels=source_class is None)
-    if data.image_shape != [G.img_channels, G.img_resolution, G.img_resolution]:
-        raise UserError(f'{path}: images are {data.image_shape}, but the network draws '
-                        f'{[G.img_channels, G.img_resolution, G.img_resolution]}; convert them with dataset_tool.py')
+    wanted = [G.img_channels, *height_width(G.img_resolution)]
+    if data.image_shape != wanted:
+        raise UserError(f'{path}: images are {data.image_shape}, but the network draws {wanted}; convert them with '
+                        'dataset_tool.py')
     count = min(count, len(data))
     if source_class is not None:
         return np.stack([data[i][0] for i in range(count)]), [source_class] * count

@@ -14,10 +14,12 @@ import PIL.Image
 import torch
 
 from dnnlib import channels
+from dnnlib.image_size import ImageSize, text_of
 from training.networks import Generator
 from training.networks.mapping import LIVING
 from training.sampling import axes, drawing
 from training.sampling.commands import mix
+from training.start_grid import size_at
 
 MOST_COORDINATES = 16
 
@@ -45,15 +47,17 @@ class State:
 
 
 class LayerGroup(NamedTuple):
-    """Layers of the synthesis network that act first at one resolution: indices into ws."""
+    """Layers of the synthesis network that act first at one level (training.start_grid): indices into ws. size: of its feature
+    maps, '16×12'."""
 
-    resolution: int
+    level: int
+    size: str
     layers: range
 
     def caption(self) -> str:
         """'coarse, layers 1–2'."""
         first, last = self.layers[0], self.layers[-1]
-        kind, = (name for name, (least, most) in mix.NAMED.items() if least <= self.resolution <= most)
+        kind, = (name for name, (least, most) in mix.NAMED.items() if least <= self.level <= most)
         return f'{kind}, layers {first}–{last}' if first != last else f'{kind}, layer {first}'
 
 
@@ -105,7 +109,7 @@ class Explorer:
     def summary(self) -> str:
         """What the network is, for a reader."""
         G = self.G
-        parts = [f'{G.img_resolution}×{G.img_resolution} {channels.name(G.img_channels)}',
+        parts = [f'{size_text(G.img_resolution)} {channels.name(G.img_channels)}',
                  f'{G.c_dim} domains' if G.c_dim > 0 else 'unconditional', f'latents of {G.z_dim} numbers']
         if self.importance:
             parts.append(f'{len(self.style)} of {len(self.importance)} style coordinates alive')
@@ -176,17 +180,22 @@ class Explorer:
 
 
 def layer_groups(G: Generator) -> list[LayerGroup]:
-    """All layers of ws, by resolution."""
-    resolutions = [drawing.layer_resolution(G, i) for i in range(G.num_ws)]
-    return [LayerGroup(r, range(resolutions.index(r), resolutions.index(r) + resolutions.count(r)))
-            for r in sorted(set(resolutions))]
+    """All layers of ws, by level."""
+    levels = [drawing.layer_resolution(G, i) for i in range(G.num_ws)]
+    return [LayerGroup(r, size_text(size_at(G.img_resolution, r)), range(levels.index(r), levels.index(r) + levels.count(r)))
+            for r in sorted(set(levels))]
+
+
+def size_text(size: ImageSize) -> str:
+    """'64×48': width and height, as the page has it."""
+    return text_of(size).replace('x', '×')
 
 
 def encode_png(pixels: np.ndarray, at_most: int | None = None, fast: bool = False) -> bytes:
-    """Pixels uint8 [H, W, C], C = 1 to 4, as a PNG. at_most: make it smaller than that. fast: large rather than late."""
+    """Pixels uint8 [H, W, C], C = 1 to 4, as a PNG. at_most: no side has more pixels. fast: large rather than late."""
     image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    if at_most is not None and image.width > at_most:
-        image = image.resize((at_most, at_most), PIL.Image.Resampling.BOX)
+    if at_most is not None and (longer := max(image.size)) > at_most:
+        image = image.resize([max(side * at_most // longer, 1) for side in image.size], PIL.Image.Resampling.BOX)
     with io.BytesIO() as f:
         image.save(f, format='PNG', **(dict(compress_level=1) if fast else {}))
         return f.getvalue()

@@ -15,8 +15,9 @@ from fastapi import FastAPI, HTTPException, Response
 from nicegui import background_tasks, run, ui
 
 from dnnlib.channels import has_alpha
+from dnnlib.image_size import height_width
 from training.sampling.explorer import controls
-from training.sampling.explorer.explorer import Explorer, State, encode_png
+from training.sampling.explorer.explorer import Explorer, State, encode_png, size_text
 
 MOST_DOMAINS = 12  # in the strip
 MOST_BUTTONS = 5   # more domains than that are chosen from a list
@@ -159,6 +160,8 @@ class Page:
     # The page, from top to bottom.
 
     def _build(self) -> None:
+        height, width = height_width(self.explorer.G.img_resolution)
+        ui.add_css(f':root {{ --shape: {width / height} }}')
         ui.add_css(Path(__file__).with_suffix('.css'))
         ui.colors(primary='#33608c')
         with ui.element('header').classes('top'):
@@ -174,7 +177,7 @@ class Page:
 
     def _build_picture(self) -> None:
         G = self.explorer.G
-        pixelated = 'pixelated' if G.img_resolution < PIXELATED else ''
+        pixelated = 'pixelated' if max(height_width(G.img_resolution)) < PIXELATED else ''
         alpha = 'alpha' if has_alpha(G.img_channels) else ''
         self.frame = ui.element('div').classes(f'frame {pixelated} {alpha}')
         with self.frame:
@@ -184,7 +187,7 @@ class Page:
         with ui.element('div').classes('shown'):
             self.caption = ui.label().classes('muted')
             ui.button('Download PNG', icon='download', on_click=self._download).props('flat dense no-caps').tooltip(
-                f'The image with all of its {G.img_resolution}×{G.img_resolution} pixels, as generate.py writes it.')
+                f'The image with all of its {size_text(G.img_resolution)} pixels, as generate.py writes it.')
         if self.strip:
             with ui.element('div').classes('stack').style('gap: 6px'):
                 shown = len(self.strip)
@@ -271,6 +274,6 @@ class Page:
             with ui.element('div').classes('mixing'):
                 for group in self.explorer.groups:
                     with ui.element('div'):
-                        box = ui.checkbox(f'{group.resolution}×{group.resolution}')
+                        box = ui.checkbox(group.size)
                         box.props('dense').on_value_change(lambda e, layers=group.layers: mix(layers, e.value))
                         ui.label(group.caption()).classes('muted small')

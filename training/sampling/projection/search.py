@@ -21,7 +21,7 @@ LEARNING_RATE, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.25  # ramps: shares of all step
 BETAS = (0.9, 0.999)
 W_NOISE, W_NOISE_SHARE = 0.05, 0.75  # relative to the deviation of w; it fades out within that share of the steps
 NOISE_WEIGHT = 1e5
-SMALLEST_NOISE = 8  # side of the coarsest level of the pyramid
+SMALLEST_NOISE = 8  # shorter side of the coarsest level of the pyramid
 INITIAL_NOISE, W_STEP = 0, 1  # keys of random numbers
 
 
@@ -48,7 +48,7 @@ def w_noise_scale(t: float) -> float:
 
 
 def noise_regularization(noise: list[torch.Tensor]) -> torch.Tensor:
-    """What keeps noise inputs [r, r] from carrying the image: a scalar.
+    """What keeps noise inputs [h, w] from carrying the image: a scalar.
 
     The squares of the mean products of each pixel with its right and its lower neighbour, wrapping around, summed over the
     inputs and the levels of their pyramids, each of which is the average of 2 x 2 pixels of the one before.
@@ -58,7 +58,7 @@ def noise_regularization(noise: list[torch.Tensor]) -> torch.Tensor:
         while True:
             for dim in (0, 1):
                 total = total + (level * level.roll(1, dims=dim)).mean().square()
-            if level.shape[0] <= SMALLEST_NOISE:
+            if min(level.shape) <= SMALLEST_NOISE:
                 break
             level = F.avg_pool2d(level[None], 2)[0]
     return total
@@ -75,7 +75,7 @@ def normalize_(noise: list[torch.Tensor]) -> None:
 class Projection:
     """An optimisation of w and of the noise inputs of a generator, which itself stays as it is.
 
-    G: in eval mode, without gradients. embed: images [1, C, R, R] in [-1, 1] -> [1, K]; squared distances tell how alike they
+    G: in eval mode, without gradients. embed: images [1, C, H, W] in [-1, 1] -> [1, K]; squared distances tell how alike they
     are. target: such an image. label: [1, c_dim]; only the statistics of w depend on it. seed: keys all random numbers together
     with the step, so that they need not be saved, and do not depend on the device. The global generators are left alone.
 
@@ -134,7 +134,7 @@ class Projection:
         self._optimizer.load_state_dict(dict(state=state['optimizer'], param_groups=self._optimizer.state_dict()['param_groups']))
 
     def _draw(self, w: torch.Tensor) -> torch.Tensor:
-        """The image [1, C, R, R] of w [1, 1, w_dim], with the noise of the optimisation in place of the network's."""
+        """The image [1, C, H, W] of w [1, 1, w_dim], with the noise of the optimisation in place of the network's."""
         ws = w.expand(-1, self._G.num_ws, -1)
         return torch.func.functional_call(self._G.synthesis, self._noise, (ws,), dict(noise_mode='const', force_fp32=True))
 

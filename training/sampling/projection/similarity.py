@@ -6,29 +6,31 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib.channels import has_alpha, over
+from dnnlib.image_size import ImageSize, height_width, text_of
 from dnnlib.util import OptionError
 from metrics.detectors import check_detector, check_lpips, load_detector, load_lpips, lpips_is_here
 from metrics.detectors.lpips import of_maps
 
 CHOICES = ('auto', 'lpips', 'efficientnet')
 TITLES = dict(lpips='LPIPS of VGG16', efficientnet='EfficientNet-Lite0')
-SMALLEST_LPIPS, LARGEST_LPIPS = 16, 256  # resolutions: VGG16 halves four times; larger images are averaged down
+SMALLEST_LPIPS, LARGEST_LPIPS = 16, 256  # pixels of each side: VGG16 halves four times; larger images are averaged down
 OFFLINE = '--features=efficientnet'
 
 
-def choose(features: str, detector_path: str | None, resolution: int) -> str:
-    """'lpips' or 'efficientnet', for images of a resolution; says what 'auto' chose. Loads nothing, and downloads nothing.
+def choose(features: str, detector_path: str | None, resolution: ImageSize) -> str:
+    """'lpips' or 'efficientnet', for images of this size; says what 'auto' chose. Loads nothing, and downloads nothing.
 
     'auto' takes LPIPS if its weights are here. detector_path: VGG16's weights in a file or at a URL, or None. Raises UserError if
     there are no weights and none can be got, OptionError for options that do not go together.
     """
     if features == 'efficientnet' and detector_path is not None:
         raise OptionError('--detector-path can only be specified with --features=lpips or auto: it names the weights of VGG16')
-    if features == 'lpips' and resolution < SMALLEST_LPIPS:
-        raise OptionError(f'--features=lpips needs images of {SMALLEST_LPIPS} x {SMALLEST_LPIPS} at least, and this network '
-                          f'draws {resolution} x {resolution}; use {OFFLINE}')
+    too_small = min(height_width(resolution)) < SMALLEST_LPIPS
+    if features == 'lpips' and too_small:
+        raise OptionError(f'--features=lpips needs images of {SMALLEST_LPIPS}x{SMALLEST_LPIPS} at least, and this network '
+                          f'draws {text_of(resolution)}; use {OFFLINE}')
     chosen = features
-    if features == 'auto' and resolution < SMALLEST_LPIPS:
+    if features == 'auto' and too_small:
         chosen = 'efficientnet'
         print(f'Comparing images by {TITLES[chosen]}: they are too small for LPIPS.')
     elif features == 'auto':
@@ -73,8 +75,9 @@ class Features:
         if self.kind == 'efficientnet':  # resized here, since the detector clamps
             size = (self.net.size, self.net.size)
             return of_maps(self.net.feature_maps(F.interpolate(pixels, size=size, mode='bicubic', antialias=True)))
-        if pixels.shape[-1] > LARGEST_LPIPS:
-            pixels = F.interpolate(pixels, size=(LARGEST_LPIPS, LARGEST_LPIPS), mode='area')
+        longer = max(pixels.shape[2:])
+        if longer > LARGEST_LPIPS:
+            pixels = F.interpolate(pixels, size=[side * LARGEST_LPIPS // longer for side in pixels.shape[2:]], mode='area')
         return self.net.lpips(pixels)
 
     @torch.no_grad()

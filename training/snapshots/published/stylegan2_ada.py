@@ -17,10 +17,12 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 import torch
 from torch import nn
 
+from dnnlib.image_size import text_of
 from dnnlib.util import EasyDict
 from training import networks
 from training.networks.flow import DDSF, DenseSigmoidFlow
 from training.snapshots.published import module_text
+from training.start_grid import start_grid
 
 VERSION = 6  # of the published records
 NETWORKS = ('G', 'D', 'G_ema')
@@ -51,10 +53,14 @@ def dump(snapshot: Mapping[str, nn.Module], training_set_kwargs: Mapping | None,
 
 
 def check(snapshot: Mapping[str, nn.Module]) -> None:
-    """Raises UnknownToPublished if G, D or G_ema is of a class of the user's own."""
+    """Raises UnknownToPublished if G, D or G_ema is of a class of the user's own, or of images that have another start grid than
+    4x4: the published programs take img_resolution for a power of two."""
     for name in NETWORKS:
         if type(snapshot[name]) not in (networks.Generator, networks.Discriminator):
             raise UnknownToPublished(f'its {name} is a {type(snapshot[name]).__name__} of your own')
+        size = snapshot[name].img_resolution
+        if start_grid(size) != (4, 4):
+            raise UnknownToPublished(f'its images are {text_of(size)}, from a start grid of {text_of(start_grid(size))}')
 
 
 class _Global(NamedTuple):

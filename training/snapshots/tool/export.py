@@ -15,6 +15,7 @@ from dnnlib import cli
 from dnnlib.archive import ArchiveWriter
 from dnnlib.channels import has_alpha
 from dnnlib.files import atomic_open
+from dnnlib.image_size import height_width
 from dnnlib.progress import Progress
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import devices
@@ -136,8 +137,9 @@ def export_small(network: str, outdir: str) -> Path:
 @torch.no_grad()
 def samples(G: Generator, device: torch.device) -> bytes:
     """A PNG of what G draws; with labels, each row shows the same latents with another label."""
-    columns = min(COLUMNS, max(LARGEST // G.img_resolution, 2))
-    rows = min(G.c_dim or ROWS, max(LARGEST // G.img_resolution, 2))
+    height, width = height_width(G.img_resolution)
+    columns = min(COLUMNS, max(LARGEST // width, 2))
+    rows = min(G.c_dim or ROWS, max(LARGEST // height, 2))
     seeds = [column if G.c_dim else row * columns + column for row, column in np.ndindex(rows, columns)]
     z = torch.cat([drawing.seed_latent(G, seed, device) for seed in seeds])
     c = torch.cat([drawing.one_hot(G, row, device) for row, _ in np.ndindex(rows, columns)])

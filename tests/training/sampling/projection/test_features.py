@@ -69,8 +69,8 @@ def test_auto_takes_lpips_if_its_weights_are_here(where, weights, capsys):
 
 
 def test_images_that_are_too_small_for_lpips(weights):
-    assert choose('auto', weights, 8) == 'efficientnet' and choose('auto', weights, 16) == 'lpips'
-    with pytest.raises(OptionError, match=r'--features=lpips needs images of 16 x 16 .* 8 x 8; use --features=efficientnet'):
+    assert [choose('auto', weights, size) for size in (8, (8, 32), 16)] == ['efficientnet', 'efficientnet', 'lpips']
+    with pytest.raises(OptionError, match=r'--features=lpips needs images of 16x16 .* 8x8; use --features=efficientnet'):
         choose('lpips', weights, 8)
 
 

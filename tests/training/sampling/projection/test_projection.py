@@ -87,20 +87,20 @@ def regularization_by_the_book(noise):
     total = 0.0
     for level in noise:
         while True:
-            r = len(level)
+            h, w = level.shape
             for dy, dx in ((0, 1), (1, 0)):
-                products = [level[y, x] * level[(y - dy) % r, (x - dx) % r] for y in range(r) for x in range(r)]
-                total += (sum(products) / r ** 2) ** 2
-            if r <= 8:
+                products = [level[y, x] * level[(y - dy) % h, (x - dx) % w] for y in range(h) for x in range(w)]
+                total += (sum(products) / (h * w)) ** 2
+            if min(h, w) <= 8:
                 break
-            level = level.reshape(r // 2, 2, r // 2, 2).mean(axis=(1, 3))
+            level = level.reshape(h // 2, 2, w // 2, 2).mean(axis=(1, 3))
     return total
 
 
-@pytest.mark.parametrize('sides', [[4], [8], [16], [32], [4, 8, 8, 16]])
+@pytest.mark.parametrize('sides', [[4], [8], [16], [32], [4, 8, 8, 16], [(12, 16), (32, 24)], [(14, 10)]])
 def test_noise_regularization_is_that_of_the_book(sides):
     rng = np.random.RandomState(0)
-    noise = [rng.randn(r, r) + 0.3 for r in sides]
+    noise = [rng.randn(*((r, r) if isinstance(r, int) else r)) + 0.3 for r in sides]
     tensors = [torch.from_numpy(x) for x in noise]
     assert noise_regularization(tensors).item() == pytest.approx(regularization_by_the_book(noise), rel=1e-10)
 
