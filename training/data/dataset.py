@@ -13,7 +13,7 @@ from dnnlib import EasyDict, UserError
 from dnnlib.archive import open_archive
 from training.data.finding import find_images, labels_below
 from training.data.images import read_header, read_pixels
-from training.data.labels import FILE_NAME, label_array, read_label_file
+from training.data.labels import FILE_NAME, Factor, label_array, read_label_file
 
 _REMEDY = 'convert the images with dataset_tool.py'
 
@@ -42,6 +42,7 @@ class ImageFolderDataset:
         self._use_labels = use_labels
         self._label_cache: np.ndarray | None = None
         self._content_cache: np.ndarray | None = None
+        self._factor_cache: np.ndarray | None = None
 
         # Which image item i shows, and whether mirrored.
         self._raw_idx = np.arange(len(self._names))
@@ -63,7 +64,7 @@ class ImageFolderDataset:
                             f'{_REMEDY} --width={resolution} --height={resolution}')
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_label_cache': None, '_content_cache': None}  # workers read them again if need be
+        return {**self.__dict__, '_label_cache': None, '_content_cache': None, '_factor_cache': None}  # workers read them again if need be
 
     def all_images(self, xflip: bool | None = None) -> ImageFolderDataset:
         """The dataset of all images of the archive: without max_size. xflip: with mirrored copies; None leaves that as it is."""
@@ -179,6 +180,18 @@ class ImageFolderDataset:
             self._content_cache = (np.zeros([0], dtype=np.int64) if content is None else
                                    label_array(content, self._names, self._archive, kind='content'))
         return self._content_cache
+
+    @property
+    def factor_names(self) -> list[Factor] | None:
+        """What the factors of the images are; None if they have none."""
+        return read_label_file(self._archive).factor_names
+
+    def get_factors(self, idx: int) -> np.ndarray:
+        """The values of `factor_names` of item `idx`, of which it was rendered: float32 [K]. Not of mirrored copies, to which
+        they do not apply. Raises UserError if an image has none."""
+        if self._factor_cache is None:
+            self._factor_cache = label_array(read_label_file(self._archive).factors or {}, self._names, self._archive, 'factor')
+        return self._factor_cache[self._raw_idx[idx]].copy()
 
     def empty_classes(self) -> list[int]:
         """The classes, of those that the labels count up to, that no image has; none if the labels are vectors."""
