@@ -263,7 +263,7 @@ def open_synthetic_images(size: int, domains: Any, paired: bool, split: str | No
         raise click.UsageError(f'--{given[0].replace("_", "-")} is not for --source=synthetic; leave it out')
     number = MOST_DOMAINS if domains is None else domains
     if type(number) is not int or not FEWEST_DOMAINS <= number <= MOST_DOMAINS:
-        raise click.UsageError(f'--source=synthetic takes --domains={FEWEST_DOMAINS} to --domains={MOST_DOMAINS}, the number of them')
+        raise click.UsageError(f'--source=synthetic takes a number of domains: --domains={FEWEST_DOMAINS} to {MOST_DOMAINS}')
     count = NUM_IMAGES if max_images is None else max_images
     if count < number:
         raise click.UsageError(f'--max-images={count} is less than an image for each of {number} domains; give at least {number}')

@@ -64,15 +64,17 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
     module, function, better = {
         'jfid': ('joint_frechet', 'joint_frechet', 'lower'), 'dipd': ('dipd', 'dipd', None),
         'lpips_div': ('diversity', 'diversity', 'higher'), 'tfid': ('translation_frechet', 'translation_frechet', 'lower'),
-        'tlpips': ('translation_diversity', 'translation_diversity', 'higher'), 'mcc': ('mcc', 'mcc', 'higher')}[published]
+        'tlpips': ('translation_diversity', 'translation_diversity', 'higher'), 'mcc': ('mcc', 'mcc', 'higher'),
+        'identifiability': ('identifiability', 'identifiability', 'higher')}[published]
     kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
     if name.detector is not None:
         kwargs |= dict(detector=name.detector)
     if domain_names.FAMILIES[name.family].resizes:
         kwargs |= dict(resize=name.resize)
-    package = 'metrics.domains'
+    package = 'metrics.identifiability' if published == 'identifiability' else 'metrics.domains'
     return Metric(f'{package}.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
-                  needs_D=published in ('tfid', 'tlpips', 'mcc'), needs_labels=True, detector=name.detector, better=better,
+                  needs_D=published in ('tfid', 'tlpips', 'mcc', 'identifiability'), needs_labels=True, detector=name.detector,
+                  better=better,
                   check=f'{package}.domain_images:check' if published == 'dipd' else f'{package}.{module}:check')
 
 
@@ -92,7 +94,7 @@ METRICS = {
     **{name: _of_grammar(name) for name in (
         'fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull',
         'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'fid50k_full_domains', 'jfid', 'dipd', 'lpips_div', 'tfid', 'tlpips',
-        'mcc')},
+        'mcc', 'identifiability')},
     'jacobian': Metric('metrics.domains.jacobian:jacobian', needs_data=False),
     'domains': Metric('metrics.domains.domains:domains', needs_data=True, check='metrics.domains.domains:check'),
     'translation': Metric('metrics.domains.translation:translation', needs_data=True, needs_D=True,

@@ -42,6 +42,7 @@ FAMILIES = {
     'tlpips': Family(1000, 1, ALEXNET, 'tpd'),
     'tpd': Family(1000, 1, detectors=MAPS),
     'mcc': Family(5000, 3),
+    'identifiability': Family(2000, 200),
 }
 PUBLISHED = {family.other: name for name, family in FAMILIES.items() if family.other}  # 'jfd' -> 'jfid'
 

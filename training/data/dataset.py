@@ -64,7 +64,8 @@ class ImageFolderDataset:
                             f'{_REMEDY} --width={resolution} --height={resolution}')
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_label_cache': None, '_content_cache': None, '_factor_cache': None}  # workers read them again if need be
+        # Workers read them again if need be.
+        return {**self.__dict__, '_label_cache': None, '_content_cache': None, '_factor_cache': None}
 
     def all_images(self, xflip: bool | None = None) -> ImageFolderDataset:
         """The dataset of all images of the archive: without max_size. xflip: with mirrored copies; None leaves that as it is."""
