@@ -74,15 +74,15 @@ def make_network(shape: Sequence[int], features: int, generator: torch.Generator
     """
     layers: list[nn.Module] = []
     channels, *sides = shape
-    for width in WIDTHS:
-        stride = 2 if min(sides) > SMALLEST else 1
-        layers += [nn.utils.skip_init(nn.Conv2d, channels, width, kernel_size=3, padding=1, stride=stride, bias=False),
-                   nn.BatchNorm2d(width), nn.ReLU()]
-        channels, sides = width, [math.ceil(side / stride) for side in sides]
-    layers += [nn.Flatten(), nn.utils.skip_init(nn.Linear, channels * math.prod(sides), HIDDEN), nn.ReLU(),
-               nn.utils.skip_init(nn.Linear, HIDDEN, features)]
+    with torch.random.fork_rng(devices=[]):  # layers begin with global random numbers, which are replaced below
+        for width in WIDTHS:
+            stride = 2 if min(sides) > SMALLEST else 1
+            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1, stride=stride, bias=False), nn.BatchNorm2d(width),
+                       nn.ReLU()]
+            channels, sides = width, [math.ceil(side / stride) for side in sides]
+        layers += [nn.Flatten(), nn.Linear(channels * math.prod(sides), HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, features)]
     for layer in layers:
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):  # skip_init: the usual way takes global random numbers
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(layer.weight, nonlinearity='relu', generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
