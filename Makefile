@@ -1,4 +1,4 @@
-# make demo    train on two-colour MNIST for a few minutes, measure and look at the result
+# make demo    fine-tune a trained network on real digits for a few minutes, measure and draw; FROM=scratch trains it first
 # make test    run the tests
 # make bench   time operators and training steps
 # make gpu     test and measure a GPU in six minutes, for docs/performance.md; DEVICE=cpu shows that it works
@@ -8,15 +8,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-KIMG   ?= 20
-DEMO   := --data=datasets/mnist.zip --outdir=runs --z-dim=64 --i_dim=16 --batch=32 --cbase=512 --cmax=64 --gamma=1 \
-          --map-depth=1 --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --snap=5 --fp32=1 --ops=torch --workers=1 \
-          --metrics=none
-CG_GAN := --method=cg-gan --jacobian=jvp --jacobian-penalty=hoyer --lambda_imgsparse=3
-BEFORE := $$(ls -t runs/*-demo-i-stylegan/network-snapshot-*.pkl | head -1)
+FROM   ?= two-color-mnist/i-stylegan
+KIMG   ?= 8
+DEMO   := --data=datasets/mnist.zip --outdir=runs --z-dim=64 --i_dim=16 --batch=16 --cbase=512 --cmax=64 --map-depth=1 \
+          --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --loss=relativistic --r2=1 --gamma=0.1 \
+          --penalty-interval=4 --fp32=1 --ops=torch --workers=1 --tick=2 --metrics=none
+CG_GAN := --method=cg-gan --lambda_imgsparse=100 --perturb_norm=0.1
+FIRST  := $$(ls -t runs/*-demo-i-stylegan/network-snapshot-*.pkl | head -1)
+BEFORE := $(if $(filter scratch,$(FROM)),$(FIRST),$(FROM))
 AFTER  := $$(ls -t runs/*-demo-cg-gan/network-snapshot-*.pkl | head -1)
 
-.PHONY: demo test test-slow bench gpu clean
+.PHONY: demo demo-from-scratch test test-slow bench gpu clean
 
 $(VENV)/.complete: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,16 +36,23 @@ $(VENV)/.extras: $(VENV)/.complete requirements-extras.txt
 datasets/mnist.zip: | $(VENV)/.complete
 	$(BIN)/python dataset_tool.py --source=mnist --domains=two-color --dest=$@
 
-# Networks small enough for two CPU cores; docs/demo.md says how these options were found. On a GPU they use that.
+# Fine-tunes a trained i-StyleGAN with the Jacobian term of CG-GAN, measures before and after, and draws. docs/demo.md has the rest.
 # --ops=torch: compiling the native operators would take as long as they save in so short a run.
-# First i-StyleGAN for KIMG thousand images, then CG-GAN from its snapshot for a quarter more.
-demo: $(VENV)/.complete datasets/mnist.zip
-	$(BIN)/python train.py --method=i-stylegan $(DEMO) --kimg=$(KIMG) --desc=demo-i-stylegan
-	$(BIN)/python train.py $(CG_GAN) $(DEMO) --kimg=$$(($(KIMG) + ($(KIMG) + 3) / 4)) --desc=demo-cg-gan --resume=$(BEFORE)
-	$(BIN)/python calc_metrics.py --metrics=jacobian,domains --network=$(BEFORE) --network=$(AFTER)
+demo: $(VENV)/.complete datasets/mnist.zip $(if $(filter scratch,$(FROM)),demo-from-scratch)
+	$(BIN)/python train.py $(CG_GAN) $(DEMO) --kimg=$(KIMG) --desc=demo-cg-gan --resume=$(BEFORE) --resume-kimg=0
+	$(BIN)/python calc_metrics.py --metrics=jacobian,domains --network=$(BEFORE) --network=$(AFTER) --data=datasets/mnist.zip \
+	    --outdir=$$(dirname $(AFTER))
 	$(BIN)/python generate.py domains --network=$(AFTER) --outdir=$$(dirname $(AFTER)) --seeds=0-15 --layout=rows --labels=1 \
 	    --data=datasets/mnist.zip
-	@echo "Look at the pictures in $$(dirname $(AFTER)): fakes*.png, domains.png, and what was measured, *-network-snapshot-*.png"
+	$(BIN)/python generate.py traverse --network=$(AFTER) --outdir=$$(dirname $(AFTER)) --class=0 --rows=4
+	@echo "Look at the pictures in $$(dirname $(AFTER)):"
+	@echo "  domains.png             one latent in each column, in every domain"
+	@echo "  traverse-seed0000.png   what each style coordinate does, and where"
+	@echo "  jacobian-*.png, domains-*.png   what was measured, before and after"
+
+# The first stage from nothing, instead of the network of models/: 100 kimg, about 25 minutes on two CPU cores.
+demo-from-scratch: $(VENV)/.complete datasets/mnist.zip
+	$(BIN)/python train.py --method=i-stylegan $(DEMO) --kimg=100 --snap=5 --desc=demo-i-stylegan --resume=latest
 
 test: $(VENV)/.extras
 	$(BIN)/ruff check .

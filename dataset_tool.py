@@ -18,6 +18,7 @@ from dnnlib.util import format_time
 from training.data.finding import tell_left_out
 from training.data.making import checking
 from training.data.making.conversion import Summary, convert
+from training.data.making.emoji import open_emoji
 from training.data.making.glyphs import DEFAULT_FONTS, open_glyphs
 from training.data.making.in_parallel import workers_for
 from training.data.making.label_tables import read_label_table
@@ -26,6 +27,8 @@ from training.data.making.sources import Source, open_source
 from training.data.making.synthetic import FEWEST_DOMAINS, MOST_DOMAINS, NUM_IMAGES, open_synthetic
 from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, make_transform
 
+# Sources whose contents are known -> their own options.
+OF_CONTENTS = {'glyphs': ('fonts', 'chars', 'split', 'jitter'), 'emoji': ('vendors', 'split'), 'synthetic': ('domains', 'split')}
 TWO_COLOUR = {'red': (255, 0, 0), 'green': (0, 255, 0)}  # PIL's 'green' is a darker one
 
 HELP = """Convert images into a dataset for training.
@@ -41,6 +44,8 @@ The images may come from (--source):
                                   dataset.json
   glyphs                          characters, drawn in the typefaces --fonts: a
                                   domain is a typeface
+  emoji                           emoji of the vendors --vendors: a domain is a
+                                  vendor
   synthetic                       shapes, rendered from known factors of
                                   content and style: for metrics of
                                   identifiability
@@ -49,6 +54,8 @@ The images may come from (--source):
   train-images-idx3-ubyte.gz      MNIST, with the labels file beside it;
                                   also t10k-images-idx3-ubyte.gz
   cifar-10-python.tar.gz          CIFAR-10; also cifar-100-python.tar.gz
+  *.tfrecords                     FFHQ and others as published for StyleGAN, or
+                                  their folder: the largest images in it
   *_lmdb/                         LSUN
   FOLDER/train_data_batch_*.npz   down-sampled ImageNet: give the folder
 
@@ -200,15 +207,17 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--chars', metavar='WHICH', help='Characters of --source=glyphs, as far as all fonts have them. common: all '
               'letters and digits. latin, greek, cyrillic: letters. hangul: syllables. Or a text file that has them.  '
               '[default: common]')
-@click.option('--split', type=click.Choice(['train', 'test']), help='With --source=glyphs: test is every tenth character, by '
-              '--seed, and train the others. With synthetic: likewise every tenth image, or tuple of --paired.  [default: all]')
+@click.option('--vendors', metavar='FOLDER,...', callback=parse_list, help='Folders of --source=emoji: those of the npm packages '
+              'emoji-datasource-google and emoji-datasource-twitter. What is transparent becomes white')
+@click.option('--split', type=click.Choice(['train', 'test']), help='With glyphs, emoji, synthetic: test is every tenth, by '
+              '--seed, and train the others.  [default: all]')
 @click.option('--jitter', type=click.FloatRange(0, 0.25), metavar='SHARE', help='With --source=glyphs: move each character by up '
               'to this share of the image, and change its size by up to it; dataset.json has the values.  [default: 0]')
-@click.option('--paired', is_flag=True, help='With colours, glyphs or synthetic: every image in every domain, not in one drawn '
-              'at random')
+@click.option('--paired', is_flag=True, help='With colours, glyphs, emoji, synthetic: every image in every domain, not in one '
+              'drawn at random')
 @click.option('--seed', type=click.IntRange(0, 2 ** 32 - 1), default=0, show_default=True,
-              help='With colours and glyphs: which image goes to which domain; with dependent: the colours; with stacked: the '
-              'digits; with synthetic: all factors')
+              help='With colours, glyphs, emoji: which image goes to which domain; with dependent: the colours; with stacked: '
+              'the digits; with synthetic: all factors')
 @click.option('--on-error', type=click.Choice(['stop', 'skip']), help='What to do about images that cannot be read: stop, or '
               'skip them, named and counted.  [default: skip with LSUN, or stop]')
 @click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Processes; the result is the same with any number.  '
@@ -234,44 +243,36 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
         raise click.UsageError(str(err)) from err
     ArchiveWriter(dest)  # complains now about a destination that will not do
 
-    if source == 'glyphs':
-        images = open_glyph_images(width or height or 32, **which)
-    elif source == 'synthetic':
-        images = open_synthetic_images(width or height or 32, **which)
-    elif given := [name for name in ('fonts', 'chars', 'split', 'jitter') if which.pop(name)]:
-        raise click.UsageError(f'--{given[0]} is for --source=glyphs')
+    if source in OF_CONTENTS:
+        images = open_contents(source, width or height or 32, **which)
+        mode = 'rgb' if source == 'emoji' and mode == 'as-is' else mode
+    elif given := [name for name in (*OF_CONTENTS['glyphs'], *OF_CONTENTS['emoji']) if which.pop(name, None)]:
+        raise click.UsageError(f'--{given[0]} is for --source='
+                               + ' and '.join(name for name, options in OF_CONTENTS.items() if given[0] in options))
     else:
-        images = open_images(source, **which)
+        averaged_to = width if width == height and resize_filter == 'box' and crop is None else None
+        images = open_images(source, averaged_to=averaged_to, **which)
     skip_broken = images.leave_out_broken if on_error is None else on_error == 'skip'
     summary = convert(images, dest, transform_image, mode, workers or workers_for(images.size), skip_broken)
     report(summary, images, dest, time.monotonic() - start)
 
 
-def open_glyph_images(size: int, fonts: list[str] | None, chars: str | None, split: str | None, jitter: float | None,
-                      paired: bool, seed: int, max_images: int | None, **others: Any) -> Source:
-    """The source of --source=glyphs, by the options of these names. Raises UsageError for those that are of other sources."""
-    if given := [name for name, value in others.items() if value]:
-        raise click.UsageError(f'--{given[0].replace("_", "-")} is not for --source=glyphs; leave it out')
-    return open_glyphs(fonts, chars or 'common', size, paired, split, jitter or 0.0, seed).first(max_images)
-
-
-def open_synthetic_images(size: int, domains: Any, paired: bool, split: str | None, seed: int, max_images: int | None,
-                          **others: Any) -> Source:
-    """The source of --source=synthetic, by the options of these names. Raises UsageError for values that it does not take, and
-    for options that are of other sources."""
-    if given := [name for name, value in others.items() if value]:
-        raise click.UsageError(f'--{given[0].replace("_", "-")} is not for --source=synthetic; leave it out')
-    number = MOST_DOMAINS if domains is None else domains
-    if type(number) is not int or not FEWEST_DOMAINS <= number <= MOST_DOMAINS:
-        raise click.UsageError(f'--source=synthetic takes a number of domains: --domains={FEWEST_DOMAINS} to {MOST_DOMAINS}')
-    count = NUM_IMAGES if max_images is None else max_images
-    if count < number:
-        raise click.UsageError(f'--max-images={count} is less than an image for each of {number} domains; give at least {number}')
-    return open_synthetic(count, number, size, paired, split, seed)
+def open_contents(source: str, size: int, paired: bool, seed: int, max_images: int | None, **options: Any) -> Source:
+    """The source of --source=glyphs, emoji or synthetic, by the options of these names. Raises UsageError for those that are of
+    other sources."""
+    own = {name: options.pop(name) for name in OF_CONTENTS[source]}
+    if given := [name for name, value in options.items() if value]:
+        raise click.UsageError(f'--{given[0].replace("_", "-")} is not for --source={source}; leave it out')
+    if source == 'synthetic':
+        return open_synthetic(max_images, own['domains'], size, paired, own['split'], seed)
+    if source == 'emoji':
+        return open_emoji(own['vendors'], paired, own['split'], seed).first(max_images)
+    return open_glyphs(own['fonts'], own['chars'] or 'common', size, paired, own['split'], own['jitter'] or 0.0,
+                       seed).first(max_images)
 
 
 def open_images(source: str, max_images: int | None, max_images_per_domain: int | None, labels: str | None,
-                label_column: str | None, domains: Any, paired: bool, seed: int) -> Source:
+                label_column: str | None, domains: Any, paired: bool, seed: int, averaged_to: int | None) -> Source:
     """The source with its labels, as far as it is to be converted, by the options of these names. Raises UsageError for options
     that contradict each other."""
     painted = isinstance(domains, dict)
@@ -291,7 +292,7 @@ def open_images(source: str, max_images: int | None, max_images_per_domain: int 
     columns = [name.strip() for name in label_column.split(',')] if label_column else None
     images = open_source(source, {'none': False, 'folders': True}.get('none' if new_domains else domains),
                          None if new_domains else max_images_per_domain, pad_mnist=domains != 'dependent',
-                         table=read_label_table(labels, columns) if labels else None)
+                         table=read_label_table(labels, columns) if labels else None, averaged_to=averaged_to)
     if domains == 'stacked':
         return stacked(images, max_images, seed)  # of all digits, however few images are made
     images = images.first(max_images)

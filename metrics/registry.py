@@ -97,6 +97,7 @@ METRICS = {
         'mcc', 'identifiability')},
     'jacobian': Metric('metrics.domains.jacobian:jacobian', needs_data=False),
     'domains': Metric('metrics.domains.domains:domains', needs_data=True, check='metrics.domains.domains:check'),
+    'directions': Metric('metrics.domains.directions:directions', needs_data=True, check='metrics.domains.domains:check'),
     'translation': Metric('metrics.domains.translation:translation', needs_data=True, needs_D=True,
                           check='metrics.domains.domains:check'),
 }

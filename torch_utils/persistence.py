@@ -59,16 +59,17 @@ def construct(*, class_name: str, **kwargs: Any) -> nn.Module:
     return persistent(load_object(class_name))(**kwargs)
 
 
-def to_record(module: nn.Module, class_name: str | None = None) -> dict:
+def to_record(module: nn.Module, class_name: str | None = None, half: bool = False) -> dict:
     """Describe a module whose class is @persistent: weights as they are now, copied to the CPU.
 
-    class_name: what the record calls its class; by default the name without the module.
+    class_name: what the record calls its class; by default the name without the module. half: round tensors of float32 to
+    float16, for half the bytes; those with larger numbers than that has stay as they are.
     """
     return {
         'format': FORMAT,
         'class_name': class_name or type(module).__name__,
         'init_kwargs': _plain(module.init_kwargs),
-        'tensors': {name: _pack(t) for name, t in module.state_dict().items()},
+        'tensors': {name: _pack(_halved(t) if half else t) for name, t in module.state_dict().items()},
     }
 
 
@@ -95,7 +96,8 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants:
           trusted: bool = False) -> nn.Module:
     """A module with these arguments and this state dict, in eval mode, without gradients, on the CPU.
 
-    Arguments and state come out of a file: before any memory is taken it is checked that they fit each other.
+    Arguments and state come out of a file: before any memory is taken it is checked that they fit each other. Tensors of float32
+    may be stored in float16.
     constants: tensors whose name ends like this may be missing, and are left as the constructor made them. trusted: the
     constructor may make tensors that the state does not hold, as a user's own may do for its buffers and initial values.
     Raises RecordError if arguments and state don't fit.
@@ -104,6 +106,8 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants:
         with contextlib.nullcontext() if trusted else _Limits(len(state), sum(t.numel() for t in state.values())):
             module = cls(**kwargs).eval().requires_grad_(False)
         expected = module.state_dict()
+        state = {k: t.float() if t.dtype == torch.float16 and k in expected and expected[k].dtype == torch.float32 else t
+                 for k, t in state.items()}
         for k, t in expected.items():
             if k in state and (state[k].dtype, state[k].shape) != (t.dtype, t.shape):
                 raise RecordError(f'{k} is {state[k].dtype} {list(state[k].shape)} instead of {t.dtype} {list(t.shape)}')
@@ -170,6 +174,11 @@ def dump(value: Any, file: BinaryIO) -> None:
 def load(file: BinaryIO) -> Any:
     """Read a pickle of plain values. Raises RecordError if it is damaged or asks for any class or function."""
     return safe_pickle.load(file)
+
+
+def _halved(t: torch.Tensor) -> torch.Tensor:
+    half = t.half() if t.dtype == torch.float32 else t
+    return half if half.isfinite().all() else t
 
 
 def _pack(t: torch.Tensor) -> dict:

@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
                   synthesis_kwargs=dict(channel_base=32, channel_max=4), **common)
     D = Discriminator(channel_base=32, channel_max=4, mapping_kwargs=dict(num_layers=1), **common)
     save_network_snapshot(folder / 'network-snapshot-000001.pkl', dict(G=G, G_ema=G, D=D), {}, 0)
-    tool('--source=synthetic', '--domains=3', '--max-images=210', '--resolution=8', '--workers=1', f'--dest={folder / "data.zip"}')
+    tool('--source=synthetic', '--domains=3', '--max-images=210', '--resolution=8', '--workers=1',
+         f'--dest={folder / "data.zip"}')
     return folder
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.dataset_making import content, picture, save, tool
-from helpers.packed_making import write_cifar, write_idx, write_imagenet, write_lsun
+from helpers.font_making import make_font
+from helpers.packed_making import write_cifar, write_idx, write_imagenet, write_lsun, write_tfrecords
 
 from training.data.making import mnist
 
 README = Path(__file__).parents[2] / 'datasets' / 'README.md'
+
+FONTS = re.findall(r'fonts/(\w+)\.ttf', README.read_text(encoding='utf-8'))
 
 # As published, but for the places of downloads.
 PUBLISHED = '''
@@ -53,6 +56,15 @@ def downloads(tmp_path_factory):
     for name in ('cifar-10-python.tar.gz', 'cifar-100-python.tar.gz'):
         write_cifar(root / name, rgb, list(range(10)))
     write_imagenet(root / 'imagenet64', [(rgb, list(range(1, 11)))])
+    for level in (4, 5):
+        write_tfrecords(root / 'tfrecords' / 'ffhq' / f'ffhq-r{level:02d}.tfrecords', rgb[:2, :, :2 ** level, :2 ** level])
+    for i, vendor in enumerate(('google', 'twitter')):
+        for code in range(0x1F600, 0x1F60B):
+            folder = root / 'node_modules' / f'emoji-datasource-{vendor}' / 'img' / vendor / '64'
+            save(folder / f'{code:x}.png', picture(code + 100 * i, (64, 64, 4)))
+    (root / 'fonts').mkdir()
+    for name in FONTS:
+        make_font(root / 'fonts' / f'{name}.ttf', ''.join(map(chr, range(0xAC00, 0xAC00 + 12))))
     write_idx(root / 'downloads', count=10)
     try:
         write_lsun(root / 'church_outdoor_train_lmdb', np.stack([picture(0, (300, 260, 3))]))
@@ -67,6 +79,8 @@ def downloads(tmp_path_factory):
 def test_it_runs_as_it_stands(downloads, monkeypatch, command):
     if '_lmdb' in command:
         pytest.importorskip('lmdb')
+    if 'tfrecords' in command:
+        pytest.importorskip('google_crc32c')
     monkeypatch.chdir(downloads)
     monkeypatch.setattr(mnist, 'find_mnist', lambda split='train': (*mnist.read_mnist(
         downloads / 'downloads' / 'train-images-idx3-ubyte.gz'), 'a stand-in'))

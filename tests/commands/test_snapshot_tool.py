@@ -16,6 +16,7 @@ from helpers.shapes import write_dataset
 import calc_metrics
 from training.sampling.drawing import render, seed_latent
 from training.snapshots.file import load_network_snapshot, save_network_snapshot
+from training.snapshots.published import module_text
 from training.snapshots.tool import export, info, main
 
 ROOT = Path(__file__).parents[2]
@@ -263,12 +264,19 @@ def test_a_pickle_for_the_published_code_is_written(run, tmp_path):
     status, out, _ = run('export', '--to=stylegan2-ada', f'--network={network}', '--outdir=out')
     path = tmp_path / 'out' / 'stylegan2-ada-000000.pkl'
     assert (status, out) == (0, 'Wrote out/stylegan2-ada-000000.pkl\n') and list((tmp_path / 'out').iterdir()) == [path]
-    assert b'from training.networks import Generator' in path.read_bytes() and b'/home/me' not in path.read_bytes()
+    assert module_text.source().encode() in path.read_bytes() and b'/home/me' not in path.read_bytes()
 
 
-def test_what_the_published_code_cannot_open_is_refused(run, network, exported, tmp_path):
-    refused(run('export', '--to=stylegan2-ada', f'--network={network}', '--outdir=out'), 1, str(network), 'has --cond-mode=flow',
-            'export it with --to=hub')
+def test_i_stylegan_is_exported_to_a_pickle_too(run, network, tmp_path):
+    assert run('export', '--to=stylegan2-ada', f'--network={network}', '--outdir=out')[0] == 0
+    (path,) = (tmp_path / 'out').iterdir()
+    made, original = load_network_snapshot(str(path)), load_network_snapshot(str(network))
+    z, c = torch.randn(2, made.G.z_dim), torch.eye(2)
+    assert torch.equal(*(each.G_ema(z, c, noise_mode='const') for each in (made, original)))
+    assert made.origin == 'exported pickle of this project' and made.G_ema.mapping.cond_mode == 'flow'
+
+
+def test_what_the_published_programs_cannot_open_is_refused(run, network, exported, tmp_path):
     refused(run('export', '--to=stylegan2-ada', f'--network={exported}', '--outdir=out'), 1, 'without G and D')
     refused(run('export', '--to=stylegan2-ada', f'--network={network}', '--outdir=out', '--license=mit'), 2,
             '--license has no effect')
@@ -276,6 +284,22 @@ def test_what_the_published_code_cannot_open_is_refused(run, network, exported, 
 
 
 # As a program.
+
+def test_a_small_snapshot_is_rounded_and_names_no_paths(run, network, run_dir, tmp_path):
+    status, out, err = run('export', '--to=small', f'--network={network}', '--outdir=small/net')
+    path = tmp_path / 'small/net/network-snapshot-000012.pkl'
+    assert (status, out) == (0, 'Wrote small/net/network-snapshot-000012.pkl\n'), err
+    assert path.stat().st_size < 0.65 * network.stat().st_size and str(run_dir.parent).encode() not in path.read_bytes()
+    before, after = load_network_snapshot(str(network)), load_network_snapshot(str(path))
+    assert after.cur_nimg == 12_345 and after.training_set_kwargs['path'] == 'shapes.zip'
+    for name in ('G', 'D', 'G_ema'):
+        for key, value in before[name].state_dict().items():
+            assert torch.equal(after[name].state_dict()[key], value.half().to(value.dtype)), key
+    status, _, err = run('export', '--to=small', f'--network={network}', '--outdir=small/net')
+    assert status == 2 and 'is there already' in err
+    status, _, err = run('export', '--to=small', '--license=mit', f'--network={network}', '--outdir=other')
+    assert status == 2 and '--license has no effect with --to=small' in err
+
 
 def test_the_module_is_the_program(network):
     done = subprocess.run([sys.executable, '-m', 'training.snapshot', f'--network={network}'], cwd=ROOT, capture_output=True,

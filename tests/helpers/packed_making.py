@@ -83,3 +83,46 @@ def write_lsun(folder: Path, images: np.ndarray) -> None:
             buffer = io.BytesIO()
             PIL.Image.fromarray(image).save(buffer, 'webp', lossless=True)
             transaction.put(f'{i:040x}'.encode(), buffer.getvalue())
+
+
+def write_tfrecords(path: Path, images: np.ndarray, spoil=lambda number, example: example) -> None:
+    """A file of StyleGAN's TFRecords, byte by byte. images: uint8 [N, C, H, W]. spoil: changes an Example before its checksum."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b''.join(tfrecord(spoil(i, example(list(image.shape), image.tobytes()))) for i, image in enumerate(images)))
+
+
+def example(shape: list[int], data: bytes, packed: bool = True) -> bytes:
+    """The wire format of tensorflow.Example with `shape` and `data`. packed: how numbers are written."""
+    numbers = _field(1, b''.join(map(_varint, shape))) if packed else b''.join(b'\x08' + _varint(n) for n in shape)
+    return _field(1, _feature(b'data', _field(1, _field(1, data))) + _feature(b'shape', _field(3, numbers)))
+
+
+def _feature(key: bytes, value: bytes) -> bytes:
+    return _field(1, _field(1, key) + _field(2, value))
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    out = b''
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def tfrecord(data: bytes) -> bytes:
+    """A record with its masked checksums."""
+    length = struct.pack('<Q', len(data))
+    return length + _masked(length) + data + _masked(data)
+
+
+def _masked(data: bytes) -> bytes:
+    crc = 0xFFFFFFFF  # CRC32C, bit by bit
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return struct.pack('<I', (crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8 & 0xFFFFFFFF)

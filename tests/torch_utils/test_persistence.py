@@ -73,6 +73,28 @@ def test_weights_survive_bit_by_bit():
     assert bits(through_a_file(module)) == bits(module) != bits(Toy(3))
 
 
+def test_weights_in_half_precision_are_half_as_large_and_rounded():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.linspace(-3, 3, 5000))
+            self.register_buffer('large', torch.tensor([1.0, 1e6]))  # more than float16 has
+            self.register_buffer('count', torch.tensor(7))
+
+    cls = persistent(Net)
+    net = cls()
+    sizes = {}
+    for half in (False, True):
+        file = io.BytesIO()
+        dump(to_record(net, half=half), file)
+        sizes[half] = file.tell()
+        file.seek(0)
+        loaded = from_record(load(file), {'Net': cls})
+        assert loaded.weight.dtype == torch.float32 and torch.equal(loaded.large, net.large) and loaded.count == 7
+        assert torch.equal(loaded.weight, net.weight.half().float() if half else net.weight)
+    assert sizes[True] < 0.6 * sizes[False]
+
+
 def test_the_module_returns_frozen_and_in_eval_mode():
     module = toy().train()
     copy = through_a_file(module)

@@ -115,5 +115,5 @@ def _per_sample_1x1(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """x [N, I, H, W], w [N, O, I] -> [N, O, H, W]: a matrix product per sample, in the memory layout of x."""
     if x.is_contiguous(memory_format=torch.channels_last):
         y = torch.bmm(x.permute(0, 2, 3, 1).flatten(1, 2), w.transpose(1, 2))  # [N, HW, O]
-        return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
-    return torch.bmm(w, x.flatten(2)).unflatten(2, x.shape[2:])
+        return y.reshape(x.shape[0], *x.shape[2:], w.shape[1]).permute(0, 3, 1, 2)
+    return torch.bmm(w, x.flatten(2)).reshape(x.shape[0], w.shape[1], *x.shape[2:])

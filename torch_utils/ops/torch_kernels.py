@@ -10,8 +10,8 @@ import torch.nn.functional as F
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-def upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
-              padding: tuple[int, int, int, int], flip_filter: bool, gain: float) -> torch.Tensor:
+def resample(x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
+             padding: tuple[int, int, int, int], flip_filter: bool, gain: float) -> torch.Tensor:
     """Zero-insert, pad or crop, filter and decimate. x [N,C,H,W]; f [fh,fw] or, separable, [taps].
 
     up, down: (x, y). padding: (left, right, top, bottom), negative crops. Not meant to be differentiated.
@@ -23,6 +23,9 @@ def upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple
         return _fir(x, f, up, down, padding)
     x = _fir(x, f[None, :], (up[0], 1), (down[0], 1), (*padding[:2], 0, 0))
     return _fir(x, f[:, None], (1, up[1]), (1, down[1]), (0, 0, *padding[2:]))
+
+
+upfirdn2d = resample  # the name that it has among the kernels of every backend
 
 
 def _fir(x: torch.Tensor, k: torch.Tensor, up: tuple[int, int], down: tuple[int, int],

@@ -152,4 +152,5 @@ def filter_size(f: torch.Tensor | None) -> tuple[int, int]:
 
 
 def _added(padding: Pair, x: tuple[int, int], y: tuple[int, int]) -> list[int]:
-    return [p + q for p, q in zip(parse_padding(padding), (*x, *y), strict=True)]
+    left, right, top, bottom = parse_padding(padding)
+    return [left + x[0], right + x[1], top + y[0], bottom + y[1]]

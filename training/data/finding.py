@@ -26,7 +26,8 @@ MACHINE_MADE = frozenset(('@eadir', '__macosx', '__pycache__', '#recycle', '@rec
                           '@recently-snapshot', 'lost+found', 'system volume information'))  # in any case
 UNREAD_TYPES = frozenset((
     'heic', 'heif', 'hif', 'avif', 'avifs', 'jxl', 'exr', 'hdr', 'svg', 'svgz', 'pdf', 'ai', 'xcf', 'kra', 'raw', 'cr2', 'cr3',
-    'crw', 'nef', 'nrw', 'arw', 'dng', 'orf', 'rw2', 'raf', 'pef', 'srw', 'x3f'))  # of pictures, where Pillow does not read them
+    'crw', 'nef', 'nrw', 'arw', 'dng', 'orf', 'rw2', 'raf', 'pef', 'srw', 'x3f',  # pictures that Pillow does not read
+    'tfrecords'))  # files of pictures, each a source of its own for dataset_tool.py
 CANONICAL = re.compile(r'(?:(.*)/)?(\d{5})/img(\d{8})\.png')
 MOST_NAMED = 20  # of the files that are left out for one reason
 

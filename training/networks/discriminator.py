@@ -116,7 +116,8 @@ class DiscriminatorEpilogue(nn.Module):
                  mbstd_group_size: int | None = 4, mbstd_num_channels: int = 1, activation: str = 'lrelu',
                  conv_clamp: float | None = None):
         super().__init__()
-        self.cmap_dim, self.resolution, self.architecture = cmap_dim, resolution, architecture
+        self.in_channels, self.cmap_dim, self.resolution = in_channels, cmap_dim, resolution
+        self.img_channels, self.architecture = img_channels, architecture
         if architecture == 'skip':
             self.fromrgb = Conv2dLayer(img_channels, in_channels, kernel_size=1, activation=activation)
         self.mbstd = MinibatchStdLayer(mbstd_group_size, mbstd_num_channels) if mbstd_num_channels > 0 else None

@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from torch_utils.persistence import persistent
+
 KAPPA = math.log(math.expm1(1 - 1e-7))  # softplus(KAPPA) is just below 1: a parameter of 0 means a slope of 1
 
 
+@persistent
 class DenseSigmoidFlow(nn.Module):
     """One block: h -> V selu(a ⊙ (U h) + β), with rows of U and V that are positive and sum to 1, and a > 0.
 
@@ -43,6 +46,7 @@ def _weighted_means(weight: torch.Tensor, shift: torch.Tensor, h: torch.Tensor) 
     return (rows @ h[:, :, :, None])[:, :, :, 0]
 
 
+@persistent
 class DDSF(nn.Module):
     """A stack of n_blocks blocks, applied to each latent dimension by itself: 1 -> hidden_dim -> ... -> 1.
 
@@ -59,6 +63,7 @@ class DDSF(nn.Module):
     def forward(self, x: torch.Tensor, params: torch.Tensor) -> torch.Tensor:
         """x [N, S], params [N, S, num_params] -> [N, S]."""
         h = x[:, :, None]
-        for block, own in zip(self.model, params.split([block.num_params for block in self.model], dim=2), strict=True):
-            h = block(h, own)
+        own = iter(params.split([block.num_params for block in self.model], dim=2))
+        for block in self.model:
+            h = block(h, next(own))
         return h[:, :, 0]

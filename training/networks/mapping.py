@@ -56,7 +56,7 @@ class MappingNetwork(nn.Module):
         def make_mlp(name: str, first: int, layers: int, last: int, **last_kwargs) -> None:
             for i in range(layers):
                 width_in, width_out = hidden if i > 0 else first, hidden if i < layers - 1 else last
-                kwargs = dict(activation=activation) | (last_kwargs if i == layers - 1 else {})
+                kwargs = {'activation': activation, **(last_kwargs if i == layers - 1 else {})}
                 layer = FullyConnectedLayer(width_in, width_out, lr_multiplier=lr_multiplier, **kwargs)
                 setattr(self, f'{name}{i}', layer)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dnnlib.util import UserError
-from torch_utils.directions import principal_directions, sensitive_directions
+from torch_utils.latent_directions import affine_weights, principal_directions, sensitive_directions
 from training.networks import Generator
 from training.networks.mapping import LIVING
 from training.sampling import drawing
@@ -61,7 +61,7 @@ class Directions:
             directions, values = principal_directions(w)
             self.heading = ('component', 'variance')
         else:
-            directions, values = sensitive_directions(style_weights(G))
+            directions, values = sensitive_directions(affine_weights(G.synthesis))
             self.heading = ('direction', '|Av|^2')
         self.shares = (values / values.sum().clamp(min=torch.finfo(values.dtype).tiny)).tolist()
         deviations = (w.double() @ directions.T).std(dim=0)
@@ -93,9 +93,3 @@ def sample_w(G: Generator, label: torch.Tensor, seed: int = 0) -> torch.Tensor:
     z = torch.from_numpy(np.random.RandomState(seed).randn(W_SAMPLES, G.z_dim)).to(torch.float32).to(label.device)
     parts = z.split(drawing.MEAN_BATCH)
     return torch.cat([G.mapping(part, label.expand(len(part), -1))[:, 0] for part in parts])
-
-
-def style_weights(G: Generator) -> list[torch.Tensor]:
-    """The weights [out, w_dim] that turn w into the styles of each layer."""
-    affine = [layer.affine for layer in G.synthesis.modules() if hasattr(layer, 'affine')]
-    return [layer.weight.detach() * layer.weight_gain for layer in affine]

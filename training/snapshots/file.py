@@ -28,19 +28,21 @@ _UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErro
 
 
 def save_network_snapshot(path: str | Path, modules: Mapping[str, nn.Module | None], training_set_kwargs: Mapping,
-                          cur_nimg: int) -> None:
+                          cur_nimg: int, half: bool = False) -> None:
     """Write a snapshot as write_network_snapshot does to a path, atomically, with its checksum."""
     with atomic_open(path, 'w+b') as f:
-        write_network_snapshot(f, modules, training_set_kwargs, cur_nimg)
+        write_network_snapshot(f, modules, training_set_kwargs, cur_nimg, half)
         seal.seal(f)
 
 
 def write_network_snapshot(file: BinaryIO, modules: Mapping[str, nn.Module | None], training_set_kwargs: Mapping,
-                           cur_nimg: int) -> None:
-    """Write modules G, D, G_ema and, if there is one, augment_pipe as they are now. cur_nimg: images seen so far."""
+                           cur_nimg: int, half: bool = False) -> None:
+    """Write modules G, D, G_ema and, if there is one, augment_pipe as they are now. cur_nimg: images seen so far. half: with
+    weights rounded to float16."""
     pipe = modules.get('augment_pipe')
     snapshot = {'training_set_kwargs': dict(training_set_kwargs)}
-    snapshot |= {name: persistence.to_record(modules[name], own_classes.record_name(modules[name])) for name in NETWORKS}
+    snapshot |= {name: persistence.to_record(modules[name], own_classes.record_name(modules[name]), half)
+                 for name in NETWORKS}
     snapshot |= {'augment_pipe': None if pipe is None else persistence.to_record(pipe), 'progress': {'cur_nimg': cur_nimg}}
     persistence.dump(snapshot, file)
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from helpers.dataset_making import save, tool
-from helpers.packed_making import write_cifar, write_idx, write_imagenet, write_lsun
+from helpers.packed_making import write_cifar, write_idx, write_imagenet, write_lsun, write_tfrecords
 from helpers.small_runs import config, run, stats
 
 from training.data.dataset import ImageFolderDataset
@@ -51,6 +51,13 @@ def lsun(folder):
     return [f'{folder}/church_outdoor_train_lmdb', '--transform=center-crop', '--width=32', '--height=32'], IMAGES, None
 
 
+def ffhq(folder):
+    pytest.importorskip('google_crc32c')
+    write_tfrecords(folder / 'ffhq' / 'ffhq-r05.tfrecords', IMAGES)
+    write_tfrecords(folder / 'ffhq' / 'ffhq-r04.tfrecords', IMAGES[:, :, ::2, ::2])
+    return [folder / 'ffhq'], IMAGES, None
+
+
 def afhq(folder):
     for i, image in enumerate(IMAGES):
         save(folder / 'afhq' / 'train' / ('cat', 'dog', 'wild')[i % 3] / f'{i:03d}.png', image.transpose(1, 2, 0))
@@ -69,7 +76,7 @@ def celeba(folder):
     return [folder / 'img_align_celeba', *args], IMAGES, [int(i % 3 == 0) for i in range(COUNT)]
 
 
-@pytest.mark.parametrize('make', [mnist, dependent_mnist, cifar10, cifar100, imagenet, lsun, afhq, celeba])
+@pytest.mark.parametrize('make', [mnist, dependent_mnist, cifar10, cifar100, imagenet, lsun, ffhq, afhq, celeba])
 def test_converted_and_trained_on(tmp_path, monkeypatch, make):
     monkeypatch.setattr(sample_grid, 'choose_grid', lambda *_, **__: ((2, 1), [0, 1]))  # pictures take most of the time
     args, images, labels = make(tmp_path)

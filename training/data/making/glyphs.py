@@ -14,6 +14,9 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from dnnlib import UserError
+from dnnlib.progress import Progress
+from training.data.making.dealing import deal
+from training.data.making.looks import unlike
 from training.data.making.sources import Source, SourceImage
 
 DEFAULT_FONTS = ('DejaVuSans-Bold', 'DejaVuSerif', 'DejaVuSansMono-Oblique')  # they differ in weight, serifs and slant
@@ -24,7 +27,6 @@ CAPITAL = 0.55  # height of a capital letter, as a share of the image
 MARGIN = 1 / 16  # around what is drawn, likewise
 OVERSAMPLING = 8  # draw N times as large, then average
 ALIKE = 8.0  # root mean square of differences of 0..255: below it are Ă and Ӑ, above it Ĭ and Ǐ
-HELD_OUT = 10  # one of so many characters belongs to the test split
 
 
 @dataclass
@@ -141,41 +143,36 @@ def draw(face: Face, character: str, size: int, placement: Placement = Placement
     canvas = size * OVERSAMPLING
     room = canvas * (1 - 2 * MARGIN)
     points = CAPITAL * canvas * face.points_per_pixel * placement.scale
-    left, top, right, bottom = face.at(points).getbbox(character, anchor='ls')
+    font = face.at(points)
+    left, top, right, bottom = font.getbbox(character, anchor='ls')
     if max(right - left, bottom - top) > room:
-        points *= room / max(right - left, bottom - top)
-        left, top, right, bottom = face.at(points).getbbox(character, anchor='ls')
+        font = face.at(points * (room / max(right - left, bottom - top)))
+        left, top, right, bottom = font.getbbox(character, anchor='ls')
     x = (canvas - (right - left)) / 2 - left + placement.right * canvas
     base_line = canvas * (1 + CAPITAL) / 2 + placement.down * canvas
     x = min(max(x, -left), canvas - right)
     base_line = min(max(base_line, -top), canvas - bottom)
     image = PIL.Image.new('L', (canvas, canvas))
-    PIL.ImageDraw.Draw(image).text((round(x), round(base_line)), character, fill=255, font=face.at(points), anchor='ls')
+    PIL.ImageDraw.Draw(image).text((round(x), round(base_line)), character, fill=255, font=font, anchor='ls')
     return np.asarray(image.reduce(OVERSAMPLING))
 
 
 def distinct(characters: str, faces: Sequence[Face]) -> str:
     """Those that all faces draw, without those that look like an earlier one in every face (as A in Greek does): within ALIKE."""
-    looks = np.empty([len(characters), len(faces) * 32 * 32], dtype=np.float32)  # of those that are kept
-    squares = np.empty(len(characters), dtype=np.float32)
-    kept, blank = [], 0
-    for character in characters:
-        drawn = [draw(face, character, 32) for face in faces]
-        if not all(pixels.any() for pixels in drawn):
-            blank += 1
-            continue
-        earlier, look = looks[:len(kept)], np.concatenate(drawn, axis=None).astype(np.float32)
-        distances = squares[:len(kept)] - 2 * earlier @ look + look @ look
-        if distances.min(initial=np.inf) >= ALIKE ** 2 * len(look):
-            looks[len(kept)], squares[len(kept)] = look, look @ look
-            kept.append(character)
-    alike = len(characters) - len(kept) - blank
+    looks = np.empty([len(characters), len(faces), 32, 32], dtype=np.uint8)
+    with Progress('characters', len(characters)) as progress:
+        for i, character in enumerate(characters):
+            looks[i] = [draw(face, character, 32) for face in faces]
+            progress.advance()
+    drawn = np.flatnonzero(looks.any(axis=(2, 3)).all(axis=1))
+    kept = drawn[unlike(looks[drawn].reshape(len(drawn), -1), ALIKE)]
+    blank, alike = len(characters) - len(drawn), len(drawn) - len(kept)
     for number, why in ((blank, 'are blank in a font'), (alike, 'look like another one in every font')):
         if number:
             print(f'{number} of {len(characters)} characters are left out: they {why}')
-    if not kept:
+    if not len(kept):
         raise UserError('no character is left: all are blank in one of the fonts; choose other fonts')
-    return ''.join(kept)
+    return ''.join(characters[i] for i in kept)
 
 
 def open_glyphs(fonts: Sequence[str] | None = None, chars: str = 'common', size: int = 32, paired: bool = False,
@@ -191,20 +188,16 @@ def open_glyphs(fonts: Sequence[str] | None = None, chars: str = 'common', size:
     faces = find_faces(fonts)
     characters = distinct(choose_characters(chars, faces), faces)
     rng = np.random.RandomState(seed)
-    held_out = np.zeros(len(characters), dtype=bool)
-    held_out[rng.permutation(len(characters))[::HELD_OUT]] = True
-    face_of = np.empty(len(characters), dtype=np.int64)
-    face_of[rng.permutation(len(characters))] = np.arange(len(characters)) % len(faces)
+    dealt = deal(len(characters), len(faces), rng, paired, split)
     moves = np.round(rng.uniform(-jitter, jitter, [len(characters), 3]), 4)
-    chosen = [i for i in range(len(characters)) if split is None or held_out[i] == (split == 'test')]
+    placements = {i: Placement(*moves[i, :2].tolist(), 1 + moves[i, 2].item()) for i, _ in dealt}
 
     def images() -> Iterator[SourceImage]:
-        for i in chosen:
-            placement = Placement(*moves[i, :2].tolist(), 1 + moves[i, 2].item())
-            for domain in range(len(faces)) if paired else [int(face_of[i])]:
-                yield SourceImage(partial(draw, faces[domain], characters[i], size, placement), domain,
+        for i, domains in dealt:
+            for domain in domains:
+                yield SourceImage(partial(draw, faces[domain], characters[i], size, placements[i]), domain,
                                   f'{characters[i]!r} of {faces[domain].name}', i)
 
-    placements = {i: [*moves[i, :2].tolist(), 1 + moves[i, 2].item()] for i in chosen} if jitter else None
-    return Source(images(), len(chosen) * (len(faces) if paired else 1), [face.name for face in faces], contents=list(characters),
-                  placements=placements)
+    stored = {i: [place.right, place.down, place.scale] for i, place in placements.items()} if jitter else None
+    return Source(images(), sum(len(domains) for _, domains in dealt), [face.name for face in faces],
+                  contents=list(characters), placements=stored)

@@ -18,7 +18,7 @@ from dnnlib.archive import FolderArchive, ZipArchive, open_archive
 from training.data.finding import find_images, is_canonical, labels_below, listed
 from training.data.images import decode
 from training.data.labels import FILE_NAME, MAKE_FACTORS, check_labels, find_labels, missing_labels, read_label_file
-from training.data.making import mnist, packed
+from training.data.making import mnist, packed, tfrecords
 from training.data.making.label_tables import LabelTable
 
 
@@ -81,17 +81,18 @@ class Source:
 
 
 def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_domain: int | None = None,
-                pad_mnist: bool = True, table: LabelTable | None = None) -> Source:
+                pad_mnist: bool = True, table: LabelTable | None = None, averaged_to: int | None = None) -> Source:
     """Open what `--source` names.
 
     path: a folder or ZIP file of images; a folder `*_lmdb` (LSUN) or with `train_data_batch_*.npz` (ImageNet 64x64);
     `cifar-10-python.tar.gz`, `cifar-100-python.tar.gz`; `train-` or `t10k-images-idx3-ubyte.gz` (MNIST); the word
-    `mnist` or `mnist-test`, which finds it.
+    `mnist` or `mnist-test`, which finds it; a file or a folder of *.tfrecords (StyleGAN, FFHQ).
     subfolders_are_domains: whether the folders at the root are domains, numbered by name; None: if it is a folder
     without `dataset.json`, and they have images.
     max_per_domain: how many images to take of each such domain.
     pad_mnist: digits as 32x32, with black around them; or 28x28 as they come.
     table: labels of the images of a folder or ZIP file, in place of any that it has.
+    averaged_to: side of squares, in pixels, to which images are to be averaged: of TFRecords, those of that size will do.
 
     Raises UserError if it is missing or nothing of the above, now or while iterating.
     """
@@ -114,6 +115,8 @@ def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_d
     elif name.endswith(mnist.IMAGES_SUFFIX):
         images, labels = mnist.read_mnist(path)
         source = _from_arrays(_pad(images) if pad_mnist else images, labels, path)
+    elif tfrecords.is_tfrecords(path):
+        source = Source(*_named(tfrecords.open_tfrecords(path, averaged_to)))
     elif Path(path).is_dir() or name.lower().endswith('.zip'):
         return _from_archive(open_archive(path), subfolders_are_domains, max_per_domain, table)
     else:

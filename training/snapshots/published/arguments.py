@@ -18,7 +18,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 # The arguments that a file may set, by the part of the network that they go to.
 MAPPING = ('num_layers', 'embed_features', 'layer_features', 'activation', 'lr_multiplier', 'w_avg_beta', 'cond_mode', 'i_dim',
-           'flow_blocks', 'flow_dim', 'flow_norm', 'use_label')
+           'flow_blocks', 'flow_dim', 'flow_norm', 'use_label', 'label_dim')
 SYNTHESIS = ('channel_base', 'channel_max', 'num_fp16_res', 'conv_clamp', 'architecture', 'resample_filter', 'fp16_channels_last',
              'kernel_size', 'use_noise', 'activation')
 BLOCK = ('activation', 'resample_filter', 'fp16_channels_last', 'freeze_layers')
@@ -157,6 +157,8 @@ def _mapping(record: ModuleRecord, shapes: Shapes) -> dict:
     found: dict = dict(num_layers=count(r'fc(\d+)\.weight'), cond_mode=mode, use_label='label_embed.weight' in own)
     if 'embed.weight' in own:
         found['embed_features'] = own['embed.weight'][0]
+    if 'label_embed.weight' in own:
+        found['label_dim'] = own['label_embed.weight'][1]
     if found['num_layers'] > 1:
         found['layer_features'] = own['fc0.weight'][0]
     if mode != 'concat':

@@ -23,11 +23,13 @@ from torch_utils.safe_pickle import Budget, Name, RecordError, describe, plain_k
 from training.augmentation.pipe import AugmentPipe
 from training.networks import Discriminator, Generator
 from training.snapshots.published import arguments as published_arguments
+from training.snapshots.published import module_text
 from training.snapshots.published.module_record import Ignored, ModuleRecord
 
 NETWORKS = {'G': Generator, 'D': Discriminator, 'G_ema': Generator}
 PERSISTENT_VERSION = 6
 FORCED_FP16 = dict(num_fp16_res=4, conv_clamp=256)
+EXPORTED, CLR_GAN = 'exported pickle of this project', 'CLR-GAN'
 
 
 def names(budget: Budget) -> Mapping[str, Name]:
@@ -87,7 +89,8 @@ def _persistent_record(meta: Any) -> ModuleRecord:
     record = ModuleRecord(name)
     record.state = state
     source = meta.get('module_src')
-    record.returns_latent = type(source) is str and 'latent_code' in source  # a hint, all that is ever done with it
+    if type(source) is str:  # two hints, all that is ever done with it
+        record.origin = EXPORTED if source.startswith(module_text.TITLE) else CLR_GAN if 'latent_code' in source else ''
     return record
 
 
@@ -153,6 +156,8 @@ def _origin(document: dict) -> str:
     generator = next((document[k] for k in ('G_ema', 'G') if type(document.get(k)) is ModuleRecord), None)
     if generator is None:
         return 'StyleGAN2-ADA'
+    if generator.origin == EXPORTED:
+        return EXPORTED
     mapping = generator.part('mapping')
     attributes = mapping.state if mapping is not None else {}
     kwargs = attributes.get('_init_kwargs', {})
@@ -166,7 +171,7 @@ def _origin(document: dict) -> str:
     if published_arguments.is_stylegan3_style(generator):
         return 'StyleGAN2 of StyleGAN3'
     D = document.get('D')
-    return 'CLR-GAN' if type(D) is ModuleRecord and D.returns_latent else 'StyleGAN2-ADA'
+    return CLR_GAN if type(D) is ModuleRecord and D.origin == CLR_GAN else 'StyleGAN2-ADA'
 
 
 def _plain_items(options: dict) -> dict:

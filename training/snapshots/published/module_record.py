@@ -14,13 +14,13 @@ MAX_DEPTH, MAX_MODULES = 16, 20_000  # of modules in modules; a pickle can make 
 class ModuleRecord(Stub):
     """A module out of a pickle: the name of its class and its `__dict__`, as plain data.
 
-    returns_latent: its source mentions the latent code that the discriminators of CLR-GAN return.
+    origin: which program wrote it, as far as its source text hints at that, or ''.
     """
 
-    __slots__ = ('class_name', 'returns_latent', 'state')
+    __slots__ = ('class_name', 'origin', 'state')
 
     def __init__(self, class_name: str):
-        self.class_name, self.state, self.returns_latent = class_name, {}, False
+        self.class_name, self.state, self.origin = class_name, {}, ''
 
     def build(self, state: Any) -> None:
         if type(state) is not dict:

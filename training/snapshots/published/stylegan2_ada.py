@@ -1,8 +1,8 @@
-"""Pickles that the published StyleGAN2-ADA code opens.
+"""Pickles that the published programs open: StyleGAN2-ADA, StyleGAN3, i-StyleGAN, CG-GAN, CLR-GAN.
 
 There, every part of a network is pickled as a call of `torch_utils.persistence._reconstruct_persistent_obj` with the source
 text of its class and the attributes of the instance; the reader executes the text and fills in the attributes. Our text is
-one line, which imports the reader's own classes. So the attributes have to be those that its classes work with.
+module_text.source(), whatever the reader's own networks are.
 """
 
 from __future__ import annotations
@@ -11,36 +11,23 @@ import io
 import pickle
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
 from dnnlib.util import EasyDict
-from training.networks import Generator
+from training import networks
+from training.networks.flow import DDSF, DenseSigmoidFlow
+from training.snapshots.published import module_text
 
 VERSION = 6  # of the published records
-
-# The attributes of an instance, apart from its parameters, buffers and parts.
-ATTRIBUTES = {
-    'Generator': 'z_dim c_dim w_dim img_resolution img_channels num_ws',
-    'MappingNetwork': 'z_dim c_dim w_dim num_ws num_layers w_avg_beta',
-    'SynthesisNetwork': 'w_dim img_resolution img_resolution_log2 img_channels block_resolutions num_ws',
-    'SynthesisBlock': 'in_channels w_dim resolution img_channels is_last architecture use_fp16 channels_last num_conv num_torgb',
-    'SynthesisLayer': 'resolution up use_noise activation conv_clamp padding act_gain',
-    'ToRGBLayer': 'conv_clamp weight_gain',
-    'FullyConnectedLayer': 'in_features out_features activation lr_multiplier weight_gain bias_gain',
-    'Conv2dLayer': 'activation up down conv_clamp padding weight_gain act_gain',
-    'Discriminator': 'c_dim img_resolution img_resolution_log2 img_channels block_resolutions',
-    'DiscriminatorBlock': 'in_channels resolution img_channels first_layer_idx architecture use_fp16 channels_last num_layers',
-    'DiscriminatorEpilogue': 'in_channels cmap_dim resolution img_channels architecture',
-    'MinibatchStdLayer': 'group_size num_channels',
-}
-ABSENT = ('bias', 'mbstd')  # parts that a layer may lack: then the attribute is None
-OURS = ('cond_mode', 'i_dim', 'flow_blocks', 'flow_dim', 'flow_norm', 'use_label', 'label_dim')  # arguments unknown there
-
-MODULE_SRC = f'from training.networks import {", ".join(ATTRIBUTES)}\n'
+NETWORKS = ('G', 'D', 'G_ema')
+CLASSES = (*(getattr(networks, name) for name in networks.__all__), DDSF, DenseSigmoidFlow)
+NOT_WRITTEN = ('training', 'init_kwargs', 'half_dtype')  # attributes of a module that are written otherwise, or not a network's
+# Arguments that StyleGAN2's own classes don't know: left out where they change nothing, for programs that rebuild a network.
+OURS = ('cond_mode', 'i_dim', 'flow_blocks', 'flow_dim', 'flow_norm', 'use_label', 'label_dim')
 
 # What torch 1.7 to 2.13 keeps in a module beside its content. Older ones ignore what they don't know.
 HOOKS = ('_backward_hooks', '_forward_hooks', '_forward_pre_hooks', '_state_dict_hooks', '_load_state_dict_pre_hooks',
@@ -49,26 +36,25 @@ HOOKS = ('_backward_hooks', '_forward_hooks', '_forward_pre_hooks', '_state_dict
 
 
 class UnknownToPublished(ValueError):
-    """A network with layers that the published code has no class for. Its text is part of a line."""
+    """A network with layers that are not in our text. Its text is part of a line."""
 
 
-def dump(networks: Mapping[str, nn.Module], training_set_kwargs: Mapping | None, file: BinaryIO) -> None:
+def dump(snapshot: Mapping[str, nn.Module], training_set_kwargs: Mapping | None, file: BinaryIO) -> None:
     """Write G, D and G_ema as the published snapshots hold them; the same networks give the same bytes.
 
-    Raises UnknownToPublished if one of them is not a StyleGAN2 network.
+    Raises UnknownToPublished if one of them has layers of another kind than ours.
     """
-    snapshot: dict[str, Any] = {'training_set_kwargs': None if training_set_kwargs is None else dict(training_set_kwargs)}
-    snapshot |= {name: _record(networks[name]) for name in ('G', 'D', 'G_ema')}
-    _Pickler(file, protocol=4).dump({**snapshot, 'augment_pipe': None})
+    check(snapshot)
+    document: dict[str, Any] = {'training_set_kwargs': None if training_set_kwargs is None else dict(training_set_kwargs)}
+    document |= {name: _record(snapshot[name], _unknown_arguments(snapshot[name])) for name in NETWORKS}
+    _Pickler(file, protocol=4).dump({**document, 'augment_pipe': None})
 
 
-def check(G: nn.Module) -> None:
-    """Raises UnknownToPublished if the generator G has layers that StyleGAN2 does not have."""
-    if type(G) is not Generator:
-        raise UnknownToPublished(f'its generator is a {type(G).__name__}')
-    if G.mapping.cond_mode != 'concat' or G.mapping.use_label:
-        what = 'takes a second label' if G.mapping.cond_mode == 'concat' else f'has --cond-mode={G.mapping.cond_mode}'
-        raise UnknownToPublished(f'its mapping network {what}')
+def check(snapshot: Mapping[str, nn.Module]) -> None:
+    """Raises UnknownToPublished if G, D or G_ema is of a class of the user's own."""
+    for name in NETWORKS:
+        if type(snapshot[name]) not in (networks.Generator, networks.Discriminator):
+            raise UnknownToPublished(f'its {name} is a {type(snapshot[name]).__name__} of your own')
 
 
 class _Global(NamedTuple):
@@ -95,6 +81,13 @@ RECONSTRUCT = _Global('torch_utils.persistence', '_reconstruct_persistent_obj')
 PARAMETER = _Global('torch._utils', '_rebuild_parameter')
 TENSOR = _Global('torch._utils', '_rebuild_tensor_v2')
 STORAGE = _Global('torch.storage', '_load_from_bytes')
+SEQUENTIAL = _Global('torch.nn.modules.container', 'Sequential')
+
+
+class _Sequential(NamedTuple):
+    """Becomes a torch.nn.Sequential in the pickle, which is one of torch's own objects in published ones too."""
+
+    state: dict[str, Any]
 
 
 class _Pickler(pickle._Pickler):  # the one in C insists on importing what it names
@@ -106,16 +99,21 @@ class _Pickler(pickle._Pickler):  # the one in C insists on importing what it na
         self.write(pickle.STACK_GLOBAL)
         self.memoize(obj)
 
-    dispatch[_Global] = _save_global
+    def _save_sequential(self, obj: _Sequential) -> None:
+        self.save(SEQUENTIAL)
+        self.save(())
+        self.write(pickle.NEWOBJ)
+        self.memoize(obj)
+        self.save(obj.state)
+        self.write(pickle.BUILD)
+
+    dispatch[_Global], dispatch[_Sequential] = _save_global, _save_sequential
 
 
-def _record(module: nn.Module) -> _Call:
-    """A network or a part of one, with everything in it."""
-    name = type(module).__name__
-    if name not in ATTRIBUTES:
-        raise UnknownToPublished(f'it has a {name}')
-    if name == 'Generator':
-        check(module)
+def _record(module: nn.Module, left_out: Container[str]) -> _Call | _Sequential:
+    """A network or a part of one, with everything in it. left_out: names of arguments."""
+    if type(module) not in (*CLASSES, nn.Sequential):
+        raise UnknownToPublished(f'it has a {type(module).__name__}')
     state: dict[str, Any] = {
         'training': False,
         '_parameters': OrderedDict((k, None if p is None else _Call(PARAMETER, _tensor(p), False, OrderedDict()))
@@ -124,19 +122,25 @@ def _record(module: nn.Module) -> _Call:
         '_non_persistent_buffers_set': set(),
         **{hooks: OrderedDict() for hooks in HOOKS},
         '_is_full_backward_hook': None,
-        '_modules': OrderedDict((k, _record(m)) for k, m in module.named_children()),
-        '_init_args': (),
-        '_init_kwargs': _published_kwargs(module.init_kwargs),
+        '_modules': OrderedDict((k, _record(m, left_out)) for k, m in module.named_children()),
     }
-    own = vars(module)
-    state |= {k: own[k] if k in own else module.init_kwargs[k] for k in ATTRIBUTES[name].split()}
-    state |= {k: None for k in ABSENT if k in own}
-    return _Call(RECONSTRUCT, {'type': 'class', 'version': VERSION, 'module_src': MODULE_SRC, 'class_name': name, 'state': state})
+    if type(module) is nn.Sequential:
+        return _Sequential(state)
+    state |= {'_init_args': (), '_init_kwargs': _published_kwargs(module.init_kwargs, left_out)}
+    state |= {k: v for k, v in vars(module).items() if not k.startswith('_') and k not in NOT_WRITTEN}
+    return _Call(RECONSTRUCT, {'type': 'class', 'version': VERSION, 'module_src': module_text.source(),
+                               'class_name': type(module).__name__, 'state': state})
 
 
-def _published_kwargs(kwargs: Mapping) -> dict:
+def _unknown_arguments(network: nn.Module) -> tuple[str, ...]:
+    mapping = getattr(network, 'mapping', None)
+    return () if mapping is not None and (mapping.cond_mode != 'concat' or mapping.use_label) else OURS
+
+
+def _published_kwargs(kwargs: Mapping, left_out: Container[str]) -> dict:
     """Constructor arguments as the published classes take them; dicts in it as they are kept there."""
-    nested = {k: EasyDict(_published_kwargs(v)) if isinstance(v, Mapping) else v for k, v in kwargs.items() if k not in OURS}
+    nested = {k: EasyDict(_published_kwargs(v, left_out)) if isinstance(v, Mapping) else v
+              for k, v in kwargs.items() if k not in left_out}
     return {k: v for k, v in nested.items() if not (k.endswith('_kwargs') and v is None)}
 
 

@@ -8,7 +8,7 @@ from dnnlib import cli
 
 COMMANDS = dict(
     info='What a snapshot holds (what is done if no command is named).',
-    export='A folder for a model hub, or a pickle for the published StyleGAN2-ADA code.',
+    export='A folder for a model hub, a pickle for the published programs, or a smaller snapshot.',
 )
 
 EXAMPLES = """\b

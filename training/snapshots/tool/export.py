@@ -1,4 +1,4 @@
-"""`python -m training.snapshot export`: a folder for a model hub, or a pickle for the published code."""
+"""`python -m training.snapshot export`: a folder for a model hub, a pickle for the published programs, or a smaller snapshot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
 from training.snapshots import hub
 from training.snapshots.facts import facts, label_names
-from training.snapshots.file import NETWORKS, load_network_snapshot
+from training.snapshots.file import NETWORKS, load_network_snapshot, save_network_snapshot
 from training.snapshots.model_card import model_card
 from training.snapshots.published import stylegan2_ada
 
@@ -34,8 +34,11 @@ Examples:
   python -m training.snapshot export --network=network-snapshot-025000.pkl --outdir=faces --license=cc-by-4.0
   huggingface-cli upload <user>/faces faces
 \b
-  # A pickle that the published StyleGAN2-ADA code opens
+  # A pickle that StyleGAN2-ADA, StyleGAN3, i-StyleGAN, CG-GAN and CLR-GAN open
   python -m training.snapshot export --to=stylegan2-ada --network=network-snapshot-025000.pkl --outdir=out
+\b
+  # Half the bytes, to pass on; train.py --resume goes on from it
+  python -m training.snapshot export --to=small --network=network-snapshot-025000.pkl --outdir=models/faces/plain
 """
 
 
@@ -45,7 +48,8 @@ Examples:
               help='Where to write it: for a hub, a folder that is not there yet or is empty.', required=True,
               metavar='DIR')
 @click.option('--to', help='hub: safetensors, JSON, a model card and samples of G_ema. stylegan2-ada: a pickle of G, D and G_ema '
-              'for the published code.', type=click.Choice(['hub', 'stylegan2-ada']), default='hub', show_default=True)
+              'that the published programs open. small: a snapshot with weights rounded to half precision, and without the paths '
+              'of this machine.', type=click.Choice(['hub', 'stylegan2-ada', 'small']), default='hub', show_default=True)
 @click.option('--data', type=cli.PATH,
               help='Dataset whose dataset.json names the labels.  [default: the one that the run was trained on, if it '
               'is still there]', metavar='PATH')
@@ -55,13 +59,13 @@ def command(network: str, outdir: str, to: str, data: str | None, license: str |
     """Write a snapshot in a form that others can read.
 
     For a hub: model.safetensors, config.json, README.md and samples.png. The folder is complete or not there, and every
-    --network option takes it. For the published code: DIR/stylegan2-ada-<kimg>.pkl.
+    --network option takes it. For the published programs: DIR/stylegan2-ada-<kimg>.pkl. small: DIR/network-snapshot-<kimg>.pkl.
     """
-    if to == 'stylegan2-ada':
+    if to != 'hub':
         for name, value in (('--data', data), ('--license', license)):
             if value is not None:
-                raise OptionError(f'{name} has no effect with --to=stylegan2-ada; leave it out')
-        path = export_pickle(network, outdir)
+                raise OptionError(f'{name} has no effect with --to={to}; leave it out')
+        path = (export_pickle if to == 'stylegan2-ada' else export_small)(network, outdir)
     else:
         path = export_folder(network, outdir, data, license, devices.start(device))
     print(f'Wrote {path}')
@@ -95,17 +99,32 @@ def export_folder(network: str, outdir: str, data: str | None, license: str | No
 
 
 def export_pickle(network: str, outdir: str) -> Path:
-    """Write the pickle for the published code. Returns its path."""
+    """Write the pickle for the published programs. Returns its path."""
     snapshot: EasyDict = load_network_snapshot(network, only=tuple(NETWORKS))
     path = Path(outdir) / f'stylegan2-ada-{(snapshot.cur_nimg or 0) // 1000:06d}.pkl'
     try:
-        stylegan2_ada.check(snapshot.G_ema)  # before a folder is made
+        stylegan2_ada.check(snapshot)  # before a folder is made
         with atomic_open(path) as f:
             stylegan2_ada.dump({name: snapshot[name] for name in NETWORKS},
                                hub.public_data_kwargs(snapshot.training_set_kwargs), f)
     except stylegan2_ada.UnknownToPublished as err:
-        raise UserError(f'{network}: {err}, and the published StyleGAN2-ADA code has no such layers; '
+        raise UserError(f'{network}: {err}, which a pickle for the published programs cannot hold; '
                         'export it with --to=hub') from err
+    except OSError as err:
+        raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); choose another --outdir') from err
+    return path
+
+
+def export_small(network: str, outdir: str) -> Path:
+    """Write a snapshot of G, D and G_ema in half precision. Returns its path."""
+    snapshot: EasyDict = load_network_snapshot(network, only=tuple(NETWORKS))
+    path = Path(outdir) / f'network-snapshot-{(snapshot.cur_nimg or 0) // 1000:06d}.pkl'
+    if path.exists():
+        raise OptionError(f'--outdir: {path} is there already; choose another folder')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_network_snapshot(path, {name: snapshot[name] for name in NETWORKS},
+                              hub.public_data_kwargs(snapshot.training_set_kwargs), snapshot.cur_nimg or 0, half=True)
     except OSError as err:
         raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); choose another --outdir') from err
     return path

@@ -90,7 +90,10 @@ def domain_generator(golden, mode, norm):
     ('flow', 0, '0.3.1.1', 3, 'numpy.core.multiarray'), ('flow', 0, '0.3.3', 2, 'numpy.core.multiarray'),
     ('flow', 0, '0.3.4', 3, 'numpy.core.multiarray'), ('flow', 1, '0.4.1', 2, 'numpy.core.multiarray'),
     ('flow', 1, '0.3.9', 5, 'numpy.core.multiarray'), ('mlp', 0, '0.3.1.1', 4, 'numpy.core.multiarray'),
-    ('concat', 0, '0.3.6', 4, 'numpy.core.multiarray'), ('concat', 1, '0.3.4', 3, 'numpy.core.multiarray')])
+    ('mlp', 1, '0.3.3', 2, 'numpy.core.multiarray'), ('mlp', 0, '0.4.1', 5, 'numpy._core.multiarray'),
+    ('concat', 0, '0.3.6', 4, 'numpy.core.multiarray'), ('concat', 1, '0.3.4', 3, 'numpy.core.multiarray'),
+    ('concat', 0, '0.3.1.1', 2, 'numpy.core.multiarray'), ('concat', 1, '0.4.1', 5, 'numpy._core.multiarray'),
+    ('flow', 1, '0.3.1.1', 2, 'numpy.core.multiarray'), ('flow', 0, '0.3.1.1', 5, 'numpy.core.multiarray')])
 def test_i_stylegan_and_cg_gan(tmp_path, golden, agrees, mode, norm, dill, protocol, numpy):
     G = domain_generator(golden, mode, norm)
     D = from_golden(golden('d_resnet_cond'), Discriminator)
@@ -158,6 +161,7 @@ GENERATORS = {
     'shallow': dict(c_dim=2, mapping_kwargs=dict(cond_mode='flow', i_dim=8, flow_blocks=1, num_layers=1, embed_features=3)),
     'mlp': dict(c_dim=3, mapping_kwargs=dict(cond_mode='mlp', i_dim=2, num_layers=2)),
     'labelled': dict(c_dim=2, mapping_kwargs=dict(use_label=1, embed_features=5, num_layers=1)),
+    'other label': dict(c_dim=2, mapping_kwargs=dict(use_label=1, label_dim=3, num_layers=1)),
     'fast': dict(mapping_kwargs=dict(lr_multiplier=0.5, w_avg_beta=0.9)),
     'grey': dict(img_channels=1, img_resolution=8),
 }
@@ -181,7 +185,7 @@ def test_a_generator_is_rebuilt_with_and_without_its_arguments(tmp_path, name, s
     data = program.snapshot(G, None, G, **({} if say else {'G': {}, 'G_ema': {}}))
     loaded = load_network_snapshot(write(tmp_path / 'x.pkl', data), only=('G_ema',)).G_ema
     z, c = torch.randn(3, 8), torch.eye(3)[:, :G.c_dim]
-    label = dict(label=torch.randn(3, 10)) if G.mapping.use_label else {}
+    label = dict(label=torch.randn(3, G.mapping.label_dim)) if G.mapping.use_label else {}
     ws = G.mapping(z, c, truncation_psi=0.5, **label)
     assert same(loaded, G) and torch.equal(loaded.mapping(z, c, truncation_psi=0.5, **label), ws)
     images = [net.synthesis(ws, noise_mode='const') for net in (G, loaded)]
@@ -234,13 +238,16 @@ def test_weights_in_half_precision_and_channels_last(tmp_path):
     assert same(load_network_snapshot(write(tmp_path / 'x.pkl', data), only=('G_ema',)).G_ema, expected)
 
 
-def test_what_is_exported_to_the_published_code_comes_back(tmp_path):
-    networks = dict(G=small(c_dim=2), D=small_d(c_dim=2), G_ema=small(c_dim=2))
+@pytest.mark.parametrize('name', ['plain', 'flow', 'mlp', 'labelled', 'other label'])
+def test_what_is_exported_to_the_published_programs_comes_back(tmp_path, name):
+    G = small(**{'c_dim': 2, **GENERATORS.get(name, {})})
+    networks = dict(G=G, D=small_d(c_dim=G.c_dim), G_ema=G)
     file = io.BytesIO()
     stylegan2_ada.dump(networks, {'path': 'x'}, file)
     loaded = load_network_snapshot(write(tmp_path / 'x.pkl', file.getvalue()))
     assert all(same(loaded[name], net) for name, net in networks.items())
-    assert (loaded.origin, loaded.training_set_kwargs) == ('StyleGAN2-ADA', {'path': 'x'})
+    assert loaded.G_ema.mapping.cond_mode == G.mapping.cond_mode and loaded.G_ema.mapping.flow_norm == G.mapping.flow_norm
+    assert (loaded.origin, loaded.training_set_kwargs) == ('exported pickle of this project', {'path': 'x'})
 
 
 # The rest of the file.

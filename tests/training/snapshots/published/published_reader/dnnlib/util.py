@@ -7,3 +7,6 @@ class EasyDict(dict):
             return self[name]
         except KeyError:
             raise AttributeError(name) from None
+
+    def __setattr__(self, name, value):
+        self[name] = value

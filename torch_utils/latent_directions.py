@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 
 def principal_directions(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,6 +25,12 @@ def sensitive_directions(weights: Iterable[torch.Tensor]) -> tuple[torch.Tensor,
     Returns them, a row each [F, F], whose largest number is positive, and ‖A v‖² [F]; both float64.
     """
     return _eigenvectors(sum(weight.double().T @ weight.double() for weight in weights))
+
+
+def affine_weights(network: nn.Module) -> list[torch.Tensor]:
+    """The weights [out, F] of all dense layers that a network calls `affine`: those that turn w into the styles of a layer."""
+    layers = [module.affine for module in network.modules() if hasattr(module, 'affine')]
+    return [layer.weight.detach() * layer.weight_gain for layer in layers]
 
 
 def _eigenvectors(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

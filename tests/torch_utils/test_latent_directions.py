@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torch_utils.directions import principal_directions, sensitive_directions
+from torch_utils.latent_directions import principal_directions, sensitive_directions
 
 
 def rotation(n, seed):
