@@ -25,7 +25,7 @@ class Inverse(NamedTuple):
 
 
 def train_inverse(images: torch.Tensor, latents: torch.Tensor, num_held_out: int, generator: torch.Generator,
-                  progress: Callable[[Iterable], Iterable] = iter) -> Inverse:
+                  progress: Callable[[Iterable], Iterable] = iter, epochs: int = EPOCHS) -> Inverse:
     """Fit images float32 [N, C, H, W] to latents float32 [N, F] in the mean square; the last num_held_out are held out.
 
     Deterministic on a CPU: all random numbers come from `generator`. progress: wraps the list of epochs.
@@ -36,12 +36,12 @@ def train_inverse(images: torch.Tensor, latents: torch.Tensor, num_held_out: int
     targets = (latents - mean) / deviation
     net = make_network(images.shape[1:], latents.shape[1], generator).to(images.device)
     optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
-    steps = EPOCHS * math.ceil(count / BATCH)
+    steps = epochs * math.ceil(count / BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(  # up for a fifth of the time, then down to 0
         optimizer, lambda step: min((step + 1) / (0.2 * steps), (steps - step) / (0.8 * steps)))
     net.train()
     with torch.enable_grad():
-        for _ in progress(range(EPOCHS)):
+        for _ in progress(range(epochs)):
             order = torch.randperm(count, generator=generator).to(images.device)
             for part in batches(count, BATCH):
                 net.zero_grad()
