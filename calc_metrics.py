@@ -17,7 +17,7 @@ from metrics.detectors.registry import RESIZES, detector_spec
 from metrics.features.cache import FeatureCache
 from metrics.features.together import Together
 from metrics.quality.names import parse_name
-from metrics.registry import METRICS, calc_metric, check_metric, find_metric, parse_metrics
+from metrics.registry import METRICS, background_note, calc_metric, check_metric, find_metric, parse_metrics
 from metrics.report import Records, write_report
 from metrics.subjects import Subject, find_subjects
 from torch_utils import devices, distributed
@@ -224,6 +224,8 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
     dataset = open_dataset(o.data, o.mirror, snapshot, subject.network) if needs_data else None
     if dataset is not None and not caches:
         tell_files(o, dataset)
+    if not caches:
+        tell_background(o, metrics, snapshot.G_ema.img_channels)
     cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
     return Context(snapshot.G_ema.to(shared['device']), dataset, cache=cache,
                    D=snapshot.D.to(shared['device']) if needs_D else None, **shared)
@@ -238,6 +240,9 @@ def images_context(o: EasyDict, shared: dict[str, Any]) -> Context:
             if path:
                 found[-1].validate()
                 tell_files(o, found[-1])
+                if found[-1].num_with_alpha and o.verbose and distributed.is_rank0():
+                    print(f'{path}: {found[-1].num_with_alpha} of {len(found[-1])} images have an alpha channel: detectors see '
+                          'them on white')
         except UserError as err:
             raise OptionError(f'--{option}: {err}') from err
     return Context(None, found[1] or None, images=found[0], **shared)
@@ -248,6 +253,13 @@ def tell_files(o: EasyDict, dataset: Any) -> None:
     if o.verbose and distributed.is_rank0():
         for line in tell_left_out(getattr(dataset, 'left_out', {})):
             print(f'{dataset.path}: {line}')
+
+
+def tell_background(o: EasyDict, metrics: list[str], num_channels: int) -> None:
+    """Say on what background detectors see images with alpha."""
+    note = background_note(metrics, num_channels)
+    if note is not None and o.verbose and distributed.is_rank0():
+        print(note)
 
 
 def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, network: str) -> Any:

@@ -13,9 +13,12 @@ import PIL.ImageColor
 
 from dnnlib import cli
 from dnnlib.archive import ArchiveWriter
+from dnnlib.channels import has_alpha
+from dnnlib.channels import name as channel_name
 from dnnlib.signals import endings
 from dnnlib.util import format_time
 from training.data.finding import tell_left_out
+from training.data.images import TARGETS
 from training.data.making import checking
 from training.data.making.conversion import Summary, convert
 from training.data.making.emoji import open_emoji
@@ -64,7 +67,8 @@ files and thumbnails, earlier runs and datasets in the folder, and types such as
 HEIC are left out. Photographs are turned upright as their EXIF says.
 
 All images of a dataset must be square, with a power of two of pixels, and
-either all RGB or all greyscale. --width, --height and --transform make them so.
+all of the same channels: greyscale or RGB; with --mode=la or rgba also with
+alpha. --width, --height, --transform and --mode make them so.
 
 datasets/README.md has the commands for the datasets of the papers. Two processes
 or more share the work; their number changes nothing in the result.
@@ -162,12 +166,16 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
     elif labels:
         kind = f'{len(labels)} different labels'
     width, height, channels = summary.attributes.values()
-    colour = 'RGB' if channels == 3 else 'greyscale'
+    if summary.transparent and not has_alpha(channels):
+        print(f'{summary.transparent} images have transparent pixels and are on white now; --mode=rgba or --mode=la keeps alpha')
+    elif has_alpha(channels):
+        print(f'{summary.transparent} of {summary.images} images have transparent pixels' +
+              ('' if summary.transparent else f'; --mode={"rgb" if channels == 4 else "grey"} would do'))
     if summary.small:
         print(f'{summary.small} images were left out, being smaller than --width and --height')
     if summary.broken:
         print(f'Warning: {summary.broken} images were left out, being broken')
-    print(f'{dest}: {summary.images} images, {width}x{height} {colour}; {kind}; {format_time(seconds)}')
+    print(f'{dest}: {summary.images} images, {width}x{height} {channel_name(channels)}; {kind}; {format_time(seconds)}')
 
 
 @click.command(cls=cli.Command, help=HELP)
@@ -189,9 +197,9 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--resolution', metavar='WxH', callback=parse_resolution, help='The same as --width=W --height=H')
 @click.option('--resize-filter', type=click.Choice(list(FILTERS)), default='lanczos', show_default=True,
               help='lanczos is sharper; box reproduces the published FFHQ numbers at 256x256')
-@click.option('--mode', type=click.Choice(['as-is', 'rgb', 'grey']), default='as-is', show_default=True,
-              help='rgb, grey: make that of every image, also of transparent ones (on white), CMYK and 16 bits; as-is refuses '
-              'these')
+@click.option('--mode', type=click.Choice(['as-is', *TARGETS]), default='as-is', show_default=True,
+              help='grey, rgb: make that of every image, also of transparent ones (on white), CMYK and 16 bits. la, rgba: the '
+              'same with an alpha channel, which keeps transparency. as-is refuses what is neither greyscale nor RGB')
 @click.option('--labels', metavar='FILE', type=cli.PATH, help='Labels of the images of a folder or ZIP file: a table (CSV, '
               'or with blanks, like list_attr_celeba.txt) or JSON. Words and negative numbers become domains')
 @click.option('--label-column', metavar='NAME,...', help='Which columns of the table. Several make a vector')

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dnnlib.channels import on_checkerboard
+
 
 def new_figure(rows: int, columns: int, width: float, height: float, **kwargs) -> tuple[Figure, Any]:
     """A figure of width x height inches that needs no screen and no global state, and its axes (as plt.subplots)."""
@@ -20,8 +22,8 @@ def new_figure(rows: int, columns: int, width: float, height: float, **kwargs) -
 
 
 def show_image(axes: Any, image: np.ndarray) -> None:
-    """Show an image [C, H, W] in [-1, 1], C = 1 or 3, without ticks and frame."""
-    pixels = np.clip((image.transpose(1, 2, 0) + 1) / 2, 0, 1)
+    """Show an image [C, H, W] in [-1, 1], C = 1 to 4, without ticks and frame; alpha on a checkerboard."""
+    pixels = on_checkerboard(np.clip((image.transpose(1, 2, 0) + 1) / 2, 0, 1))
     axes.imshow(pixels if pixels.shape[2] == 3 else pixels[:, :, 0], cmap='gray', vmin=0, vmax=1, interpolation='nearest')
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

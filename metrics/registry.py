@@ -9,10 +9,11 @@ import difflib
 import importlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dnnlib.channels import has_alpha
 from dnnlib.util import OptionError, format_time
 from metrics.context import Context, Result
 from metrics.domains import names as domain_names
@@ -168,6 +169,13 @@ def check_metric(name: str, context: Context) -> None:
     elif quality is not None:
         from metrics.features.extraction import check_images
         check_images(context, name, quality)
+
+
+def background_note(names: Iterable[str], num_channels: int) -> str | None:
+    """What to say of images of so many channels where these metrics are computed: None, but for alpha and detectors."""
+    if has_alpha(num_channels) and any(find_metric(name).detector for name in names):
+        return 'The images have an alpha channel: detectors see them on white.'
+    return None
 
 
 def _imported(name: str) -> Any:

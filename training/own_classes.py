@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from dnnlib.channels import NAMES
 from dnnlib.plugins import absolute, lacks, load_object
 from dnnlib.util import EasyDict, OptionError, UserError
 
@@ -63,6 +64,8 @@ def open_dataset(o: EasyDict) -> Any:
         data = cls(path=o.data, use_labels=bool(o.cond))
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
+    if getattr(data, 'num_channels', 3) not in NAMES:
+        raise OptionError(f'--data: its images have {data.num_channels} channels; they can have 1 to 4')
     if is_own(o, 'dataset_class'):
         from training.data.protocol import Dataset
         _refuse('dataset_class', o, lacks(data, Dataset))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dnnlib.channels import NAMES, over
 from dnnlib.errors import UserError
 from metrics.detectors.resizing import bicubic_antialiased
 from torch_utils import devices
@@ -22,7 +23,8 @@ class Detector(nn.Module):
     verified: whether the weights are, by their digest, those that the registry names; False where no digest is known, as of
     dinov2 and of TorchScript files.
 
-    Images are uint8 or float in [0, 255], [N, 1 or 3, H, W], on the detector's device; one channel is repeated.
+    Images are uint8 or float in [0, 255], [N, C, H, W] with C = 1 to 4, on the detector's device. Those with alpha are put on
+    white; one channel is repeated.
     """
 
     num_features: int
@@ -80,10 +82,10 @@ class Detector(nn.Module):
 
 
 def rgb(images: torch.Tensor) -> torch.Tensor:
-    """uint8 or float [N, 1 or 3, H, W] -> float32 [N, 3, H, W], in the layout in which the device convolves fastest."""
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise UserError(f'detectors take images of 1 or 3 channels, not of shape {list(images.shape[1:])}')
-    images = images.to(torch.float32).expand(-1, 3, -1, -1)
+    """uint8 or float [N, 1 to 4, H, W] -> float32 [N, 3, H, W], in the layout in which the device convolves fastest."""
+    if images.ndim != 4 or images.shape[1] not in NAMES:
+        raise UserError(f'detectors take images of 1 to 4 channels, not of shape {list(images.shape[1:])}')
+    images = over(images.to(torch.float32), background=255).expand(-1, 3, -1, -1)
     return images.contiguous(memory_format=memory_format(images.device))
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dnnlib.channels import has_alpha, num_colors, over
 from metrics.context import batches
 
 SIZE = 32      # images are shrunk to this width: enough to tell digits and animals, and cheap
@@ -26,20 +27,28 @@ class Trained(NamedTuple):
 
 
 def shrink(images: torch.Tensor) -> torch.Tensor:
-    """Clamp images [N, C, H, W] to [-1, 1] and average blocks of pixels until they are at most SIZE wide."""
+    """Clamp images [N, C, H, W] to [-1, 1] and average blocks of pixels until they are at most SIZE wide.
+
+    Those with alpha come on black, and keep it: what cannot be seen shall tell nothing.
+    """
     factor = max(images.shape[-1] // SIZE, 1)
-    return F.avg_pool2d(images.clamp(-1, 1), factor)
+    images = images.clamp(-1, 1)
+    if has_alpha(images.shape[1]):
+        images = torch.cat([over(images, background=-1, low=-1, high=1), images[:, -1:]], dim=1)
+    return F.avg_pool2d(images, factor)
 
 
 def shape_of(images: torch.Tensor) -> torch.Tensor:
-    """The drawing without its colour: [N, C, S, S] -> [N, 1, S, S], zero mean and unit variance per image.
+    """The drawing without its colour: [N, C, S, S] -> [N, 1, S, S], zero mean and unit variance per image. With alpha, that
+    stays, in the same way: [N, 2, S, S].
 
     Content must be recognised in colours other than those that its examples happened to have. The maximum over channels
     is the same for a red, a green and a white drawing on black by construction, and for one of several colours, such as
     a generator's first attempts; random permutations of channels while training approach that, but need longer, and
     leave colour in the input to be fooled by. Unit variance removes what is left: dark colours.
     """
-    brightest = images.amax(dim=1, keepdim=True)
+    count = num_colors(images.shape[1])
+    brightest = torch.cat([images[:, :count].amax(dim=1, keepdim=True), images[:, count:]], dim=1)
     centred = brightest - brightest.mean(dim=(2, 3), keepdim=True)
     return centred / (centred.square().mean(dim=(2, 3), keepdim=True).sqrt() + 1e-2)
 

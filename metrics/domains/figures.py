@@ -7,19 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from dnnlib.channels import on_checkerboard
+
 GAP = 1  # pixels between images
 
 
 def show_sheet(axes: Any, images: np.ndarray, rows: Sequence[str], title: str = '', columns: Sequence[str] = ()) -> None:
-    """Show images [R, K, C, H, W] in [-1, 1], R rows of K, as one picture, with titles of the rows, and of the columns."""
-    count_r, count_k, channels, height, width = images.shape
+    """Show images [R, K, C, H, W] in [-1, 1], R rows of K, as one picture, with titles of the rows, and of the columns; alpha on
+    a checkerboard."""
+    pixels = on_checkerboard(np.clip((images.transpose(0, 1, 3, 4, 2) + 1) / 2, 0, 1))
+    count_r, count_k, height, width, channels = pixels.shape
     sheet = np.full([count_r * (height + GAP) - GAP, count_k * (width + GAP) - GAP, channels], 1.0)
     for r in range(count_r):
         for k in range(count_k):
             top, left = r * (height + GAP), k * (width + GAP)
-            sheet[top:top + height, left:left + width] = images[r, k].transpose(1, 2, 0)
-    pixels = np.clip((sheet + 1) / 2, 0, 1)
-    axes.imshow(pixels if channels == 3 else pixels[:, :, 0], cmap='gray', vmin=0, vmax=1, interpolation='nearest')
+            sheet[top:top + height, left:left + width] = pixels[r, k]
+    axes.imshow(sheet if channels == 3 else sheet[:, :, 0], cmap='gray', vmin=0, vmax=1, interpolation='nearest')
     axes.set_yticks([r * (height + GAP) + height / 2 for r in range(count_r)], rows)
     axes.set_xticks([k * (width + GAP) + width / 2 for k in range(count_k)] if columns else [], columns)
     axes.tick_params(length=0)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from dnnlib.channels import over
 from dnnlib.errors import UserError
 from metrics.context import Context, batches
 from metrics.features.generation import random_images
@@ -168,8 +169,8 @@ def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]], 
 
 
 def resized(detector: Any, pixels: np.ndarray) -> np.ndarray:
-    """An image, uint8 [1 or 3, H, W], at the size of the detector: float32 [3, S, S] in [0, 255]."""
-    image = torch.from_numpy(pixels).to(torch.float32)[None].expand(-1, 3, -1, -1)
+    """An image, uint8 [1 to 4, H, W], at the size of the detector, on white: float32 [3, S, S] in [0, 255]."""
+    image = over(torch.from_numpy(pixels).to(torch.float32)[None], background=255).expand(-1, 3, -1, -1)
     return detector.resized(image)[0].numpy()
 
 

@@ -123,7 +123,7 @@ def test_mode_rgb_takes_every_kind(tmp_path):
     np.testing.assert_array_equal(data[0][0][0], np.array(PIL.Image.fromarray(colour).convert('L')))
 
 
-@pytest.mark.parametrize('mode,kind,message', [('CMYK', 'tif', '4 channels; use --mode=rgb'), ('RGBA', 'png', '4 channels'),
+@pytest.mark.parametrize('mode,kind,message', [('CMYK', 'tif', 'mode CMYK; use --mode=rgb'), ('RGBA', 'png', '4 channels'),
                                                ('LA', 'png', '2 channels'), ('I;16', 'png', 'use --mode=rgb'),
                                                ('F', 'tif', 'mode F; convert it')])
 def test_other_kinds_are_refused_as_they_are(tmp_path, mode, kind, message):

@@ -2,6 +2,7 @@
 
 import torch
 
+from dnnlib.channels import over
 from metrics import detectors
 
 
@@ -19,7 +20,8 @@ class StandIn:
 
     def features(self, images):
         self.seen += len(images)
-        small = torch.nn.functional.adaptive_avg_pool2d(self.resized(images).expand(-1, 3, -1, -1) / 127.5 - 1, 4)
+        images = over(self.resized(images), background=255).expand(-1, 3, -1, -1)
+        small = torch.nn.functional.adaptive_avg_pool2d(images / 127.5 - 1, 4)
         return small.flatten(start_dim=1) @ self._weight
 
     def probabilities(self, images):

@@ -13,16 +13,18 @@ TRANSFORMS = ('brightness', 'contrast', 'lumaflip', 'hue', 'saturation')
 
 
 def draw_color_transform(pipe: Any, draws: Draws, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """y = matrix x + offset for each image: [N, C, C] and [N, C, 1]. pipe: p, the strengths of TRANSFORMS and their ranges.
+    """y = matrix x + offset for each image: [N, C, C] and [N, C, 1], where C = channels, those of colour alone.
+
+    pipe: p, the strengths of TRANSFORMS and their ranges.
 
     The five transforms act on two subspaces that none of them leaves: the luma axis v = (1, 1, 1) / √3 and the plane
     of chroma, orthogonal to it. Brightness moves along v, contrast c scales everything, lumaflip mirrors v,
     hue θ rotates and saturation s scales the plane. So their product, in this order, is
         c (± vvᵀ + s (cos θ (I - vvᵀ) + sin θ [v]ₓ)), with offset ± c b.
-    A grey image is its luma. Raises ValueError unless there are 1 or 3 channels.
+    A grey image is its luma. Raises ValueError for other numbers of channels than 1 and 3.
     """
     if channels not in (1, 3):
-        raise ValueError(f'colour augmentation needs images of 1 or 3 channels, not {channels}')
+        raise ValueError(f'colour augmentation needs 1 or 3 channels of colour, not {channels}')
     p, zero = pipe.p, draws.all_equal(0)
     brightness = draws.normal(pipe.brightness_std, p * pipe.brightness) if pipe.brightness > 0 else zero
     contrast = draws.normal(pipe.contrast_std, p * pipe.contrast) if pipe.contrast > 0 else zero
@@ -43,5 +45,9 @@ def draw_color_transform(pipe: Any, draws: Draws, channels: int) -> tuple[torch.
 
 
 def recolor(images: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Apply matrix [N, C, C] and offset [N, C, 1] to every pixel of images [N, C, H, W]."""
-    return (matrix @ images.flatten(2) + offset).reshape(images.shape)
+    """Apply matrix [N, C, C] and offset [N, C, 1] to every pixel of images [N, C, H, W], or [N, C + 1, H, W] with alpha, which is
+    unchanged."""
+    count = matrix.shape[1]
+    colors = images[:, :count]
+    colors = (matrix @ colors.flatten(2) + offset).reshape(colors.shape)
+    return colors if count == images.shape[1] else torch.cat([colors, images[:, count:]], dim=1)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from dnnlib.channels import num_colors
 from torch_utils import devices
 from torch_utils.ops.upfirdn2d import setup_filter
 from torch_utils.persistence import persistent
@@ -34,6 +35,8 @@ class AugmentPipe(nn.Module):
     to hue_max * 180 degrees. Hue and saturation leave images of one channel alone.
     Filtering: imgfilter amplifies each of four frequency bands by 2^n; imgfilter_bands: strength per band, lowest first.
     Corruption: noise of standard deviation noise_std * |n|; cutout blanks a part cutout_size of height and width.
+    Alpha, the last of 2 or 4 channels: colour leaves it alone. All else treats it as the other channels: what moves, blurs or
+    blanks a pixel does so to its opacity, too.
     """
 
     def __init__(self, xflip: float = 0, rotate90: float = 0, xint: float = 0, xint_max: float = 0.125,
@@ -60,7 +63,7 @@ class AugmentPipe(nn.Module):
         in the precision of p, float32.
         debug_percentile: for tests, a number in (0, 1); see Draws. Noise is random even so.
 
-        Raises ValueError if debug_percentile is not inside (0, 1), if colour is on and C is not 1 or 3, and if
+        Raises ValueError if debug_percentile is not inside (0, 1), if colour is on and C is not 1 to 4, and if
         imgfilter is on and H or W less than 22.
         """
         if images.ndim != 4:
@@ -71,7 +74,7 @@ class AugmentPipe(nn.Module):
             G = geometry.draw_inverse_transform(self, Draws(len(x), self.p, debug_percentile), *x.shape[2:])
             x = geometry.warp(x, G, self.Hz_geom)
         if self._any(color.TRANSFORMS):
-            x = color.recolor(x, *color.draw_color_transform(self, draws, x.shape[1]))
+            x = color.recolor(x, *color.draw_color_transform(self, draws, num_colors(x.shape[1])))
         if self.imgfilter > 0:
             x = filters.filter_images(x, filters.draw_gains(self, draws) @ self.Hz_fbank)
         if self.noise > 0:

@@ -12,7 +12,7 @@ import numpy as np
 from dnnlib import EasyDict, UserError
 from dnnlib.archive import open_archive
 from training.data.finding import find_images, labels_below
-from training.data.images import read_header, read_pixels
+from training.data.images import MODES, read_header, read_pixels
 from training.data.labels import FILE_NAME, Factor, label_array, read_label_file
 
 _REMEDY = 'convert the images with dataset_tool.py'
@@ -120,8 +120,9 @@ class ImageFolderDataset:
 
     @staticmethod
     def _check_mode(mode: str, where: str) -> None:
-        if mode not in ('L', 'RGB'):
-            raise UserError(f'{where}: images must be RGB or greyscale of 8 bits per channel, not of mode {mode}; {_REMEDY}')
+        if mode not in MODES.values():
+            raise UserError(f'{where}: images must be RGB or greyscale, with alpha or without, of 8 bits per channel, not of '
+                            f'mode {mode}; {_REMEDY}')
 
     # Labels.
 
@@ -225,7 +226,7 @@ class ImageFolderDataset:
 
     @property
     def num_channels(self) -> int:
-        """1 (greyscale) or 3 (RGB)."""
+        """1 (greyscale), 2 (greyscale and alpha), 3 (RGB) or 4 (RGBA)."""
         return self._image_shape[0]
 
     @property
@@ -239,7 +240,7 @@ class ImageFolderDataset:
     def validate(self, progress: Callable[[list[str]], Any] | None = None) -> None:
         """Check what a training run needs, before it starts, from the headers of all image files and `dataset.json`.
 
-        Every image is one, is 8-bit greyscale or RGB like the first, has the first one's size, is square with a power
+        Every image is one, has 8 bits and the channels of the first, has the first one's size, is square with a power
         of two of at least 4 pixels; every image has a label if labels are used. Raises UserError for the first offender.
 
         progress: wraps the list of file names, e.g. `tqdm`.
@@ -250,7 +251,7 @@ class ImageFolderDataset:
             raise UserError(f'{self.path}: image width and height must be a power of two of at least 4, not {width}; '
                             f'{_REMEDY} --width=N --height=N')
         self._labels()
-        first_mode = 'RGB' if self.num_channels == 3 else 'L'
+        first_mode = MODES[self.num_channels]
         for name in progress(self._names) if progress else self._names:
             where = self._archive.where(name)
             with self._archive.open(name) as f:

@@ -21,9 +21,13 @@ except ImportError:
     pyspng = None
 
 _PNG_START = b'\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR'
-_PNG_MODES = {(8, 0): 'L', (8, 2): 'RGB'}  # (bits, colour type) of the PNG files that need no interpretation
+MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}  # number of channels -> Pillow's mode of the images of a dataset
+TARGETS = {'grey': 'L', 'la': 'LA', 'rgb': 'RGB', 'rgba': 'RGBA'}  # --mode of dataset_tool.py -> Pillow's
+
+_PNG_MODES = {(8, 0): 'L', (8, 2): 'RGB', (8, 4): 'LA', (8, 6): 'RGBA'}  # (bits, colour type) that need no interpretation
 _PNG_KEYED = {0: 'LA', 2: 'RGBA'}  # colour types in which one colour can be transparent, and what they are then
 _MAY_TURN = (b'eXIf', b'XML:com.adobe.xmp', b'Raw profile type exif')  # where Pillow finds an orientation in a PNG file
+SAMPLES_PER_PIXEL = 277  # the tag of a TIFF file
 _NO_PICTURES = ('BUFR', 'GRIB', 'HDF5', 'MPEG', 'PDF')  # formats that Pillow knows by name alone, or writes
 
 _TURNS = {2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_180, 4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
@@ -34,8 +38,9 @@ _TURNS = {2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_
 class Header(NamedTuple):
     """What an image file says of itself: Pillow's mode, and the size in pixels.
 
-    plain: whether it is a PNG file of 8 bits whose pixels need no interpretation. keyed: whether one colour of a PNG file is
-    transparent (tRNS); its mode is RGBA or LA then.
+    plain: whether it is a PNG file of 8 bits whose pixels need no interpretation, and which pyspng reads (it does not read LA).
+    keyed: whether one colour of a PNG file is transparent (tRNS); its mode is RGBA or LA then. has_alpha: whether pixels may be
+    transparent.
     """
 
     mode: str
@@ -43,6 +48,7 @@ class Header(NamedTuple):
     height: int
     plain: bool = False
     keyed: bool = False
+    has_alpha: bool = False
 
 
 @functools.cache
@@ -63,12 +69,22 @@ def read_header(f: BinaryIO, where: str) -> Header:
         width, height, bits, colour_type = struct.unpack('>IIBB', start[16:26])
         keyed = colour_type in _PNG_KEYED and _colour_key(start, f) is not None
         if keyed:
-            return Header(_PNG_KEYED[colour_type], width, height, keyed=True)
+            return Header(_PNG_KEYED[colour_type], width, height, keyed=True, has_alpha=True)
         if (bits, colour_type) in _PNG_MODES:
-            return Header(_PNG_MODES[bits, colour_type], width, height, plain=True)
+            mode = _PNG_MODES[bits, colour_type]
+            return Header(mode, width, height, plain=mode != 'LA', has_alpha=colour_type >= 4)
     f.seek(0)
     with _open(f, where) as image:
-        return Header(image.mode, *image.size)
+        return Header('RGBA' if _has_key(image) else image.mode, *image.size, has_alpha=_may_be_transparent(image))
+
+
+def _may_be_transparent(image: PIL.Image.Image) -> bool:
+    return image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info
+
+
+def _has_key(image: PIL.Image.Image) -> bool:
+    """Whether one colour of an image without palette is transparent, as in a greyscale GIF."""
+    return image.mode in ('L', 'RGB') and 'transparency' in image.info
 
 
 def _colour_key(start: bytes, f: BinaryIO) -> bytes | None:
@@ -87,7 +103,7 @@ def _colour_key(start: bytes, f: BinaryIO) -> bytes | None:
 def read_pixels(data: bytes, where: str) -> tuple[np.ndarray, str]:
     """The stored pixels, upright, and Pillow's mode: ([H, W] or [H, W, C] array, mode). Raises UserError if damaged.
 
-    They are turned as EXIF says, and not interpreted beyond that; a PNG with a transparent colour is of mode RGBA or LA then.
+    They are turned as EXIF says, and not interpreted beyond that; where one colour is transparent, the mode is RGBA or LA.
     Of 16-bit RGB, Pillow and hence this gives the upper 8 bits.
     """
     header = read_header(io.BytesIO(data), where)
@@ -97,7 +113,7 @@ def read_pixels(data: bytes, where: str) -> tuple[np.ndarray, str]:
             pixels = pyspng.load(data)
         return (pixels[:, :, 0] if header.mode == 'L' and pixels.ndim == 3 else pixels), header.mode
     with _opened_upright(data, where) as image:
-        pixels = np.array(image)
+        pixels = np.array(image if header.keyed or not _has_key(image) else image.convert('RGBA'))
     if header.keyed:
         return _with_opacity(pixels, data, where)
     return pixels, header.mode
@@ -125,40 +141,58 @@ def decode(data: bytes, where: str, mode: str = 'as-is') -> np.ndarray:
     """The pixels of a source image, upright: uint8 [H, W], or uint8 [H, W, C] with C as stored (3 for RGB).
 
     mode: 'as-is' resolves palettes, makes greyscale of 1-bit images, and drops the opacity of a PNG's transparent colour that
-    occurs nowhere. 'rgb' and 'grey' make that of every image: transparent ones come before white, CMYK and other colour spaces
-    are converted, and of 16 bits the upper 8 are left, as they always are of 16-bit RGB. Raises UserError if damaged, or of more
-    than 8 bits as it is.
+    occurs nowhere. 'rgb', 'rgba', 'grey' and 'la' make that of every image: for rgb and grey, transparent ones come before
+    white; for rgba and la (grey and alpha), others become opaque. CMYK and other colour spaces are converted, and of 16 bits the
+    upper 8 are left, as they always are of 16-bit RGB. Raises UserError if damaged, or of more than 8 bits as it is.
     """
+    pixels = _decoded(data, where, interpret=mode != 'as-is')
+    return pixels if mode == 'as-is' else converted(pixels, mode)[0]
+
+
+def decode_as(data: bytes, where: str, mode: str) -> tuple[np.ndarray, bool]:
+    """As `decode`, for modes other than 'as-is', and whether any pixel of the source is transparent."""
+    return converted(_decoded(data, where, interpret=True), mode)
+
+
+def converted(pixels: np.ndarray, mode: str) -> tuple[np.ndarray, bool]:
+    """Pixels uint8 [H, W] or [H, W, 2, 3 or 4] in one of TARGETS, and whether any of them was transparent."""
+    target, stored = TARGETS[mode], MODES[1 if pixels.ndim == 2 else pixels.shape[2]]
+    has_alpha = stored in ('LA', 'RGBA')
+    transparent = has_alpha and bool(pixels[..., -1].min() < 255)
+    if target == stored:
+        return pixels, transparent
+    image = PIL.Image.fromarray(pixels)
+    if target in ('L', 'RGB'):
+        if transparent:
+            image = PIL.Image.alpha_composite(PIL.Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
+        image = image.convert('RGB')
+    elif not has_alpha:
+        image = image.convert('RGB')  # Pillow makes no LA of L
+    return np.array(image.convert(target)), transparent
+
+
+def _decoded(data: bytes, where: str, interpret: bool) -> np.ndarray:
+    """Upright pixels without palettes. interpret: as one of MODES, in any case; else what can't be is refused or left."""
     pixels, stored = read_pixels(data, where)
-    target = {'rgb': 'RGB', 'grey': 'L'}.get(mode)
-    if stored == target or (target is None and stored in ('L', 'RGB')):
+    if stored in ('L', 'RGB'):
         return pixels
     if data.startswith(_PNG_START) and data[25] in _PNG_KEYED and stored in ('LA', 'RGBA'):  # by a transparent colour
-        if target is None:
-            if pixels[..., -1].min() == 255:
-                pixels = np.ascontiguousarray(pixels[..., 0] if stored == 'LA' else pixels[..., :3])
-            return pixels
-        return _on_white(PIL.Image.fromarray(pixels), target)
+        if not interpret and pixels[..., -1].min() == 255:
+            pixels = np.ascontiguousarray(pixels[..., 0] if stored == 'LA' else pixels[..., :3])
+        return pixels
     with _opened_upright(data, where) as image:
-        transparent = stored in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info
-        if target is None:
-            if stored in ('1', 'P', 'PA'):
-                pixels = np.array(image.convert('L' if stored == '1' else 'RGBA' if transparent else 'RGB'))
-        elif pixels.dtype == np.uint16 or (stored == 'I' and pixels.min() >= 0 and pixels.max() < 2 ** 16):
-            pixels = np.array(PIL.Image.fromarray((pixels >> 8).astype(np.uint8)).convert(target))
-        elif pixels.dtype in (np.uint8, bool):
-            pixels = _on_white(image, target) if transparent else np.array(image.convert('RGB').convert(target))
-    if pixels.dtype != np.uint8:
-        remedy = 'use --mode=rgb or --mode=grey' if stored.startswith('I;16') and target is None else 'convert it'
+        if stored in ('1', 'P', 'PA') or (interpret and pixels.dtype == np.uint8 and stored not in ('LA', 'RGBA')):
+            image = image.convert('LA') if stored == 'La' else image
+            pixels = np.array(image.convert('L' if stored == '1' else 'RGBA' if _may_be_transparent(image) else 'RGB'))
+        elif interpret and (pixels.dtype == np.uint16 or (stored == 'I' and pixels.min() >= 0 and pixels.max() < 2 ** 16)):
+            pixels = (pixels >> 8).astype(np.uint8)
+        known = interpret or stored in ('1', 'P', 'PA', 'LA', 'RGBA')
+    if pixels.dtype != np.uint8 or not known:
+        could = not interpret and (pixels.dtype == np.uint8 or stored.startswith('I;16'))
+        remedy = 'use --mode=rgb or --mode=grey' if could else 'convert it'
         raise UserError(f'{where}: Input images must be stored as RGB or grayscale of 8 bits per channel, not as mode {stored}; '
                         f'{remedy}')
     return pixels
-
-
-def _on_white(image: PIL.Image.Image, mode: str) -> np.ndarray:
-    """A transparent image before white, in mode RGB or L."""
-    white = PIL.Image.new('RGBA', image.size, 'white')
-    return np.array(PIL.Image.alpha_composite(white, image.convert('RGBA')).convert('RGB').convert(mode))
 
 
 @contextlib.contextmanager
@@ -187,7 +221,7 @@ def _naming_damage(where: str) -> Iterator[None]:
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Uint8 [H, W] or [H, W, 3] as an uncompressed PNG file: large, but quick to read during training."""
+    """Uint8 [H, W] or [H, W, 2, 3 or 4] as an uncompressed PNG file: large, but quick to read during training."""
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, format='png', compress_level=0, optimize=False)
     return buffer.getvalue()
@@ -195,10 +229,16 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 def _open(f: BinaryIO, where: str) -> PIL.Image.Image:
     try:
-        return PIL.Image.open(f)
+        image = PIL.Image.open(f)
     except MemoryError:
         raise
     except PIL.Image.DecompressionBombError as err:
         raise UserError(f'{where}: too large for an image ({" ".join(str(err).split())}); replace or delete it') from err
     except Exception as err:
         raise UserError(f'{where}: not an image, or a damaged one; replace or delete it') from err
+    samples = getattr(image, 'tag_v2', {}).get(SAMPLES_PER_PIXEL, 1)  # of a TIFF
+    if samples > len(image.getbands()):
+        image.close()
+        raise UserError(f'{where}: has {samples} channels, of which {image.mode} has {len(image.getbands())}; the others would '
+                        'be lost, so save it without them')
+    return image

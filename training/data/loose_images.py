@@ -11,6 +11,7 @@ import numpy as np
 
 from dnnlib import UserError
 from dnnlib.archive import open_archive
+from dnnlib.channels import has_alpha
 from training.data.finding import find_images
 from training.data.images import decode, read_header
 
@@ -18,11 +19,12 @@ MODES = ('1', 'L', 'P', 'RGB', 'LA', 'PA', 'RGBA')  # of Pillow, that can be sho
 
 
 class LooseImages:
-    """All images below a folder or in a .zip file, sorted by name, greyscale and RGB mixed.
+    """All images below a folder or in a .zip file, sorted by name, greyscale and RGB, with and without alpha, mixed.
 
     training/data/finding.py says what counts as one; `left_out` (why -> names) is what does not. Images are turned upright as
-    their EXIF says. Item i is `(image, None)`: uint8 [1 or 3, H, W] with values 0..255, of sizes of their own. Palettes are
-    resolved; a channel of opacity is left out where it is opaque throughout.
+    their EXIF says. Item i is `(image, None)`: uint8 [C, H, W] with values 0..255, of sizes of their own, C = 1 to 4. Palettes
+    are resolved; an alpha channel is left out where it is opaque throughout. `num_with_alpha`: how many images have one, by
+    their headers, as far as `validate` has looked.
 
     Has what metrics ask of a dataset: `path`, `name`, `identity`, `all_images`; no labels, and None for `image_shape`.
     Raises UserError, naming the file, if the path or an image is not as it should be; images are looked at when they are
@@ -36,6 +38,7 @@ class LooseImages:
         self.path, self.name = str(path), Path(path).absolute().stem
         self._archive = open_archive(path)
         self._names, self.left_out = find_images(self._archive)
+        self.num_with_alpha = 0
 
     def __len__(self) -> int:
         return len(self._names)
@@ -45,9 +48,7 @@ class LooseImages:
         pixels = decode(self._archive.read(self._names[idx]), where)
         if pixels.ndim == 2:
             return pixels[np.newaxis], None
-        if pixels.shape[2] in (2, 4):
-            if pixels[..., -1].min() < 255:
-                raise UserError(f'{where}: has transparent pixels, which have no colour to compare; put it on a background')
+        if has_alpha(pixels.shape[2]) and pixels[..., -1].min() == 255:
             pixels = pixels[..., :-1]
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)), None
 
@@ -64,12 +65,15 @@ class LooseImages:
 
         progress: wraps the list of file names, e.g. `tqdm`.
         """
+        self.num_with_alpha = 0
         for name in progress(self._names) if progress else self._names:
             where = self._archive.where(name)
             with self._archive.open(name) as f:
-                mode = read_header(f, where).mode
-            if mode not in MODES:
-                raise UserError(f'{where}: images must be RGB or greyscale of 8 bits per channel, not of mode {mode}; convert it')
+                header = read_header(f, where)
+            if header.mode not in MODES:
+                raise UserError(f'{where}: images must be RGB or greyscale of 8 bits per channel, not of mode {header.mode}; '
+                                'convert it')
+            self.num_with_alpha += header.has_alpha
 
     def close(self) -> None:
         """Close the ZIP file; the next access opens it again."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dnnlib import EasyDict, UserError
+from dnnlib.channels import NAMES
 from dnnlib.plugins import location, remake
 
 
@@ -45,7 +46,7 @@ class PlainDataset:
             raise UserError(f'{path}: its images are {self.resolution}x{self.resolution}, not {resolution}x{resolution}')
 
     def read(self, path: str) -> tuple[Sequence[np.ndarray], np.ndarray | None]:
-        """Images and labels of a path. Images: whatever has a length, and gives uint8 [C, R, R] for a number, C = 1 or 3.
+        """Images and labels of a path. Images: whatever has a length, and gives uint8 [C, R, R] for a number, C = 1 to 4.
         Labels: class numbers, integers [N]; vectors [N, label_dim]; or None."""
         raise NotImplementedError(f'{type(self).__name__} has no method `read`')
 
@@ -107,7 +108,7 @@ class PlainDataset:
 
     def _check(self, row: int) -> None:
         image, shape = np.asarray(self._images[row]), self.image_shape
-        if image.dtype != np.uint8 or list(image.shape) != shape or len(shape) != 3 or shape[0] not in (1, 3) or \
+        if image.dtype != np.uint8 or list(image.shape) != shape or len(shape) != 3 or shape[0] not in NAMES or \
                 shape[1] != shape[2]:
             raise UserError(f'{self.path}: image {row} is {image.dtype} {list(image.shape)}; all must be uint8 [C, R, R] of one '
-                            'size, with 1 or 3 channels')
+                            'size, with 1 to 4 channels')

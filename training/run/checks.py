@@ -7,6 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+from dnnlib.channels import has_alpha
+from dnnlib.channels import name as channel_name
 from dnnlib.download import is_url
 from dnnlib.util import EasyDict, OptionError, UserError, construct_class_by_name
 from metrics.detectors import check_detector
@@ -37,9 +39,12 @@ class ReadAhead:
 
 
 def tell_data(config: EasyDict, training_set: Any) -> None:
-    """Say which files of --data are not used, and which classes have no image."""
+    """Say which files of --data are not used, whether there is an alpha channel, and which classes have no image."""
     for line in tell_left_out(getattr(training_set, 'left_out', {})):
         print(line)
+    if has_alpha(training_set.num_channels):
+        print(f'The images are {channel_name(training_set.num_channels)}, and so are those that the network will draw; '
+              'dataset_tool.py --mode=rgb or grey leaves alpha out')
     kwargs = config.training_set_kwargs
     if not kwargs['use_labels'] or not hasattr(training_set, 'empty_classes'):
         return

@@ -16,7 +16,7 @@ from dnnlib.util import EasyDict, UserError, construct_class_by_name, format_tim
 from metrics.context import Context, Interrupted, Result
 from metrics.features.cache import FeatureCache
 from metrics.features.together import Together
-from metrics.registry import OFFLINE, calc_metric, check_metric, find_metric
+from metrics.registry import OFFLINE, background_note, calc_metric, check_metric, find_metric
 from metrics.report import save_figure
 from torch_utils import distributed
 from torch_utils.devices import is_slow
@@ -57,6 +57,9 @@ class Evaluation:
             monitor.print(f'Error: there will be no metrics: {err}')
             return
         self._names = list(c.metrics)
+        note = background_note(self._names, networks['G_ema'].img_channels)
+        if note is not None:
+            monitor.print(note)
         for name in list(self._names):
             self._surviving(name, lambda name=name: self._prepare(name))
         rated = next((name for name in self._names if find_metric(name).better), None)

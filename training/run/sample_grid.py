@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import torch
 
+from dnnlib.channels import NAMES, on_checkerboard
 from dnnlib.files import atomic_open
 from dnnlib.util import EasyDict
 from torch_utils import devices, distributed
@@ -126,17 +127,19 @@ def choose_grid(training_set: Any, by_domain: bool = False, small: bool = False)
 
 
 def save_image_grid(images: np.ndarray, path: str | Path, value_range: tuple[float, float], grid: tuple[int, int]) -> None:
-    """Write images [N, C, H, W] (C = 1 or 3) as one PNG of grid = (columns, rows) cells without gaps, atomically.
+    """Write images [N, C, H, W] as one PNG of grid = (columns, rows) cells without gaps, atomically; those with alpha on a
+    checkerboard.
 
     value_range: the values that become black and white. Raises ValueError if the cells don't match the images.
     """
     columns, rows = grid
     n, channels, height, width = images.shape
-    if n != columns * rows or channels not in (1, 3):
-        raise ValueError(f'{n} images with {channels} channels do not fill {columns}x{rows} cells of L or RGB')
+    if n != columns * rows or channels not in NAMES:
+        raise ValueError(f'{n} images with {channels} channels do not fill {columns}x{rows} cells of 1 to 4 channels')
     low, high = value_range
     pixels = np.rint((np.asarray(images, dtype=np.float32) - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
-    pixels = pixels.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    pixels = pixels.reshape(rows * height, columns * width, channels)
+    pixels = on_checkerboard(pixels.transpose(0, 2, 3, 1))
+    pixels = pixels.reshape(rows, columns, height, width, -1).swapaxes(1, 2)
+    pixels = pixels.reshape(rows * height, columns * width, -1)
     with atomic_open(path) as f:
-        PIL.Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels).save(f, format='PNG')
+        PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(f, format='PNG')

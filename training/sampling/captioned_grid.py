@@ -12,6 +12,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from dnnlib.channels import on_checkerboard
 from dnnlib.util import OptionError
 
 MOST_PIXELS = PIL.Image.MAX_IMAGE_PIXELS  # of a picture: larger ones make readers suspicious, and fill the memory
@@ -37,11 +38,12 @@ def check_size(rows: int, columns: int, resolution: int, remedy: str) -> None:
 
 
 def assemble(cells: np.ndarray, captions: Captions | None = None) -> np.ndarray:
-    """Images uint8 [rows, columns, H, W, C], C = 1 or 3 -> picture uint8 [height, width, C].
+    """Images uint8 [rows, columns, H, W, C], C = 1 to 4 -> picture uint8 [height, width, 1 or 3]; alpha on a checkerboard.
 
     Without captions, the images adjoin. With them there are white margins at the left and at the top, and images that
     are smaller than their captions have white around them. No image is scaled.
     """
+    cells = on_checkerboard(cells)
     rows, columns, height, width, channels = cells.shape
     if captions is None:
         return cells.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import torch
 
+from dnnlib.channels import NAMES, has_alpha
 from dnnlib.files import open_output
 from dnnlib.util import OptionError, UserError
 from torch_utils.devices import seed_everything
@@ -32,6 +33,8 @@ def open_generator(network: str, device: torch.device) -> Generator:
     if G.mapping.use_label:
         raise UserError(f'{network}: takes a second label with each latent (use_label), for which generate.py has no option; '
                         'call its generator from Python')
+    if G.img_channels not in NAMES:
+        raise UserError(f'{network}: draws {G.img_channels} channels, and pictures have 1 to 4; call its generator from Python')
     return G.to(device)
 
 
@@ -120,7 +123,7 @@ def map_latents(G: Generator, z: torch.Tensor, c: torch.Tensor, truncation_psi: 
 
 @torch.no_grad()
 def render(G: Generator, ws: torch.Tensor, noise_mode: str, names: Sequence[str]) -> np.ndarray:
-    """Images uint8 [N, H, W, C], C = 1 or 3, of ws [N, num_ws, w_dim], none of which depends on the others, not by a bit.
+    """Images uint8 [N, H, W, C], C = 1 to 4, of ws [N, num_ws, w_dim], none of which depends on the others, not by a bit.
 
     names: one for each image; with noise_mode 'random' it alone decides what noise the image has.
     """
@@ -159,8 +162,10 @@ def make_outdir(outdir: str) -> None:
 
 
 def save_image(pixels: np.ndarray, path: str | Path) -> None:
-    """Write pixels uint8 [H, W, C], C = 1 or 3, atomically, in the format that the suffix names: PNG, JPEG or WebP."""
+    """Write pixels uint8 [H, W, C], C = 1 to 4, atomically, in the format that the suffix names: PNG, WebP, or JPEG, which has no
+    alpha."""
     path = Path(path)
     with open_output(path) as f:
         image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        image.save(f, **FORMATS[path.suffix])
+        exact = dict(exact=True) if path.suffix == '.webp' and has_alpha(pixels.shape[2]) else {}  # also what is transparent
+        image.save(f, **FORMATS[path.suffix], **exact)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from dnnlib.archive import open_archive
+from dnnlib.channels import name as channel_name
 from dnnlib.util import EasyDict, UserError
 from training.data.labels import read_label_file
 from training.networks import Generator
@@ -89,8 +90,7 @@ def _rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield 'method', f['method']
     if f['kimg'] is not None:
         yield 'trained for', f'{f["kimg"]:g} kimg'
-    colors = {1: 'greyscale', 3: 'RGB'}
-    yield 'images', f'{f["resolution"]}x{f["resolution"]}, {colors.get(f["channels"], f["channels"])}'
+    yield 'images', f'{f["resolution"]}x{f["resolution"]}, {channel_name(f["channels"])}'
     names = ': ' + ', '.join(f['label_names']) if f['label_names'] else ''
     yield 'labels', f'{f["labels"]}{names}' if f['labels'] else 'none'
     yield 'latents', f'z {f["z_dim"]}, w {f["w_dim"]} x {f["num_ws"]}'

@@ -6,6 +6,8 @@ import json
 import shlex
 from typing import Any
 
+from dnnlib.channels import name as channel_name
+
 
 def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
     """The card as Markdown, with the front matter that model hubs read.
@@ -18,7 +20,7 @@ def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
         labels += ': ' + ', '.join(f'{i} {label}' for i, label in enumerate(facts['label_names']))
     rows = {
         'Method': facts['method'],
-        'Images': f'{size}x{size}, {"RGB" if facts["channels"] == 3 else "greyscale"}',
+        'Images': f'{size}x{size}, {channel_name(facts["channels"])}',
         'Labels': labels,
         'Latents': f'z {facts["z_dim"]}, w {facts["w_dim"]}',
         'Parameters': f'{facts["parameters_G"]:,}',

@@ -175,8 +175,12 @@ def test_images_of_all_kinds_give_the_same_features():
     grey = images[:, :1]
     assert torch.equal(detector.features(grey), detector.features(grey.repeat(1, 3, 1, 1)))
     assert detector.features(images[:0]).shape == (0, 1)
-    for wrong in (images[:, :2], images[0], torch.zeros(2, 4, 6, 6)):
-        with pytest.raises(UserError, match='1 or 3 channels'):
+    alpha = torch.tensor([0, 51, 255], dtype=torch.uint8).repeat(5, 1, 6, 3)  # [5, 1, 6, 9]
+    for part in (images, grey):
+        white = 255 + (part.float() - 255) * (alpha / 255)
+        assert torch.equal(detector.features(torch.cat([part, alpha], dim=1)), detector.features(white))
+    for wrong in (images[0], torch.zeros(2, 5, 6, 6)):
+        with pytest.raises(UserError, match='1 to 4 channels'):
             detector.features(wrong)
     for method in (detector.probabilities, detector.lpips, detector.conv5):
         with pytest.raises(UserError, match=r'(use|with) --detector='):

@@ -31,6 +31,18 @@ def test_images_are_clamped_and_shrunk():
     assert shrink(torch.zeros(1, 1, 256, 256)).shape == (1, 1, 32, 32)
 
 
+@pytest.mark.parametrize('channels', [2, 4])
+def test_what_cannot_be_seen_tells_nothing(channels):
+    images = torch.rand(2, channels, 64, 64, generator=rng()) * 2 - 1
+    images[:, -1, :, 32:], images[:, -1, :, :32] = -1, 1
+    hidden = images.clone()
+    hidden[:, :-1, :, 32:] = torch.rand(2, channels - 1, 64, 32, generator=rng(1)) * 2 - 1
+    small = shrink(images)
+    assert small.shape == (2, channels, 32, 32) and torch.equal(shrink(hidden), small)
+    assert (small[:, :, :, 16:] == -1).all() and torch.equal(small[..., :16], torch.nn.functional.avg_pool2d(images[..., :32], 2))
+    assert shape_of(small).shape == (2, 2, 32, 32)
+
+
 def test_a_shape_has_no_colour():
     grey = torch.rand(16, 16, generator=rng())
     shapes = [shape_of((torch.tensor(color)[:, None, None] * grey * 2 - 1)[None])

@@ -194,8 +194,8 @@ def test_percentiles_outside_are_refused(percentile):
 
 def test_images_that_do_not_fit_are_refused():
     assert make_pipe('bg')(torch.zeros(1, 2, 8, 8)).shape == (1, 2, 8, 8)
-    for channels in (2, 4):
-        with pytest.raises(ValueError, match=f'1 or 3 channels, not {channels}'):
+    for channels in (5, 6):
+        with pytest.raises(ValueError, match=f'1 or 3 channels of colour, not {channels}'):
             make_pipe('color')(torch.zeros(1, channels, 8, 8))
     assert make_pipe('filter')(torch.zeros(1, 2, 22, 23)).shape == (1, 2, 22, 23)
     for size in ((21, 30), (30, 21)):

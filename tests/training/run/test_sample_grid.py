@@ -146,6 +146,15 @@ def picture(tmp_path, images, value_range, grid):
         return image.mode, np.array(image)
 
 
+@pytest.mark.parametrize('channels, mode', [(2, 'L'), (4, 'RGB')])
+def test_alpha_is_shown_on_a_checkerboard(tmp_path, channels, mode):
+    images = np.full([6, channels, 8, 8], 9, np.uint8)
+    images[1, -1], images[2, -1] = 255, 0
+    got_mode, pixels = picture(tmp_path, images, (0, 255), (3, 2))
+    assert got_mode == mode and pixels.shape[:2] == (16, 24)
+    assert (pixels[:8, 8:16] == 9).all() and set(np.unique(pixels[:8, 16:])) == {204, 255}
+
+
 @pytest.mark.parametrize('channels, mode', [(1, 'L'), (3, 'RGB')])
 def test_images_are_tiled_row_by_row_without_gaps(tmp_path, channels, mode):
     images = np.random.RandomState(0).randint(256, size=(6, channels, 4, 5), dtype=np.uint8)
@@ -174,8 +183,8 @@ def test_the_images_are_not_changed(tmp_path):
     np.testing.assert_array_equal(images, before)
 
 
-@pytest.mark.parametrize('shape, grid', [((5, 3, 4, 4), (3, 2)), ((7, 3, 4, 4), (3, 2)), ((1, 2, 4, 4), (1, 1)),
-                                         ((1, 4, 4, 4), (1, 1))])
+@pytest.mark.parametrize('shape, grid', [((5, 3, 4, 4), (3, 2)), ((7, 3, 4, 4), (3, 2)), ((1, 5, 4, 4), (1, 1)),
+                                         ((1, 6, 4, 4), (1, 1))])
 def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, shape, grid):
     with pytest.raises(ValueError, match=f'{shape[0]} images with {shape[1]} channels'):
         save_image_grid(np.zeros(shape), tmp_path / 'grid.png', (0, 255), grid)

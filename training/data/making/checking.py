@@ -12,6 +12,8 @@ import numpy as np
 import PIL.Image
 
 from dnnlib import UserError
+from dnnlib.channels import name as channel_name
+from dnnlib.channels import on_checkerboard
 from dnnlib.files import atomic_open
 from dnnlib.progress import Progress
 from training.data.dataset import ImageFolderDataset
@@ -132,6 +134,7 @@ def write_means(report: Report, path: str | Path) -> None:
     if len(images) == 2:  # of one class, which is all
         images = images[:1]
     pixels = np.rint(np.concatenate(images, axis=2)).astype(np.uint8).transpose(1, 2, 0)  # [H, W of all, C]
+    pixels = on_checkerboard(pixels)
     try:
         with atomic_open(path) as f:
             PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(f, format='png')
@@ -143,7 +146,7 @@ def describe(report: Report, path: str) -> list[str]:
     """The report in lines."""
     channels, height, width = report.shape
     size = f'{report.bytes / 2 ** 20:.1f} MiB'
-    lines = [f'{path}: {report.images} images, {width}x{height} {"RGB" if channels == 3 else "greyscale"}, {size}']
+    lines = [f'{path}: {report.images} images, {width}x{height} {channel_name(channels)}, {size}']
     classes = all(isinstance(label, int) for label in report.labels)
     if not report.labels:
         lines.append('No labels')

@@ -12,8 +12,9 @@ import numpy as np
 
 from dnnlib import UserError
 from dnnlib.archive import ArchiveWriter
+from dnnlib.channels import has_alpha
 from dnnlib.progress import Progress
-from training.data.images import decode, encode_png
+from training.data.images import converted, decode, decode_as, encode_png
 from training.data.labels import FILE_NAME
 from training.data.making.in_parallel import map_in_order
 from training.data.making.sources import Source, SourceImage
@@ -25,18 +26,20 @@ MOST_NAMED = 20  # images that were left out and are named one by one
 class Prepared(NamedTuple):
     """What becomes of one image: its PNG file and width, height, channels; without a file if it is to be left out.
 
-    trouble: what is wrong with it, if it could not be read.
+    trouble: what is wrong with it, if it could not be read. transparent: whether its source has transparent pixels.
     """
 
     png: bytes | None = None
     attributes: tuple[int, int, int] | None = None
     trouble: str | None = None
+    transparent: bool = False
 
 
 class Summary(NamedTuple):
     """What was written: number of images, attributes of each, how often each label occurs (None: without one).
 
     broken: how many images were left out because they could not be read. small: because the transform wants larger ones.
+    transparent: how many of the images had transparent pixels.
     """
 
     images: int
@@ -44,12 +47,14 @@ class Summary(NamedTuple):
     labels: Counter
     broken: int
     small: int
+    transparent: int
 
 
 class Checker:
-    """The rules for the images of one dataset; the first image sets size and kind for the others."""
+    """The rules for the images of one dataset; the first image sets size and kind for the others. mode: as of `convert`."""
 
-    def __init__(self):
+    def __init__(self, mode: str = 'as-is'):
+        self.mode = mode
         self.attributes: dict[str, int] | None = None  # of the first image: width, height, channels
 
     def check(self, width: int, height: int, channels: int, name: str) -> None:
@@ -59,9 +64,10 @@ class Checker:
             if width != height:
                 raise UserError(f'{name}: Image dimensions after scale and crop are required to be square.  '
                                 f'Got {width}x{height}; use --transform=center-crop with --width and --height')
-            if channels not in (1, 3):
+            if self.mode == 'as-is' and has_alpha(channels):
+                keep, drop = ('rgba', 'rgb') if channels == 4 else ('la', 'grey')
                 raise UserError(f'{name}: Input images must be stored as RGB or grayscale, not with {channels} channels; '
-                                'use --mode=rgb')
+                                f'use --mode={drop} to put them on white, or --mode={keep} to keep alpha')
             if width & (width - 1):
                 raise UserError(f'{name}: Image width/height after scale and crop are required to be power-of-two, '
                                 f'not {width}; use --width and --height')
@@ -69,13 +75,17 @@ class Checker:
         elif attributes != self.attributes:
             details = ', '.join(f'dataset {k}/cur image {k}: {self.attributes[k]}/{attributes[k]}' for k in attributes)
             raise UserError(f'Image {name} attributes must be equal across all images of the dataset.  Got: {details}'
-                            + ('; use --mode=rgb or --mode=grey' if channels != self.attributes['channels'] else ''))
+                            + ('; use --mode=rgb or --mode=grey' if channels != self.attributes['channels'] else '')
+                            + (', or rgba or la to keep alpha' if has_alpha(channels) else ''))
 
 
 def prepare(data: np.ndarray | bytes, name: str, transform: Transform, mode: str) -> Prepared:
     """Decode, transform and encode one image."""
     try:
-        pixels = data if isinstance(data, np.ndarray) else decode(data, name, mode)
+        if mode == 'as-is':
+            pixels, transparent = data if isinstance(data, np.ndarray) else decode(data, name), False
+        else:
+            pixels, transparent = (converted(data, mode) if isinstance(data, np.ndarray) else decode_as(data, name, mode))
         pixels = transform(pixels)
     except UserError as err:
         return Prepared(trouble=str(err))
@@ -84,7 +94,7 @@ def prepare(data: np.ndarray | bytes, name: str, transform: Transform, mode: str
     if pixels is None:
         return Prepared()
     height, width, channels = (*pixels.shape, 1)[:3]
-    return Prepared(encode_png(pixels) if channels in (1, 3) else None, (width, height, channels))
+    return Prepared(encode_png(pixels), (width, height, channels), transparent=transparent)
 
 
 def _prepared(source: Iterable[SourceImage], transform: Transform, mode: str, workers: int
@@ -102,14 +112,14 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
             skip_broken: bool = False) -> Summary:
     """Write a dataset to `dest`, a .zip file or an empty folder; it appears there when it is complete.
 
-    mode: 'as-is', 'rgb' or 'grey' (images.decode). workers: processes; the bytes of the dataset don't depend on it.
+    mode: 'as-is', 'rgb', 'rgba', 'grey' or 'la' (images.decode). workers: processes; the bytes of the dataset don't depend on it.
     skip_broken: leave out images that cannot be read, and name them.
     Raises UserError for the first image that does not fit, or if none is left.
     """
     labels: list[list[Any]] = []
     contents: list[list[Any]] = []
     factors: list[list[Any]] = []
-    checker, broken, small = Checker(), 0, 0
+    checker, broken, small, transparent = Checker(mode), 0, 0, 0
     with ArchiveWriter(dest) as out, Progress('images', source.size) as progress, \
             contextlib.closing(_prepared(source, transform, mode, workers)) as images:
         for index, (image, prepared) in enumerate(images):
@@ -127,6 +137,7 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
                     progress.tell(f'Left out: {image.name}: smaller than --width and --height')
                 continue  # its number stays unused
             checker.check(*prepared.attributes, image.name)
+            transparent += prepared.transparent
             name = f'{index // 1000:05d}/img{index:08d}.png'
             out.write(name, prepared.png)
             labels.append([name, image.label])
@@ -149,4 +160,4 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
             fields |= dict(factor_names=source.factor_names, factors=factors)
         out.write(FILE_NAME, json.dumps(fields).encode())
     counts = Counter(tuple(v) if isinstance(v, list) else v for _, v in labels)
-    return Summary(len(labels), checker.attributes, counts, broken, small)
+    return Summary(len(labels), checker.attributes, counts, broken, small, transparent)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dnnlib import cli
+from dnnlib.channels import has_alpha
 from dnnlib.files import open_output
 from dnnlib.util import OptionError, UserError, open_url
 from training.networks import Generator
@@ -58,8 +59,9 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: opti
             ops: str) -> None:
     """Make images with the moving average of a trained generator (G_ema).
 
-    Writes seed<seed>.png, seed<seed>-class<class>.png with --class=all, or proj<index>.png with --projected-w: RGB, or
-    greyscale where the network is. A seed gives the same image whatever else is asked for.
+    Writes seed<seed>.png, seed<seed>-class<class>.png with --class=all, or proj<index>.png with --projected-w: RGB or
+    greyscale, and with alpha, as the network draws. A seed gives the same image whatever else is asked for. Pictures of
+    several images show alpha on a checkerboard.
     """
     if seeds is None and projected_w is None:
         raise OptionError('--seeds option is required when not using --projected-w')
@@ -71,6 +73,8 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: opti
         raise OptionError('--save-ws=1 can only be specified without --projected-w, whose file has them')
     where = options.start_on(device, ops)
     G = drawing.open_generator(network, where)
+    if suffix == 'jpg' and has_alpha(G.img_channels):
+        raise OptionError('--format=jpg has no alpha channel, which this network draws; choose png or webp')
 
     if projected_w is None:
         latents = None

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from dnnlib import cli
+from dnnlib.channels import num_colors, with_alpha
 from dnnlib.util import OptionError
 from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
@@ -102,7 +103,7 @@ def command(network: str, rows: list[int], cols: list[int], styles: list[int | t
             images[row, col] = x
             drawing.save_image(x, Path(outdir, f'{row}-{col}.png'))
 
-    corner = np.zeros_like(images[rows[0], rows[0]])
+    corner = with_alpha(np.zeros_like(images[rows[0], rows[0]])[..., :num_colors(G.img_channels)], G.img_channels)
     cells = [[corner, *(images[col, col] for col in cols)]]
     cells += [[images[row, row], *(images[row, col] for col in cols)] for row in rows]
     drawing.save_image(captioned_grid.assemble(np.array(cells)), Path(outdir, 'grid.png'))

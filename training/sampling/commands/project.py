@@ -15,6 +15,7 @@ import PIL.Image
 import torch
 
 from dnnlib import cli
+from dnnlib.channels import has_alpha
 from dnnlib.files import open_output, remove_leftovers
 from dnnlib.progress import Progress
 from dnnlib.signals import StopOnSignal
@@ -22,7 +23,7 @@ from dnnlib.util import UserError, format_time, open_url
 from training.data import images
 from training.data.making.transforms import make_transform
 from training.networks import Generator
-from training.sampling import drawing, movie, options
+from training.sampling import captioned_grid, drawing, movie, options
 from training.sampling.projection import search_state as state
 from training.sampling.projection.search import Projection
 from training.sampling.projection.similarity import CHOICES, TITLES, Features, choose
@@ -108,20 +109,22 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
 
 
 def read_picture(path: str) -> np.ndarray:
-    """An image file as uint8 [H, W, 3], as `dataset_tool.py --mode=rgb` converts it. Raises UserError."""
+    """An image file as uint8 [H, W, 4], as `dataset_tool.py --mode=rgba` converts it. Raises UserError."""
     with open_url(path) as f:
         try:
             data = f.read()
         except OSError as err:
             raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
-    return images.decode(data, path, mode='rgb')
+    return images.decode(data, path, mode='rgba')
 
 
 def fit(picture: np.ndarray, G: Generator) -> np.ndarray:
-    """The largest square in the middle of uint8 [H, W, 3], as the network draws: uint8 [R, R, C]; greyscale where that is."""
+    """The largest square in the middle of uint8 [H, W, 4], with the channels that the network draws: uint8 [R, R, C]. What is
+    transparent is on white where the network draws no alpha."""
+    picture = picture if has_alpha(G.img_channels) else images.converted(picture, 'rgb')[0]
     square = make_transform('center-crop', G.img_resolution, G.img_resolution)(picture)
-    if G.img_channels == 1:
-        square = np.array(PIL.Image.fromarray(square).convert('L'))
+    if G.img_channels < 3:
+        square = np.array(PIL.Image.fromarray(square).convert(images.MODES[G.img_channels]))
     return square.reshape(G.img_resolution, G.img_resolution, G.img_channels)
 
 
@@ -169,7 +172,7 @@ def write_results(G: Generator, projection: Projection, target: np.ndarray, outd
 
 
 def frames(G: Generator, projection: Projection, target: np.ndarray) -> Iterator[np.ndarray]:
-    """The target beside the image of each step, with the network's own noise: uint8 [R, 2 R, C]."""
+    """The target beside the image of each step, with the network's own noise: uint8 [R, 2 R, 1 or 3]; alpha on a checkerboard."""
     for first in range(0, projection.num_steps, drawing.BATCH):
         for image in drawing.render(G, projection.ws(slice(first, first + drawing.BATCH)), 'const', []):
-            yield np.concatenate([target, image], axis=1)
+            yield captioned_grid.assemble(np.stack([target, image])[None])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dnnlib import cli
+from dnnlib.channels import num_colors, with_alpha
 from dnnlib.util import OptionError
 from torch_utils.forward_ad import jvp
 from training.networks import Generator
@@ -103,7 +104,8 @@ def command(network: str, seeds: list[int], class_idx: options.LabelChoice, dire
 
         moved = render_moved(G, ws_of, u, coordinates, shifts)
         effects, maps = effects_of(G, ws_of, u, coordinates)
-        cells = np.concatenate([moved, np.repeat(maps[:, None, :, :, None], G.img_channels, axis=-1)], axis=1)
+        maps = np.repeat(maps[:, None, :, :, None], num_colors(G.img_channels), axis=-1)
+        cells = np.concatenate([moved, with_alpha(maps, G.img_channels)], axis=1)
         captions = make_captions(axes, coordinates, shifts, effects) if labels else None
         drawing.save_image(captioned_grid.assemble(cells, captions), Path(outdir, f'traverse-{drawing.image_name(seed)}.png'))
 

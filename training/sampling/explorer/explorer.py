@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 import torch
 
+from dnnlib import channels
 from training.networks import Generator
 from training.networks.mapping import LIVING
 from training.sampling import axes, drawing
@@ -75,7 +76,7 @@ class Explorer:
         self._lock = threading.Lock()
 
     def draw(self, state: State) -> np.ndarray:
-        """The image uint8 [H, W, C], C = 1 or 3, of a state: to the bit what `generate.py images` makes of its seed.
+        """The image uint8 [H, W, C], C = 1 to 4, of a state: to the bit what `generate.py images` makes of its seed.
 
         Except for truncation in conditional networks, which is towards the mean of the domain, as with `domains`.
         """
@@ -104,7 +105,7 @@ class Explorer:
     def summary(self) -> str:
         """What the network is, for a reader."""
         G = self.G
-        parts = [f'{G.img_resolution}×{G.img_resolution} {"grey" if G.img_channels == 1 else "RGB"}',
+        parts = [f'{G.img_resolution}×{G.img_resolution} {channels.name(G.img_channels)}',
                  f'{G.c_dim} domains' if G.c_dim > 0 else 'unconditional', f'latents of {G.z_dim} numbers']
         if self.importance:
             parts.append(f'{len(self.style)} of {len(self.importance)} style coordinates alive')
@@ -182,7 +183,7 @@ def layer_groups(G: Generator) -> list[LayerGroup]:
 
 
 def encode_png(pixels: np.ndarray, at_most: int | None = None, fast: bool = False) -> bytes:
-    """Pixels uint8 [H, W, C], C = 1 or 3, as a PNG. at_most: make it smaller than that. fast: large rather than late."""
+    """Pixels uint8 [H, W, C], C = 1 to 4, as a PNG. at_most: make it smaller than that. fast: large rather than late."""
     image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if at_most is not None and image.width > at_most:
         image = image.resize((at_most, at_most), PIL.Image.Resampling.BOX)

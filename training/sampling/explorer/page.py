@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from nicegui import background_tasks, run, ui
 
+from dnnlib.channels import has_alpha
 from training.sampling.explorer import controls
 from training.sampling.explorer.explorer import Explorer, State, encode_png
 
@@ -174,7 +175,8 @@ class Page:
     def _build_picture(self) -> None:
         G = self.explorer.G
         pixelated = 'pixelated' if G.img_resolution < PIXELATED else ''
-        self.frame = ui.element('div').classes(f'frame {pixelated}')
+        alpha = 'alpha' if has_alpha(G.img_channels) else ''
+        self.frame = ui.element('div').classes(f'frame {pixelated} {alpha}')
         with self.frame:
             self.image = ui.element('img').props('alt="The image that the controls describe"')
             self.image.on('load', self._arrived.set, [])
@@ -189,7 +191,7 @@ class Page:
                 title = 'In every domain' if shown == G.c_dim else f'In the first {shown} of {G.c_dim} domains'
                 controls.heading(title).tooltip('The same latent and the same offsets: what differs is what the domain decides. '
                                                 'Click on one to choose it.')
-                with ui.element('div').classes('strip'):
+                with ui.element('div').classes(f'strip {alpha}'):
                     for domain in self.strip:
                         name = self.explorer.names[domain]
                         button = ui.element('button').props(f'aria-label="Show domain {domain}" type=button')

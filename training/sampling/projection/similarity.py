@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from dnnlib.channels import has_alpha, over
 from dnnlib.util import OptionError
 from metrics.detectors import check_detector, check_lpips, load_detector, load_lpips, lpips_is_here
 from metrics.detectors.lpips import of_maps
@@ -57,11 +58,18 @@ class Features:
                     load_detector('efficientnet', device))
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Float [N, 1 or 3, H, W], nominally in [-1, 1] -> float32 [N, K]. Differentiable.
+        """Float [N, C, H, W], nominally in [-1, 1], C = 1 to 4 -> float32 [N, K]. Differentiable.
 
-        Nothing is clamped: where an image is out of range, as those of a generator may be, a gradient shall bring it back.
+        With alpha, images are compared on white and on black, and the distance is the mean of both: one background would leave
+        open what is transparent and what has its colour. Nothing is clamped: where an image is out of range, as those of a
+        generator may be, a gradient shall bring it back.
         """
         pixels = (images + 1) * 127.5
+        if has_alpha(pixels.shape[1]):
+            return torch.cat([self._embed(over(pixels, background)) for background in (255, 0)], dim=1) * 0.5 ** 0.5
+        return self._embed(pixels)
+
+    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
         if self.kind == 'efficientnet':  # resized here, since the detector clamps
             size = (self.net.size, self.net.size)
             return of_maps(self.net.feature_maps(F.interpolate(pixels, size=size, mode='bicubic', antialias=True)))

@@ -13,6 +13,7 @@ import torch
 
 from dnnlib import cli
 from dnnlib.archive import ArchiveWriter
+from dnnlib.channels import has_alpha
 from dnnlib.files import atomic_open
 from dnnlib.progress import Progress
 from dnnlib.util import EasyDict, OptionError, UserError
@@ -101,6 +102,8 @@ def export_folder(network: str, outdir: str, data: str | None, license: str | No
 def export_pickle(network: str, outdir: str) -> Path:
     """Write the pickle for the published programs. Returns its path."""
     snapshot: EasyDict = load_network_snapshot(network, only=tuple(NETWORKS))
+    if has_alpha(snapshot.G_ema.img_channels):
+        raise UserError(f'{network}: draws an alpha channel, which the published programs cannot show; export it with --to=hub')
     path = Path(outdir) / f'stylegan2-ada-{(snapshot.cur_nimg or 0) // 1000:06d}.pkl'
     try:
         stylegan2_ada.check(snapshot)  # before a folder is made

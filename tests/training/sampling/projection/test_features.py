@@ -143,3 +143,18 @@ def test_images_out_of_range_are_called_back(lpips, value):
         x = torch.full([1, 3, 16, 16], value, requires_grad=True)
         (net(x) - net(torch.zeros_like(x))).square().sum().backward()
         assert x.grad.isfinite().all() and x.grad.abs().sum() > 0
+
+
+# Alpha.
+
+@pytest.mark.parametrize('channels', [2, 4])
+def test_alpha_counts_whatever_its_background(lpips, channels):
+    (a, b), white = images(32, channels), torch.ones(1, channels, 32, 32)
+    clear = white.clone()
+    clear[:, -1] = -1                       # on white, it is the same
+    assert lpips.distance(a, a) == 0 and lpips.distance(white, clear) > 0.01
+    plain = torch.cat([a[:, :-1], torch.ones_like(a[:, -1:])], dim=1), torch.cat([b[:, :-1], torch.ones_like(b[:, -1:])], dim=1)
+    assert lpips.distance(*plain) == pytest.approx(lpips.distance(a[:, :-1], b[:, :-1]), rel=1e-4)  # opaque: as without alpha
+    x = a.clone().requires_grad_()
+    (lpips(x) - lpips(b)).square().sum().backward()
+    assert (x.grad.abs().amax(dim=(0, 2, 3)) > 0).all()
