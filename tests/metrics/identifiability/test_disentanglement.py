@@ -73,7 +73,7 @@ def test_importance_of_known_shape():
 
 
 def test_a_circle_may_take_two_codes():
-    circle = Factor('hue', np.random.default_rng(0).uniform(size=COUNT), 'circle')
+    circle = Factor('hue', np.random.default_rng(3).uniform(size=COUNT), 'circle')
     codes = np.concatenate([angle_columns(circle.values + 0.1), noise(2)], axis=1)
     values = all_of(codes, [circle, F[0]])
     assert completeness(np.array([[1.], [1], [0], [0]]), [circle]) == pytest.approx(1)
