@@ -11,7 +11,7 @@ import click
 
 from dnnlib import cli, openmp  # noqa: F401 (before torch is loaded)
 from dnnlib.util import EasyDict, OptionError, UserError
-from metrics.context import Context
+from metrics.context import STEPS, WAYS_OR_AUTO, Context
 from metrics.detectors import DETECTORS, check_detector
 from metrics.detectors.registry import RESIZES, detector_spec
 from metrics.features.cache import FeatureCache
@@ -23,13 +23,14 @@ from metrics.subjects import Subject, find_subjects
 from torch_utils import devices, distributed
 from torch_utils.launching import launch
 from torch_utils.torchrun import how_many
-from training.data.dataset import ImageFolderDataset
 from training.data.finding import tell_left_out
 from training.data.loose_images import LooseImages
 from training.sampling import options
 from training.snapshots import shipped
-from training.snapshots.classes import choose, chosen_dataset
+from training.snapshots.classes import choose
+from training.snapshots.datasets import name_eval_data, open_datasets
 from training.snapshots.file import load_network_snapshot
+from training.snapshots.hub import is_export
 
 EXAMPLES = f"""\b
 Metrics (docs/metrics.md defines them all):
@@ -94,9 +95,16 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
               'downloaded]', metavar='PATH')
 @click.option('--resize', help='How images come to the size of the detector. clean: anti-aliased; results get the suffix '
               '_clean.  [default: published]', type=click.Choice(RESIZES))
+@click.option('--by', help='How metrics of translation find the latents of real images. encoder: the discriminator of a network '
+              'that was trained with --method=clr-gan. projection: optimisation, for any network. auto: the encoder if it works.',
+              type=click.Choice(WAYS_OR_AUTO), default='auto', show_default=True)
+@click.option('--steps', help=f'Steps of a projection.  [default: {STEPS}]', type=click.IntRange(min=1), metavar='INT')
 @click.option('--data', type=cli.PATH,
               help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network '
               'was trained on, if it is still there]', metavar='PATH')
+@click.option('--eval-data', type=cli.PATH,
+              help='Compare with these images instead, such as a held-out split of what --data is; results name them. Labels of '
+              'generated images still come from --data.', metavar='PATH')
 @cli.bool_option('--mirror', default=None, help='Whether mirrored copies belong to the real images, for metrics without _full.  '
                  '[default: as in training; with --data no]')
 @click.option('--seed', help='One seed fixes the results.', type=click.IntRange(min=0), default=0, show_default=True,
@@ -143,6 +151,14 @@ def check_options(o: EasyDict) -> None:
                           ('one of them' if o.images else '--network=<snapshot or run directory>'))
     if o.images and not o.data and any(find_metric(name).needs_data for name in o.metrics):
         raise OptionError('--images are compared with those of --data; give that, too')
+    if o.images and o.eval_data:
+        raise OptionError('--eval-data: --images are compared with those of --data; leave --eval-data out')
+    for option, given in (('by', None if o.by == 'auto' else o.by), ('steps', o.steps)):
+        if given is not None and not any(find_metric(name).translates for name in o.metrics):
+            raise OptionError(f'--{option}={given}: none of the metrics {", ".join(o.metrics)} translates images; leave it out')
+    if o.steps is not None and o.by == 'encoder':
+        raise OptionError(f'--steps={o.steps}: is of a projection, not of --by=encoder; leave one of them out')
+    o.steps = o.steps or STEPS
     used = list(dict.fromkeys(find_metric(name).detector for name in o.metrics if find_metric(name).detector))
     if o.detector_path is not None and len(used) != 1:
         raise OptionError(f'--detector-path={o.detector_path}: the metrics use {", ".join(used) or "no detector"}; ask for '
@@ -165,13 +181,14 @@ def evaluate_all(o: EasyDict, subjects: list[Subject]) -> None:
     choose(o.classes)  # again, in processes that were started
     where = options.start_on(o.device, o.ops, cudnn_benchmark=True)
     shared: dict[str, Any] = dict(device=where, seed=o.seed, verbose=o.verbose, batch=o.batch, detectors={},
-                                  detector_paths=o.detector_paths,
+                                  detector_paths=o.detector_paths, by=o.by, steps=o.steps,
                                   feature_cache=None if o.cache == 'off' else FeatureCache(o.cache))
     if o.images:
         name = Path(o.images).absolute().stem
         compute(o, Subject(o.images, None, None, name), images_context(o, shared), Records(o.outdir, o.seed))
         return
-    records, caches, failed = Records(o.outdir, o.seed), {}, 0
+    shared['eval_data'] = None if o.eval_data is None else name_eval_data(o.eval_data)
+    records, caches, failed = Records(o.outdir, o.seed, shared['eval_data']), {}, 0
     there = distributed.broadcast_from_rank0(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
                                                       if o.missing_only and records.find(metric, subject)})
     for subject in subjects:
@@ -218,16 +235,19 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
     if o.verbose:
         print(f'Loading network from "{subject.network}"...', flush=True)
     wanted = [find_metric(name) for name in metrics]
-    needs_D = any(metric.needs_D for metric in wanted)
+    may_encode = o.by == 'encoder' or (o.by == 'auto' and not is_export(subject.network))
+    needs_D = any(metric.needs_D or (metric.translates and may_encode) for metric in wanted)
     snapshot = load_network_snapshot(subject.network, only=('G_ema', 'D') if needs_D else ('G_ema',))
     needs_data = any(m.needs_data or (m.needs_labels and snapshot.G_ema.c_dim > 0) for m in wanted)
-    dataset = open_dataset(o.data, o.mirror, snapshot, subject.network) if needs_data else None
+    dataset = training_set = None
+    if needs_data:
+        dataset, training_set = open_datasets(o.data, o.eval_data, o.mirror, snapshot, subject.network)
     if dataset is not None and not caches:
         tell_files(o, dataset)
     if not caches:
         tell_background(o, metrics, snapshot.G_ema.img_channels)
     cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
-    return Context(snapshot.G_ema.to(shared['device']), dataset, cache=cache,
+    return Context(snapshot.G_ema.to(shared['device']), dataset, cache=cache, training_set=training_set,
                    D=snapshot.D.to(shared['device']) if needs_D else None, **shared)
 
 
@@ -260,26 +280,6 @@ def tell_background(o: EasyDict, metrics: list[str], num_channels: int) -> None:
     note = background_note(metrics, num_channels)
     if note is not None and o.verbose and distributed.is_rank0():
         print(note)
-
-
-def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, network: str) -> Any:
-    """Open --data, or else the dataset of the snapshot, if it is there, as it was used; with the dataset class of --classes, if
-    one is there. Raises OptionError if it can't, and UserError if --classes lacks the class of the snapshot's dataset."""
-    own = isinstance(snapshot.training_set_kwargs, dict) and snapshot.origin == 'this project'
-    stored: Any = snapshot.training_set_kwargs if own else {}  # a path in a published file is of its author's machine
-    kwargs: dict[str, Any] = {}
-    cls = chosen_dataset({} if path is not None else stored, network) or ImageFolderDataset
-    if path is None:
-        path = stored.get('path')
-        if not isinstance(path, str) or not Path(path).exists():
-            raise OptionError('Could not look up dataset options; please specify --data')
-        kwargs = {key: stored[key] for key in ('max_size', 'random_seed', 'xflip') if isinstance(stored.get(key), int)}
-    if mirror is not None:
-        kwargs['xflip'] = mirror
-    try:
-        return cls(path, use_labels=snapshot.G_ema.c_dim > 0, **kwargs)
-    except UserError as err:
-        raise OptionError(f'--data: {err}') from err
 
 
 def find_outdir(outdir: str | None, subject: Subject) -> Path | None:

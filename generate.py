@@ -13,7 +13,7 @@ COMMANDS = dict(
     video='Latents and domains that turn into each other, as a movie.',
     domains='The same latents in every domain, in one picture.',
     project='The latent whose image is most like a given one: a photograph, or any other picture.',
-    translate='Real images in other domains (CLR-GAN).',
+    translate='Real images in other domains.',
     traverse='What each coordinate of the latent changes, ordered by importance.',
     explore='A page in the browser, with sliders.',
 )
@@ -40,7 +40,7 @@ Examples:
   python generate.py project --outdir=out --target=face.jpg --network=network-snapshot-025000.pkl
   python generate.py --outdir=out --projected-w=out/projected_w.npz --network=network-snapshot-025000.pkl
 \b
-  # Real images in every domain, by a network that was trained with --method=clr-gan
+  # Real images in every domain
   python generate.py translate --outdir=out --images=datasets/mnist.zip --network=network-snapshot-000200.pkl
 \b
   # Sliders for all of that in the browser

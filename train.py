@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from dnnlib import cli, openmp  # noqa: F401 (before torch is loaded)
+from dnnlib.plugins import load_object
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import torchrun
 from training import methods, own_classes
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
+from training.data import held_out
 from training.run.checks import ReadAhead, check_inputs, tell_data, tell_missing
 from training.run.directory import next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
@@ -86,6 +88,8 @@ class Command(cli.Command):
               'jacobian, ... (docs/metrics.md), or none. best.json names the best snapshot by the first. calc_metrics.py '
               'computes them later.  [default: fid50k_full; on a CPU none]', metavar='LIST')
 @click.option('--metric-seed', help='Random seed of the metrics.', type=int, default=0, show_default=True, metavar='INT')
+@click.option('--eval-data', type=cli.PATH,
+              help='Images that the metrics compare with, such as a held-out split of --data.  [default: --data]', metavar='PATH')
 @click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
@@ -196,6 +200,7 @@ def make_plan(o: EasyDict) -> Plan | None:
     resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc)
     config = build_config(o, info, resume)
     own_classes.complete(config, o, training_set)
+    complete_eval_data(config, o, training_set)
     goes_on = resume is not None and resume.run_dir is not None
     config.run_dir = resume.run_dir if goes_on else str(next_run_dir(Path(o.outdir), desc))
     print_config(config, info)
@@ -227,12 +232,29 @@ def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
         raise OptionError(f'--data: {err}') from err
 
 
+def complete_eval_data(config: EasyDict, o: EasyDict, training_set: Any) -> None:
+    """Add the images of --eval-data to the configuration. Raises OptionError if they don't fit the training images."""
+    if o.eval_data is None:
+        return
+    if not config.metrics:
+        raise OptionError('--eval-data has no effect without metrics; ask for some with --metrics')
+    kwargs = dict(class_name=config.training_set_kwargs['class_name'], path=o.eval_data, xflip=o.mirror)
+    data = held_out.open_eval_data(load_object(kwargs['class_name']), o.eval_data, bool(o.cond), o.mirror, training_set)
+    try:
+        data.validate()
+    except UserError as err:
+        raise OptionError(f'--eval-data: {err}') from err
+    config.eval_set_kwargs = kwargs
+
+
 def print_config(config: EasyDict, info: DatasetInfo) -> None:
     """Say what will be done."""
     kwargs = config.training_set_kwargs
     print(f'\nTraining options:\n{json.dumps(config, indent=2)}\n')
     print(f'Output directory:   {config.run_dir}')
     print(f'Training data:      {kwargs["path"]}')
+    if 'eval_set_kwargs' in config:
+        print(f'Evaluation data:    {config.eval_set_kwargs["path"]}')
     print(f'Training duration:  {config.total_kimg} kimg')
     print(f'Number of GPUs:     {config.num_gpus}')
     print(f'Number of images:   {kwargs["max_size"]}')

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from metrics.features.cache import FeatureCache
 
 
+WAYS_OR_AUTO = ('auto', 'encoder', 'projection')  # how latents of real images are found (metrics.domains.inversion)
+STEPS = 200  # of a projection
+
+
 class Interrupted(Exception):
     """The evaluation was to stop, and did."""
 
@@ -28,7 +32,10 @@ class Context:
     """The subject of an evaluation.
 
     G: generator on `device`, in eval mode; None where `images` stand for what it makes, a dataset as well. D: the discriminator
-    beside it, or None. dataset: what they were trained on, with labels; None where there is none.
+    beside it, or None. dataset: real images to compare with, with labels; None where there is none. eval_data: what records call
+    them where they are not the training images. training_set: the training images then, if they are available; generated images
+    get labels that are drawn from it.
+    by, steps: how latents of real images are found, of WAYS_OR_AUTO, and in how many steps of an optimisation.
     seed: fixes the result. verbose: show progress. cache: results of `once`, to be shared by the contexts of several networks
     with the same dataset and seed.
     batch: images that a detector takes at a time. detectors: those that are loaded, to be shared by all contexts.
@@ -53,6 +60,15 @@ class Context:
     together: Together = field(default_factory=Together)
     images: Any = None
     stop: Callable[[], bool] | None = None
+    eval_data: str | None = None
+    training_set: Any = None
+    by: str = 'auto'
+    steps: int = STEPS
+
+    @property
+    def labels_of(self) -> Any:
+        """The dataset whose labels generated images get: the training images if it is known, else `dataset`."""
+        return self.dataset if self.training_set is None else self.training_set
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` returns, made only once for all contexts that share a cache: for what does not depend on G."""
@@ -113,12 +129,14 @@ class Result:
     arrays: what the figure shows, and more.
     draw: makes a matplotlib figure; None for metrics without one.
     notes: sentences for the user.
+    facts: what the record says beside the values, such as how latents were found.
     """
 
     values: dict[str, float | None]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     draw: Callable[[], Figure] | None = None
     notes: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def batches(count: int, size: int) -> list[slice]:

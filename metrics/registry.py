@@ -22,15 +22,17 @@ from metrics.quality import names
 
 class Metric(NamedTuple):
     """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the
-    images of the dataset, and at the discriminator. needs_labels: whether it looks at the labels of the dataset, for networks
-    that take some. detector: name of the feature detector, None without one. check: `module:name` of a function `(Context)` that
-    raises UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or 'higher' values of
-    its first result are better, or None where that can't be said."""
+    images of the dataset, and at the discriminator. translates: whether it needs latents of real images, which the discriminator
+    may find. needs_labels: whether it looks at the labels of the dataset, for networks that take some. detector: name of the
+    feature detector, None without one. check: `module:name` of a function `(Context)` that raises UserError for what can be seen
+    at once not to suit the metric, '' without one. better: 'lower' or 'higher' values of its first result are better, or None
+    where that can't be said."""
 
     function: str
     needs_data: bool
     kwargs: Mapping[str, Any] = MappingProxyType({})
     needs_D: bool = False
+    translates: bool = False
     needs_labels: bool = False
     detector: str | None = None
     check: str = ''
@@ -66,7 +68,7 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
         'jfid': ('joint_frechet', 'joint_frechet', 'lower'), 'dipd': ('dipd', 'dipd', None),
         'lpips_div': ('diversity', 'diversity', 'higher'), 'tfid': ('translation_frechet', 'translation_frechet', 'lower'),
         'tlpips': ('translation_diversity', 'translation_diversity', 'higher'), 'mcc': ('mcc', 'mcc', 'higher'),
-        'identifiability': ('identifiability', 'identifiability', 'higher')}[published]
+        'truth': ('truth', 'truth', 'lower'), 'identifiability': ('identifiability', 'identifiability', 'higher')}[published]
     kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
     if name.detector is not None:
         kwargs |= dict(detector=name.detector)
@@ -74,8 +76,8 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
         kwargs |= dict(resize=name.resize)
     package = 'metrics.identifiability' if published == 'identifiability' else 'metrics.domains'
     return Metric(f'{package}.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
-                  needs_D=published in ('tfid', 'tlpips', 'mcc', 'identifiability'), needs_labels=True, detector=name.detector,
-                  better=better,
+                  needs_D=published == 'mcc', translates=published in ('tfid', 'tlpips', 'truth', 'identifiability'),
+                  needs_labels=True, detector=name.detector, better=better,
                   check=f'{package}.domain_images:check' if published == 'dipd' else f'{package}.{module}:check')
 
 
@@ -95,12 +97,12 @@ METRICS = {
     **{name: _of_grammar(name) for name in (
         'fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull',
         'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'fid50k_full_domains', 'jfid', 'dipd', 'lpips_div', 'tfid', 'tlpips',
-        'mcc', 'identifiability')},
+        'mcc', 'truth', 'identifiability')},
     'jacobian': Metric('metrics.domains.jacobian:jacobian', needs_data=False),
     'domains': Metric('metrics.domains.domains:domains', needs_data=True, check='metrics.domains.domains:check'),
     'directions': Metric('metrics.domains.directions:directions', needs_data=True, check='metrics.domains.domains:check'),
-    'translation': Metric('metrics.domains.translation:translation', needs_data=True, needs_D=True,
-                          check='metrics.domains.domains:check'),
+    'translation': Metric('metrics.domains.translation:translation', needs_data=True, translates=True,
+                          check='metrics.domains.translation:check'),
 }
 
 
@@ -151,8 +153,9 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
         result = _imported(metric.function)(context, **metric.kwargs)
     seconds = time.monotonic() - start
     values = {key: value if value is None or math.isfinite(value) else None for key, value in result.values.items()}
+    eval_data = {} if context.eval_data is None else dict(eval_data=context.eval_data)
     return result, dict(results=values, metric=name, total_time=seconds, total_time_str=format_time(seconds),
-                        num_gpus=distributed.world_size())
+                        num_gpus=distributed.world_size(), **result.facts, **eval_data)
 
 
 def check_metric(name: str, context: Context) -> None:

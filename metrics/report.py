@@ -63,11 +63,12 @@ def comparison(records: list[dict[str, Any]], names: list[str]) -> str:
 class Records:
     """What was found for the networks of a program, and what the files say of evaluations before it.
 
-    outdir: the folder of all files; None: each is in the run directory of its network. seed: of the evaluations.
+    outdir: the folder of all files; None: each is in the run directory of its network. seed: of the evaluations. eval_data: the
+    path of the dataset of --eval-data, if any.
     """
 
-    def __init__(self, outdir: str | Path | None, seed: int):
-        self._outdir, self._seed = outdir and Path(outdir), seed
+    def __init__(self, outdir: str | Path | None, seed: int, eval_data: str | None = None):
+        self._outdir, self._seed, self._eval_data = outdir and Path(outdir), seed, eval_data
         self._found: dict[tuple[str, str], dict[str, Any]] = {}
         self._files: dict[Path, list[dict[str, Any]]] = {}
 
@@ -76,7 +77,7 @@ class Records:
         self._found[metric, subject.name] = record
 
     def find(self, metric: str, subject: Subject) -> dict[str, Any] | None:
-        """The record of a metric and network: a new one, or else the last one in the file, by the same seed."""
+        """The record of a metric and network: a new one, or else the last one in the file, by the same seed and eval data."""
         if (metric, subject.name) in self._found:
             return self._found[metric, subject.name]
         folder = self._outdir or subject.run_dir
@@ -85,8 +86,9 @@ class Records:
         path = folder / f'metric-{metric}.jsonl'
         if path not in self._files:
             self._files[path] = read_lines(path) if path.is_file() else []
-        same = [record for record in self._files[path] if record.get('snapshot_pkl') == subject.relative_to(folder)
-                and record.get('seed', 0) == self._seed and isinstance(record.get('results'), dict)]
+        wanted = (subject.relative_to(folder), self._seed, self._eval_data)
+        same = [record for record in self._files[path] if isinstance(record.get('results'), dict)
+                and (record.get('snapshot_pkl'), record.get('seed', 0), record.get('eval_data')) == wanted]
         return same[-1] if same else None
 
     def summarise(self, metric: str, subjects: Sequence[Subject]) -> None:

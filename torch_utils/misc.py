@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from torch_utils.sampler import InfiniteSampler
 
-__all__ = ['InfiniteSampler', 'copy_params_and_buffers', 'print_module_summary']
+__all__ = ['InfiniteSampler', 'copy_params_and_buffers', 'module_digest', 'print_module_summary']
 
 
 def copy_params_and_buffers(src_module: nn.Module, dst_module: nn.Module, require_all: bool = False) -> list[str]:
@@ -29,6 +30,15 @@ def copy_params_and_buffers(src_module: nn.Module, dst_module: nn.Module, requir
         for name in target.keys() & source.keys():
             target[name].copy_(source[name])
     return missing
+
+
+def module_digest(net: nn.Module) -> str:
+    """SHA-256 of the names and the contents of all parameters and buffers, in hex."""
+    result = hashlib.sha256()
+    for name, x in net.state_dict().items():
+        result.update(f'{name} {x.dtype} {list(x.shape)}\n'.encode())
+        result.update(x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return result.hexdigest()
 
 
 def print_module_summary(module: nn.Module, inputs: list, max_nesting: int = 3, skip_redundant: bool = True) -> Any:

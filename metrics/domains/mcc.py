@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from metrics.context import Context, Result
-from metrics.domains import translations
+from metrics.domains import inversion
 from metrics.features import extraction
 from metrics.features.generation import Draws, sub_batches
 from metrics.features.statistics import FeatureStats
@@ -59,8 +59,8 @@ def mcc(context: Context, key: str, num_gen: int) -> Result:
             rows = []
             for some in sub_batches(context, range(part.start, part.stop)):
                 draws = Draws(context, some, LATENTS)
-                z, c = draws.normal(G.z_dim), draws.labels(context.dataset)
-                rows.append(torch.cat([z, translations.encode(D, G(z, c, noise_mode='const'), c)], dim=1))
+                z, c = draws.normal(G.z_dim), draws.labels(context.labels_of)
+                rows.append(torch.cat([z, inversion.encode(D, G(z, c, noise_mode='const'), c)], dim=1))
             yield torch.cat(rows)
 
     stats = FeatureStats(capture_all=True, max_items=num_gen)
@@ -84,7 +84,7 @@ def mcc(context: Context, key: str, num_gen: int) -> Result:
 def check(context: Context) -> None:
     """Raise UserError for what `mcc` does not take."""
     extraction.check_labels(context)
-    translations.check_encoder(context)
+    inversion.check_encoder(context.G, context.D)
 
 
 def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray], key: str):

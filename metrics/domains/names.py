@@ -1,9 +1,10 @@
-"""The names of metrics of domains that have a size or a detector: `jfid`, `jfd5k_efficientnet`, `dipd1k`, `tfid500`, `lpips_div`.
+"""The names of metrics of domains that have a size or a detector: `jfid`, `jfd5k_efficientnet`, `dipd1k`, `tfid500`, `truth`.
 
     <family>[<number>][_<detector>][_clean]
 
 A family that is named after its published detector (`jfid`, `tfid`, `lpips_div`, `tlpips`) is computed with that alone; with
-another the same is called `jfd`, `tfd`, `pd_div`, `tpd`, and the name tells which. Distances by domain (`fid50k_full_domains`)
+another the same is called `jfd`, `tfd`, `pd_div`, `tpd`, and the name tells which. `truth` compares pixels, and with a detector
+features too. Distances by domain (`fid50k_full_domains`)
 are names of metrics.quality.names.
 """
 
@@ -19,7 +20,7 @@ from metrics.detectors import ALEXNET, DETECTORS
 class Family(NamedTuple):
     """num: what is counted, where the name has no number; fewest: at least so many. detector: the published one, None if the
     family has no detector or is one for others. other: what it is called with another. detectors: those that it takes.
-    resizes: whether images are resized for the detector."""
+    resizes: whether images are resized for the detector. optional: whether it can do without a detector."""
 
     num: int
     fewest: int
@@ -27,6 +28,7 @@ class Family(NamedTuple):
     other: str = ''
     detectors: tuple[str, ...] = ()
     resizes: bool = False
+    optional: bool = False
 
 
 OTHERS = tuple(name for name in DETECTORS if name != 'inception')
@@ -42,6 +44,7 @@ FAMILIES = {
     'tlpips': Family(1000, 1, ALEXNET, 'tpd'),
     'tpd': Family(1000, 1, detectors=MAPS),
     'mcc': Family(5000, 3),
+    'truth': Family(200, 1, detectors=tuple(DETECTORS), optional=True),
     'identifiability': Family(2000, 200),
 }
 PUBLISHED = {family.other: name for name, family in FAMILIES.items() if family.other}  # 'jfd' -> 'jfid'
@@ -93,7 +96,7 @@ def with_options(name: DomainName, detector: str | None = None, resize: str | No
             raise OptionError(f'--detector={detector}: --metrics={name} says otherwise; leave one of them out')
         name = name._replace(detector=detector)
         _check_detector(name, f'--detector={detector}')
-    if name.detector is None and family.detectors:
+    if name.detector is None and family.detectors and not family.optional:
         raise OptionError(f'--metrics={name}: add --detector={family.detectors[-1]}, or ask for '
                           f'{name._replace(detector=family.detectors[-1])}')
     if resize is not None and resize != name.resize:

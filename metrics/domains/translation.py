@@ -1,6 +1,6 @@
 """Does a real image keep its content when it is translated to another domain? Judged by classifiers trained on the data.
 
-x' = G(E(x), u): CLR-GAN's discriminator finds the latent E(x), the generator draws it in domain u.
+x' = G(E(x), u): CLR-GAN's discriminator or an optimisation finds the latent E(x), the generator draws it in domain u.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dnnlib.errors import UserError
 from metrics.context import Context, Result, batches
+from metrics.domains import domains, inversion, latents
 from metrics.domains.classifier import predict, shape_of, shrink
-from metrics.domains.domains import check, train_judges
 
 CHOICE = 4  # what random numbers are for
 
@@ -19,8 +18,8 @@ CHOICE = 4  # what random numbers are for
 def translation(context: Context, num_images: int = 512, max_reals: int = 10_000, batch: int = 32) -> Result:
     """Reconstructions in their own domain, and translations to all others, of num_images random images of the dataset.
 
-    Constant noise, no refinement. Images are encoded in batches, as in training: minibatch stddev lets the code of one
-    depend a little on the others.
+    Constant noise, no refinement of the encoder's latents. It encodes images in batches, as in training: minibatch stddev lets
+    the code of one depend a little on the others.
 
     Values:
       domain_test_accuracy, content_test_accuracy   of the classifiers, on real images held out
@@ -31,27 +30,26 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
     *_content are None where the dataset has no content labels.
     Arrays: images: [8, 2 + U, C, R, R], each image, its reconstruction, and it in every domain.
 
-    Raises UserError if the discriminator's code is no latent of the generator, and as `domains` does.
+    Raises UserError if an encoder is asked for whose code is no latent of the generator, and as `domains` does.
     """
     check(context)
     G, D, data = context.G, context.D, context.dataset
-    if D.latent_dim != G.z_dim:
-        raise UserError(f'metric translation: the discriminator finds {D.latent_dim} numbers, but latents have {G.z_dim}; '
-                        'train with --method=clr-gan')
-    _, domain_judge, content_judge = context.once('judges', lambda: train_judges(context, max_reals))
+    _, domain_judge, content_judge = context.once('judges', lambda: domains.train_judges(context, max_reals))
     items = torch.randperm(len(data), generator=context.generator(CHOICE))[:num_images].tolist()
+    projected = latents.find(context, data, items, 'images').z if latents.way(context) == 'projection' else None
     labels = torch.eye(G.c_dim, device=context.device)
-    errors, contents, domains, examples = [], [], [], []
+    errors, absolute, contents, seen, examples = [], [], [], [], []
     for part in context.progress(batches(len(items), batch), 'translations'):
         pixels, own = zip(*(data[i] for i in items[part]), strict=True)
         x = torch.from_numpy(np.stack(pixels)).to(context.device, torch.float32) / 127.5 - 1
         c = torch.from_numpy(np.stack(own)).to(context.device)
         with torch.no_grad():
-            code = D(x, c, return_latent=True)[1]
+            code = D(x, c, return_latent=True)[1] if projected is None else projected[part]
             drawn = [G(code, label.expand(len(x), -1), noise_mode='const') for label in (c, *labels)]
         errors.append((drawn[0] - x).square().mean(dim=(1, 2, 3)))
+        absolute.append((drawn[0].clamp(-1, 1) - x).abs().mean(dim=(1, 2, 3)) / 2)
         small = [shrink(images) for images in drawn]
-        domains.append(torch.stack([predict(domain_judge.net, images) for images in small], dim=1))
+        seen.append(torch.stack([predict(domain_judge.net, images) for images in small], dim=1))
         if content_judge is not None:
             contents.append(torch.stack([predict(content_judge.net, shape_of(images)) for images in small], dim=1))
         if sum(map(len, examples)) < 8:
@@ -59,7 +57,7 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
 
     own = torch.tensor([int(data.get_label(i).argmax()) for i in items], device=context.device)
     others = torch.arange(G.c_dim, device=context.device) != own[:, None]  # [N, U]: the domains that are no reconstruction
-    seen = torch.cat(domains)[:, 1:]
+    seen = torch.cat(seen)[:, 1:]
     values: dict[str, float | None] = {
         'domain_test_accuracy': domain_judge.accuracy,
         'content_test_accuracy': content_judge and content_judge.accuracy,
@@ -73,7 +71,15 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
         values['translation_content'] = float(right[:, 1:][others].double().mean())
     arrays = {'images': torch.cat(examples)[:8].numpy()}
     names = data.domains or [str(u) for u in range(G.c_dim)]
-    return Result(values, arrays, lambda: draw(arrays['images'], names))
+    found = latents.Latents(projected, torch.cat(absolute).double().cpu().numpy(), latents.way(context))
+    return Result(values, arrays, lambda: draw(arrays['images'], names), facts=latents.facts(context, [found]))
+
+
+def check(context: Context) -> None:
+    """Raise UserError for what `translation` does not take."""
+    domains.check(context)
+    if context.by == 'encoder':
+        inversion.choose(context.by, context.G, context.D, context.device)
 
 
 def draw(images: np.ndarray, names: list[str]):

@@ -20,8 +20,8 @@ def translation_diversity(context: Context, key: str, num_gen: int, detector: st
     """Mean perceptual distance (perceptual.py) of the pairs among num_styles translations of an image, over the first
     num_gen images of each domain.
 
-    Values <key>_<a>2<b>, and their mean, <key>. Raises UserError for fewer than 2 domains, networks without an encoder or
-    without style, and a dataset that does not fit.
+    Values <key>_<a>2<b>, and their mean, <key>. Raises UserError for fewer than 2 domains, networks without style or
+    without the encoder that was asked for, and a dataset that does not fit.
     """
     check(context)
     pairs = translations.all_pairs(context, num_gen, num_styles)
@@ -35,7 +35,8 @@ def translation_diversity(context: Context, key: str, num_gen: int, detector: st
         found[f'{key}_{name}'] = distributed.broadcast_from_rank0(lambda: float(stats.features().mean(dtype=np.float64)))  # noqa: B023
     values = {key: float(np.mean(list(found.values()))), **found}
     arrays = translations.examples(pairs)
-    return Result(values, arrays, lambda: translations.draw(arrays, values, key), translations.encoder_note(key, pairs))
+    return Result(values, arrays, lambda: translations.draw(arrays, values, key),
+                  translations.rebuilding_note(key, pairs), translations.facts(context, pairs))
 
 
 def check(context: Context) -> None:
@@ -43,4 +44,4 @@ def check(context: Context) -> None:
     translations.check(context)
     if context.G.mapping.i_dim == 0:
         raise UserError('this network has one translation of an image to a domain: all of its latent is content; train with '
-                        '--method=i-stylegan,clr-gan')
+                        '--method=i-stylegan')

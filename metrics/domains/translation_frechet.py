@@ -22,15 +22,15 @@ def translation_frechet(context: Context, key: str, num_gen: int, detector: str 
     """Fréchet distance between features of the first num_gen images of domain a, translated to domain b in num_styles styles
     each, and those of all images of b in the dataset; for all a and b.
 
-    The encoder's latent is not refined. Values <key>_<a>2<b>, and their mean, <key>. Networks without style draw one
-    translation of each image. Raises UserError for fewer than 2 domains, networks without an encoder, a dataset that does not
-    fit, and fewer than 2 images of a domain.
+    Values <key>_<a>2<b>, and their mean, <key>. Networks without style draw one translation of each image. Raises UserError for
+    fewer than 2 domains, networks without the encoder that was asked for, a dataset that does not fit, and fewer than 2 images
+    of a domain.
     """
     check(context)
     pairs = translations.all_pairs(context, num_gen, num_styles)
     dataset, targets = domain_images.real_images(context, full=True, least=2)
     net = context.detector(detector, resize)
-    found, notes = {}, translations.encoder_note(key, pairs)
+    found, notes = {}, translations.rebuilding_note(key, pairs)
     for name, some in pairs:
         real = extraction.of_dataset(context, net, dataset, items=targets[some.target], mean_cov=True,
                                    text=f'{name}, real')
@@ -40,7 +40,8 @@ def translation_frechet(context: Context, key: str, num_gen: int, detector: str 
         notes += small_sample(f'{key}_{name}', min(len(some), len(targets[some.target])), net.num_features)
     values = {key: float(np.mean(list(found.values()))), **found}
     arrays = translations.examples(pairs)
-    return Result(values, arrays, lambda: translations.draw(arrays, values, key), notes)
+    return Result(values, arrays, lambda: translations.draw(arrays, values, key), notes,
+                  translations.facts(context, pairs))
 
 
 def check(context: Context) -> None:

@@ -1,6 +1,7 @@
-"""Real images drawn in other domains and in random styles, by a generator and an encoder, for metrics of translation.
+"""Real images drawn in other domains and in random styles, by a generator and their latents, for metrics of translation.
 
-x' = G(z, u): the encoder, CLR-GAN's discriminator, finds the latent of x; its content is kept, its style drawn anew.
+x' = G(z, u): the latent z of x is found by an encoder or by optimisation (inversion.py); its content is kept, its style drawn
+anew.
 """
 
 from __future__ import annotations
@@ -12,46 +13,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from dnnlib.errors import UserError
 from metrics.context import Context
-from metrics.domains import domain_images
+from metrics.domains import domain_images, inversion, latents
 from metrics.features.generation import Draws, sub_batches
 
 STYLES = 600  # what random numbers are for
 
 
-def check_encoder(context: Context) -> None:
-    """Raise UserError unless the discriminator finds latents of the generator."""
-    G, D = context.G, context.D
-    if D is None:
-        raise UserError('the encoder, which is the discriminator, is missing: pass a network snapshot that holds it')
-    if D.latent_dim != G.z_dim:
-        raise UserError(f'this network cannot encode images: its discriminator finds {D.latent_dim} numbers, but latents have '
-                        f'{G.z_dim}; train with --method=clr-gan, alone or beside another')
-
-
 def check(context: Context) -> None:
-    """Raise UserError for fewer than 2 domains, a dataset that does not fit, and networks that cannot encode."""
+    """Raise UserError for fewer than 2 domains, a dataset that does not fit, and a network without the encoder that was asked
+    for."""
     domain_images.check(context)
-    check_encoder(context)
-
-
-@torch.no_grad()
-def encode(D: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """The latents [N, z_dim] that D finds in images [N, C, R, R] in [-1, 1] of labels c [N, c_dim].
-
-    One image at a time: minibatch stddev would make the result depend on the others.
-    """
-    return torch.cat([D(images[i:i + 1], c[i:i + 1], return_latent=True)[1] for i in range(len(images))])
+    if context.by == 'encoder':
+        inversion.choose(context.by, context.G, context.D, context.device)
 
 
 @dataclass(frozen=True)
 class Translations:
     """Images of domain `source` in domain `target`: number k is source image k // num_styles in its style k % num_styles.
 
-    items: numbers of the source images in the dataset. num_styles: 1 if the latent has no style, and all of it is kept.
+    items: numbers of the source images in the dataset. num_styles: 1 if all of the latent is kept. latents: of the source images.
     Constant noise inputs. The styles of an image are the same for all targets.
     """
 
@@ -61,6 +43,7 @@ class Translations:
     source: int
     target: int
     num_styles: int
+    latents: latents.Latents
 
     def __len__(self) -> int:
         return len(self.items) * self.num_styles
@@ -75,12 +58,9 @@ class Translations:
         """The translations of these numbers: float32 [N, C, R, R] on the device, nominally in [-1, 1]."""
         G, device = self.context.G, self.context.device
         one_hot = torch.eye(G.c_dim, device=device)
-        needed = sorted({k // self.num_styles for k in numbers})
-        codes = encode(self.context.D, self.reals(needed), one_hot[[self.source] * len(needed)])
-        row = {i: r for r, i in enumerate(needed)}
         drawn = []
         for part in sub_batches(self.context, numbers):
-            z = codes[[row[k // self.num_styles] for k in part]]
+            z = self.latents.z[[k // self.num_styles for k in part]]
             if self.num_styles > 1:
                 unique = [self.items[k // self.num_styles] * self.num_styles + k % self.num_styles for k in part]
                 z = torch.where(G.mapping.style_mask(), Draws(self.context, unique, STYLES).normal(G.z_dim), z)
@@ -99,15 +79,24 @@ def all_pairs(context: Context, num_images: int, num_styles: int) -> list[tuple[
     """
     check(context)
     dataset, items = domain_images.real_images(context, full=True, least=1, most=num_images)
+    return pairs_of(context, dataset, items, 1 if context.G.mapping.i_dim == 0 else num_styles)
+
+
+def pairs_of(context: Context, dataset: Any, items: Sequence[Sequence[int]], num_styles: int) -> list[tuple[str, Translations]]:
+    """The same of images of these numbers in each domain."""
     names = domain_images.names_of_domains(context)
-    if context.G.mapping.i_dim == 0:
-        num_styles = 1
-    return [(f'{names[a]}2{names[b]}', Translations(context, dataset, items[a], a, b, num_styles))
+    found = [latents.find(context, dataset, some, name) for name, some in zip(names, items, strict=True)]
+    return [(f'{names[a]}2{names[b]}', Translations(context, dataset, items[a], a, b, num_styles, found[a]))
             for a, b in itertools.permutations(range(len(names)), 2)]
 
 
-def encoder_note(key: str, pairs: list[tuple[str, Translations]], count: int = 16) -> tuple[str, ...]:
-    """A note if the reconstructions G(E(x), own domain) of the first images of each domain are no closer to them, in mean square,
+def facts(context: Context, pairs: list[tuple[str, Translations]]) -> dict[str, Any]:
+    """How the latents were found, and how well they rebuild the images, for the record (latents.facts)."""
+    return latents.facts(context, list({some.source: some.latents for _, some in pairs}.values()))
+
+
+def rebuilding_note(key: str, pairs: list[tuple[str, Translations]], count: int = 16) -> tuple[str, ...]:
+    """A note if the reconstructions of the first images of each domain in their own domain are no closer to them, in mean square,
     than their mean image is: a discriminator that was not trained to encode can have the right width by chance."""
     errors, spreads = [], []
     for some in {some.source: some for _, some in pairs}.values():
@@ -118,8 +107,11 @@ def encoder_note(key: str, pairs: list[tuple[str, Translations]], count: int = 1
         spreads.append(float((x - x.mean(dim=0)).square().mean()))
     if np.mean(errors) < np.mean(spreads):
         return ()
-    return (f'{key}: the encoder does not find images again (mean square error {np.mean(errors):.3g}, their variance '
-            f'{np.mean(spreads):.3g}), so that the translations are none; was it trained with --method=clr-gan, long enough?',)
+    encodes = pairs[0][1].latents.by == 'encoder'
+    return (f'{key}: the {"encoder" if encodes else "projection"} does not find images again (mean square error '
+            f'{np.mean(errors):.3g}, their variance {np.mean(spreads):.3g}), so that the translations are none; '
+            + ('was it trained with --method=clr-gan, long enough?' if encodes else
+               'was the network trained long enough, and on images like these?'),)
 
 
 def examples(pairs: list[tuple[str, Translations]], count: int = 4, num_styles: int = 5) -> dict[str, np.ndarray]:

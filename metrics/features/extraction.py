@@ -78,7 +78,7 @@ def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: b
     if draw is None and context.images is not None:
         text = 'image features'
     elif draw is None:
-        labels = context.dataset.all_images() if context.G.c_dim else None
+        labels = context.labels_of.all_images() if context.G.c_dim else None
 
         def draw(items: Sequence[int]) -> torch.Tensor:
             return random_images(context, items, labels)

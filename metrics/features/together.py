@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from metrics.quality.names import Name, parse_name
@@ -27,6 +27,13 @@ class Together:
         found = [name for name in map(parse_name, names) if name is not None]
         self._names = [name for name in found if name.family in CAPTURES and not name.by_domain]
         self._generated: dict[tuple, Any] = {}
+        self._made: dict[str, Any] = {}
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made only once for all metrics of the network."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def of_generated(self, detector: Any, num: int, captures: Captures) -> tuple[Captures, bool]:
         """What to capture of num generated images beside `captures`, and whether several metrics want that."""

@@ -10,7 +10,7 @@ import torch
 
 from dnnlib.errors import UserError
 from metrics.context import Context, Result
-from metrics.domains import domain_images, translations
+from metrics.domains import inversion, translations
 from metrics.domains.classifier import shrink
 from metrics.domains.names import FAMILIES
 from metrics.features import extraction
@@ -44,12 +44,14 @@ def identifiability(context: Context, key: str, num_gen: int) -> Result:
     """Measures of the latents that are found in num_gen real images, against the factors that these were rendered from.
 
     The latent is that after the flow and normalisation (u, [N, z_dim]). CLR-GAN's discriminator finds it, if it finds that of the
-    network's own samples at all; else a regression that is trained on such samples. Mirrored images are left out.
+    network's own samples at all; else, and with by='projection', a regression that is trained on such samples. Mirrored images are
+    left out.
 
     Values: those of metrics.identifiability.measures, and for each of them <name>_random, <name>_pca and <name>_shuffled: the
     same of an untrained network, of principal components of the pixels, and of the codes of other images; and
       code_r2   R² of the latents of the network's own samples, held out from training, as they are found in the images
     Arrays: correlations float64 [z_dim, D] of codes and of factors as numbers, and style bool [z_dim].
+    Facts: by, 'encoder' or 'regression'.
     Raises UserError for networks without domains, and datasets without factors or with too few images.
     """
     check(context)
@@ -67,12 +69,12 @@ def identifiability(context: Context, key: str, num_gen: int) -> Result:
              f'{max(values["code_r2"], 0):.0%} of the variance of its latents']
     if values['code_r2'] < FEW:
         notes.append(f'{key}: so little of the latents shows in the images that the measures say next to nothing of the network')
-    return Result(values, arrays, lambda: figure.draw(values, arrays, key), tuple(notes))
+    return Result(values, arrays, lambda: figure.draw(values, arrays, key), tuple(notes), dict(by=codes.by))
 
 
 def check(context: Context) -> None:
     """Raise UserError for what `identifiability` does not take."""
-    domain_images.check(context)
+    translations.check(context)
     if not getattr(context.dataset, 'factor_names', None):
         raise UserError(f'{context.dataset.path}: has no known factors, such as hue and position; {MAKE}')
 
@@ -98,13 +100,13 @@ def find_codes(context: Context, dataset: Any, items: Sequence[int]) -> Codes:
     small = _rows(context, len(items), lambda numbers: shrink(real(numbers)).flatten(start_dim=1), 'real images')
     images = _pictures(context, small)
     G, D = context.G, context.D
-    if D is not None and D.latent_dim == G.z_dim:
+    if D is not None and D.latent_dim == G.z_dim and context.by != 'projection':
         def both(numbers: Sequence[int]) -> torch.Tensor:
             x, u, c = sample(context, numbers)
             return torch.cat([u, _encoded(context, x, c)], dim=1)
         pairs = _rows(context, NUM_HELD_OUT, both, 'samples')
         r2 = distributed.broadcast_from_rank0(lambda: recovered(*map(torch.from_numpy, np.split(pairs, 2, axis=1)[::-1])))
-        if r2 > 0:
+        if r2 > 0 or context.by == 'encoder':
             found = _rows(context, len(items), lambda numbers: _encoded(context, real(numbers), labels(numbers)), 'codes')
             return Codes(found, r2, 'encoder', images)
 
@@ -155,7 +157,7 @@ def sample(context: Context, numbers: Sequence[int]) -> tuple[torch.Tensor, torc
 @torch.no_grad()
 def _encoded(context: Context, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
     """The latents u [N, z_dim] that the discriminator finds in images of labels c."""
-    return context.G.mapping.latent(translations.encode(context.D, images, c), c)[:, :context.G.z_dim]
+    return context.G.mapping.latent(inversion.encode(context.D, images, c), c)[:, :context.G.z_dim]
 
 
 def _rows(context: Context, count: int, make: Callable[[Sequence[int]], torch.Tensor], text: str) -> np.ndarray:

@@ -55,7 +55,7 @@ def ppl(context: Context, key: str, num_gen: int, space: str = 'w', sampling: st
     def lengths(items: Sequence[int]) -> torch.Tensor:
         draws = Draws(context, items, PAIRS)
         t = draws.uniform() if sampling == 'full' else torch.zeros(len(items), device=context.device)
-        z0, z1, c = draws.normal(G.z_dim), draws.normal(G.z_dim), draws.labels(context.dataset)
+        z0, z1, c = draws.normal(G.z_dim), draws.normal(G.z_dim), draws.labels(context.labels_of)
         if space == 'w':
             w0, w1 = G.mapping(z0, c), G.mapping(z1, c)
             ws = torch.cat([w0.lerp(w1, s[:, None, None]) for s in (t, t + epsilon)])

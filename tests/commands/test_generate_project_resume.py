@@ -117,8 +117,8 @@ def test_the_state_of_another_projection_is_not_mixed_in(network, stopping, what
     elif what == 'network':
         changed = drawing.save_network('other.pkl', 0, importance=None, z_dim=9)
     else:
-        digest = state.digest
-        monkeypatch.setattr(state, 'digest', lambda net: digest(net) + net.__class__.__name__[:1])
+        digest = project.module_digest
+        monkeypatch.setattr(project, 'module_digest', lambda net: digest(net) + net.__class__.__name__[:1])
         what = 'network, --features'  # other weights of either
     arguments = ['--save-video=0', *(f'{name}={value}' for name, value in options.items())]
     out = run(changed, *arguments)

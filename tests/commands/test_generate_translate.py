@@ -12,6 +12,7 @@ import torch
 from helpers import drawing
 from helpers.drawing import assert_close
 
+from metrics.domains import inversion
 from training.data.images import encode_png
 from training.sampling import captioned_grid as grid
 from training.sampling.commands import translate
@@ -73,7 +74,7 @@ def expected(network, code, domain, **kwargs):
 
 def translated(network, images, classes, targets, *args, outdir='out', **kwargs):
     """{(number, domain): pixels} of a run from images of these classes to these domains, which its overview must show."""
-    files = drawing.draw('translate', network, f'--images={images}', *args, outdir=outdir)
+    files = drawing.draw('translate', network, f'--images={images}', '--by=encoder', *args, outdir=outdir)
     overview = files.pop('translations.png')
     names = {(i, k): f'img{i:05d}-class{k}.png' for i, k in itertools.product(range(len(classes)), targets)}
     assert sorted(files) == sorted(names.values())
@@ -102,7 +103,8 @@ def test_an_image_does_not_depend_on_the_others(flow, images, args):
 
 
 def test_it_says_how_well_latents_are_found(flow, images, monkeypatch):
-    args = 'translate', f'--network={flow}', f'--images={images}', '--max-images=1', '--device=cpu', '--outdir=out'
+    args = ('translate', f'--network={flow}', f'--images={images}', '--max-images=1', '--device=cpu', '--outdir=out',
+            '--by=encoder')
     status, out, _ = drawing.run(*args)
     told = [line for line in out.splitlines() if line.startswith('warn: so much that it hardly finds latents')]
     assert status == 0 and len(told) == 1  # this discriminator was never trained
@@ -110,7 +112,7 @@ def test_it_says_how_well_latents_are_found(flow, images, monkeypatch):
     def find_all(D, x, c):
         return torch.cat([drawing.seed_latent(seed, 16) for seed in range(len(x))])
 
-    monkeypatch.setattr(translate, 'encode', find_all)
+    monkeypatch.setattr(inversion, 'encode', find_all)
     status, out, _ = drawing.run(*args)
     assert 'Images that the network drew itself are rebuilt with 0% of the error of any other image' in out and 'warn' not in out
 
@@ -185,9 +187,12 @@ def assert_refused(status, text, network, images, *args):
 
 
 def test_networks_that_cannot_translate_are_refused(images):
-    for c_dim, z_dim, domains in ((0, 16, 1), (1, 16, 1), (3, 8, 3)):
-        text = f'net.pkl: cannot translate, having {domains} domain(s), latents of {z_dim} numbers and a discriminator with 16 '
-        assert_refused(1, text, save_network('net.pkl', c_dim, z_dim), images)
+    for c_dim in (0, 1):
+        text = 'net.pkl: cannot translate, having 1 domain(s); train with --cond=1'
+        assert_refused(1, text, save_network('net.pkl', c_dim), images)
+    text = ('net.pkl: this network cannot encode images: its discriminator finds 16 numbers, but latents have 8; train with '
+            '--method=clr-gan, alone or beside another; or find latents by optimisation, with --by=projection')
+    assert_refused(1, text, save_network('net.pkl', 3, 8), images, '--by=encoder')
     Path('text.pkl').write_text('hello')
     assert_refused(1, 'text.pkl: not a readable network snapshot', 'text.pkl', images)
     assert_refused(1, 'gone.pkl: no such file', 'gone.pkl', images)

@@ -45,10 +45,10 @@ class Cells:
         return images.flatten(start_dim=1) / 255
 
 
-def context(G=None, dataset=None, D=None, net=None, **kwargs):
+def context(G=None, dataset=None, D=None, net=None, by='encoder', **kwargs):
     net = net or Cells()
     names = [(name, 'published') for name in ('inception', 'vgg16', 'efficientnet', 'alexnet')]
-    return Context(G, dataset, CPU, D=D, detectors=dict.fromkeys(names, net), **kwargs)
+    return Context(G, dataset, CPU, D=D, detectors=dict.fromkeys(names, net), by=by, **kwargs)
 
 
 def pictures(count, seed=0):
@@ -109,7 +109,7 @@ class Painter(nn.Module):
         self.z_dim, self.c_dim, self.mapping = z_dim, c_dim, Mask(z_dim, i_dim)
         self.gain, self.uses, self.given = gain, uses, []
 
-    def forward(self, z, c, noise_mode='const'):
+    def forward(self, z, c, noise_mode='const', force_fp32=False):
         self.given.append((z.clone(), c.argmax(dim=1)))
         pixels = torch.zeros(len(z), 3 * SIZE ** 2)
         pixels[:, :self.z_dim] = torch.zeros_like(z).index_copy(1, torch.arange(self.z_dim)[self.uses], z[:, self.uses]) / 6

@@ -48,7 +48,7 @@ def draw(command, network, *args, outdir='out'):
     status, _, err = run(command, f'--network={network}', '--device=cpu', f'--outdir={outdir}', *args)
     assert (status, err) == (0, '')
     result = {}
-    for path in Path(outdir).iterdir():
+    for path in Path(outdir).glob('*.png'):
         with PIL.Image.open(path) as image:
             assert image.format == 'PNG' and image.mode in ('L', 'RGB')
             result[path.name] = np.atleast_3d(np.array(image))

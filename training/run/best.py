@@ -17,12 +17,15 @@ class Best:
       metric, key, value     what it is the best by: the first value of a metric
       better                 'lower' or 'higher': the rule of selection. Of equals the earlier one stays.
 
-    metric: one that says what is better (registry.Metric.better). What the file says of an earlier part of the run counts, if
-    it is of the same metric, and its snapshot is there.
+      eval_data              the images that the metric compares with, if they are not the training images
+
+    metric: one that says what is better (registry.Metric.better). eval_data: see above, or None. What the file says of an earlier
+    part of the run counts, if it is of the same metric and the same images, and its snapshot is there.
     """
 
-    def __init__(self, run_dir: str | Path, metric: str):
+    def __init__(self, run_dir: str | Path, metric: str, eval_data: str | None = None):
         self.path, self.metric, self._better = Path(run_dir, 'best.json'), metric, find_metric(metric).better
+        self._data = {} if eval_data is None else dict(eval_data=eval_data)
 
     def read(self) -> dict[str, Any] | None:
         """What the file says, if that still counts."""
@@ -30,7 +33,8 @@ class Best:
             found = json.loads(self.path.read_text(encoding='utf-8'))
         except (OSError, ValueError):
             return None
-        if not isinstance(found, dict) or (found.get('metric'), found.get('better')) != (self.metric, self._better):
+        wanted = dict(metric=self.metric, better=self._better, eval_data=None) | self._data
+        if not isinstance(found, dict) or any(found.get(key) != value for key, value in wanted.items()):
             return None
         there = isinstance(found.get('snapshot_pkl'), str) and self.path.with_name(found['snapshot_pkl']).is_file()
         return found if there and isinstance(found.get('value'), (int, float)) else None
@@ -46,6 +50,6 @@ class Best:
             return False
         with atomic_open(self.path, 'w') as f:
             json.dump(dict(snapshot_pkl=snapshot_pkl, kimg=cur_nimg / 1000, metric=self.metric, key=key, value=value,
-                           better=self._better), f, indent=2)
+                           better=self._better, **self._data), f, indent=2)
             f.write('\n')
         return True

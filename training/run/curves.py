@@ -87,8 +87,9 @@ class Run:
         found: dict[str, dict[float, float | None]] = {}  # the last of each snapshot, whatever was evaluated when
         for record in records:
             kimg = re.search(r'network-snapshot-(\d+)', str(record.get('snapshot_pkl')))
+            data = f' ({record["eval_data"]})' if record.get('eval_data') else ''  # of other images: another curve
             for key, value in record['results'].items() if kimg else ():
-                found.setdefault(key, {})[float(kimg[1])] = value
+                found.setdefault(key + data, {})[float(kimg[1])] = value
         for key, values in found.items():
             self.keys.setdefault(name, []).append(key)
             self.metrics[key] = Curve()

@@ -20,6 +20,7 @@ from metrics.registry import OFFLINE, background_note, calc_metric, check_metric
 from metrics.report import save_figure
 from torch_utils import distributed
 from torch_utils.devices import is_slow
+from training.data.held_out import describe
 from training.run.best import Best
 from training.run.monitor import Monitor
 
@@ -42,6 +43,7 @@ class Evaluation:
                  stop: Callable[[], bool] | None = None):
         self._monitor, self._names, self._best = monitor, [], None
         self._told: set[str] = set()
+        eval_data = None
         if not c.metrics:
             return
         if is_slow(device) and not c.slow_metrics:
@@ -50,9 +52,14 @@ class Evaluation:
                           'later')
             return
         try:
-            dataset = construct_class_by_name(**{**c.training_set_kwargs, 'use_labels': True})
+            training_set = dataset = construct_class_by_name(**{**c.training_set_kwargs, 'use_labels': True})
+            if c.get('eval_set_kwargs') is not None:
+                dataset = construct_class_by_name(**c.eval_set_kwargs, use_labels=True)
+                eval_data = describe(dataset.all_images(False))
             self._context = Context(networks['G_ema'], dataset, device, c.metric_seed, verbose=True, D=networks['D'],
-                                    batch=min(c.batch_gpu, MOST_AT_ONCE), feature_cache=FeatureCache(), stop=stop)
+                                    batch=min(c.batch_gpu, MOST_AT_ONCE), feature_cache=FeatureCache(), stop=stop,
+                                    eval_data=eval_data, training_set=training_set,
+                                    by='encoder' if c.reconstructs else 'projection')
         except UserError as err:
             monitor.print(f'Error: there will be no metrics: {err}')
             return
@@ -63,7 +70,7 @@ class Evaluation:
         for name in list(self._names):
             self._surviving(name, lambda name=name: self._prepare(name))
         rated = next((name for name in self._names if find_metric(name).better), None)
-        self._best = Best(c.run_dir, rated) if rated is not None else None
+        self._best = Best(c.run_dir, rated, eval_data) if rated is not None else None
 
     def _prepare(self, name: str) -> None:
         """Look for what a metric needs, and load it."""

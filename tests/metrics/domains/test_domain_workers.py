@@ -9,7 +9,9 @@ from metrics.features.cache import FeatureCache
 from metrics.registry import calc_metric
 from training.data.dataset import ImageFolderDataset
 
-NAMES = ['fid20_full_domains', 'kid20_domains', 'jfid20', 'dipd15', 'lpips_div9', 'tfid5', 'tlpips9', 'mcc20']
+NAMES = ['fid20_full_domains', 'kid20_domains', 'jfid20', 'dipd15', 'lpips_div9', 'tfid5', 'tlpips9', 'mcc20',
+         'truth9_efficientnet']
+PROJECTED = {'truth9_efficientnet': dict(by='projection', steps=2)}
 
 
 @pytest.fixture(scope='module')
@@ -22,6 +24,7 @@ def path(tmp_path_factory):
 def evaluate(path, name, **kwargs):
     """The record of a metric. Batches of 4: the last round of some leaves one of two processes nothing to do."""
     G, D = networks()
+    kwargs |= PROJECTED.get(name, {})
     return calc_metric(name, context(G, ImageFolderDataset(path, use_labels=True), D, batch=4, **kwargs))[1]
 
 
@@ -43,6 +46,7 @@ def test_two_processes_find_what_one_finds(tmp_path, path):
         alone = evaluate(path, name, net=net, feature_cache=cache)
         assert a['num_gpus'] == 2 and a['results'] == b['results']
         assert a['results'] == pytest.approx(alone['results'], rel=1e-6)
+        assert all(a.get(key) == pytest.approx(alone.get(key)) for key in ('by', 'reconstruction_error'))
     assert seen_by_first + seen_by_second == net.seen, 'each image by one of them'
     assert abs(seen_by_first - seen_by_second) < 0.4 * net.seen
 

@@ -39,13 +39,13 @@ class Drawer(nn.Module):
         super().__init__()
         self.shape, self.domain = shape, domain
 
-    def forward(self, z, c, noise_mode):
+    def forward(self, z, c, noise_mode, force_fp32=False):
         pairs = zip(z.argmax(dim=1).tolist(), c.argmax(dim=1).tolist(), strict=True)
         return torch.stack([draw(self.shape(k, u), self.domain(u), (0, 0)) for k, u in pairs])
 
 
 def values(dataset, G, D=None):
-    result = translation(Context(G, dataset, CPU, D=D or Reader()), num_images=48, batch=16)
+    result = translation(Context(G, dataset, CPU, D=D or Reader(), by='encoder'), num_images=48, batch=16)
     return {k: v for k, v in result.values.items() if not k.endswith('test_accuracy')}, result
 
 

@@ -104,3 +104,12 @@ def test_nothing_to_draw_is_one_line(content, words, tmp_path):
     status, out, err = run_program(curves.main, tmp_path)
     assert (status, out) == (1, '') and err.startswith(f'Error: {tmp_path}') and words in err and err.count('\n') == 1
     assert not (tmp_path / 'curves.png').exists()
+
+
+def test_other_images_to_compare_with_are_another_curve(tmp_path):
+    path = make_run(tmp_path / 'run')
+    with (path / 'metric-fid50k_full.jsonl').open('a') as f:
+        record = dict(results={'fid50k_full': 9.0}, snapshot_pkl='network-snapshot-000004.pkl', eval_data='test-1')
+        f.write(json.dumps(record) + '\n')
+    found = curves.Run(path).metrics
+    assert found['fid50k_full'].values == [46.0, 42.0] and found['fid50k_full (test-1)'].values == [9.0]

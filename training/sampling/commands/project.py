@@ -20,6 +20,7 @@ from dnnlib.files import open_output, remove_leftovers
 from dnnlib.progress import Progress
 from dnnlib.signals import StopOnSignal
 from dnnlib.util import UserError, format_time, open_url
+from torch_utils.misc import module_digest
 from training.data import images
 from training.data.making.transforms import make_transform
 from training.networks import Generator
@@ -85,9 +86,9 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     drawing.make_outdir(outdir)
 
     projection = Projection(G, embed, as_input(target, where), label, num_steps, seed)
-    marks = {'network': state.digest(G), '--target': hashlib.sha256(target).hexdigest(),
+    marks = {'network': module_digest(G), '--target': hashlib.sha256(target).hexdigest(),
              '--class': str(class_idx if G.c_dim else None), '--num-steps': str(num_steps), '--seed': str(seed),
-             '--features': f'{kind} {state.digest(embed.net)}', '--device': where.type}
+             '--features': f'{kind} {module_digest(embed.net)}', '--device': where.type}
     state.restore(outdir, marks, projection)
 
     def save() -> None:

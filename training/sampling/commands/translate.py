@@ -1,8 +1,10 @@
-"""`generate.py translate`: real images in other domains, by the networks of one CLR-GAN."""
+"""`generate.py translate`: real images in other domains, by their latents."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -10,25 +12,44 @@ import torch
 from torch import nn
 
 from dnnlib import cli
+from dnnlib.files import open_output
 from dnnlib.util import OptionError, UserError
+from metrics.context import STEPS, WAYS_OR_AUTO
+from metrics.domains import inversion
+from metrics.domains.inversion import MOST_MISSING, encode, rebuilding
+from torch_utils.misc import module_digest
 from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
+from training.sampling.projection import search_state as state
+from training.sampling.projection.many import ManySearches, as_input, digest, search_all
 from training.snapshots.file import load_network_snapshot
+from training.snapshots.hub import is_export
 
 GRID_ROWS = 16  # images that the overview shows
 LEARNING_RATE = 0.05
-REBUILT, MOST_MISSING = 16, 0.9  # images drawn to see how well latents are found, and the error above which it says so
 
 EXAMPLES = """\b
 Examples:
-  # The first sixteen images of a dataset in every domain, as the networks see it at once
+  # The first sixteen images of a dataset in every domain
   python generate.py translate --outdir=out --images=datasets/mnist.zip --network=network-snapshot-000300.pkl
 \b
-  # Images without labels, all of domain 0, to domain 1; fifty steps of refinement find latents that fit better
-  python generate.py translate --outdir=out --images=cats --source-class=0 --class=1 --steps=50 \\
+  # Images without labels, all of domain 0, to domain 1; the latents that CLR-GAN's encoder finds, refined by fifty steps
+  python generate.py translate --outdir=out --images=cats --source-class=0 --class=1 --by=encoder --steps=50 \\
       --max-images=100 --network=network-snapshot-025000.pkl
+\b
+  # A hundred images by optimisation, which takes longer and needs no encoder; when interrupted, the same command goes on
+  python generate.py translate --outdir=out --images=datasets/glyphs-test.zip --by=projection --max-images=100 \\
+      --network=network-snapshot-000240.pkl
 """
+
+
+class Networks(NamedTuple):
+    """G, D or None, and how latents are found: 'encoder' or 'projection'."""
+
+    G: Generator
+    D: nn.Module | None
+    by: str
 
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
@@ -41,47 +62,108 @@ Examples:
 @click.option('--class', 'class_idx', help='Domain to translate to, counted from 0.  [default: each]', type=int, metavar='INT')
 @click.option('--max-images', help='Take only the first so many.', type=click.IntRange(min=1), default=16, show_default=True,
               metavar='INT')
-@click.option('--steps', help='Refine each latent by so many steps of gradient descent on the difference between the image and '
-              'its reconstruction.', type=click.IntRange(min=0), default=0, show_default=True, metavar='INT')
+@click.option('--by', help='How the latent of an image is found. encoder: the discriminator of a network that was trained with '
+              '--method=clr-gan. projection: gradient descent, for any network. auto: the encoder if it works.',
+              type=click.Choice(WAYS_OR_AUTO), default='auto', show_default=True)
+@click.option('--steps', help='Steps of gradient descent on the difference between the image and its reconstruction. They refine '
+              f"the encoder's latents.  [default: 0 by the encoder, {STEPS} by projection]", type=click.IntRange(min=0),
+              metavar='INT')
+@click.option('--seed', help='Random seed of the latents that a projection begins with.', type=click.IntRange(min=0), default=0,
+              show_default=True, metavar='INT')
 @options.noise_mode
 @options.outdir
 @options.device
 @options.ops
-def command(network: str, images: str, source_class: int | None, class_idx: int | None, max_images: int, steps: int,
-            noise_mode: str, outdir: str, device: str, ops: str) -> None:
-    """Translate real images to other domains: the discriminator finds the latent, and the generator draws it in the domain.
+def command(network: str, images: str, source_class: int | None, class_idx: int | None, max_images: int, by: str,
+            steps: int | None, seed: int, noise_mode: str, outdir: str, device: str, ops: str) -> None:
+    """Translate real images to other domains: find the latent of each, and draw it with the label of the other domain.
 
-    For conditional networks that were trained with --method=clr-gan, best with i-stylegan or cg-gan beside it: then only
-    the style coordinates change with the domain. Writes img<number>-class<domain>.png, and translations.png: each image,
-    its reconstruction in its own domain, and its translations.
+    For conditional networks. Of those that were trained with --method=i-stylegan or cg-gan, only the style coordinates change
+    with the domain. Writes img<number>-class<domain>.png; translations.png: each image, its reconstruction in its own domain,
+    and its translations; and latents.npz: z, the domains of the images, the error of each reconstruction, and how z was found.
     """
     where = options.start_on(device, ops)
-    print(f'Loading networks from "{network}"...')
-    snapshot = load_network_snapshot(network, only=('G_ema', 'D'))
-    G, D = snapshot.G_ema.to(where), snapshot.D.to(where)
-    if G.c_dim < 2 or D.latent_dim != G.z_dim:
-        raise UserError(f'{network}: cannot translate, having {max(G.c_dim, 1)} domain(s), latents of {G.z_dim} numbers and a '
-                        f'discriminator with {D.latent_dim} features; train with --cond=1 --method=clr-gan')
+    G, D, by = open_networks(network, by, where)
     for name, value in (('--class', class_idx), ('--source-class', source_class)):
         if value is not None and not 0 <= value < G.c_dim:
             raise OptionError(f'{name} must be between 0 and {G.c_dim - 1} for this network')
     sources, classes = read_images(images, G, source_class, max_images)
     targets = list(range(G.c_dim)) if class_idx is None else [class_idx]
     captioned_grid.check_size(min(len(sources), GRID_ROWS), 2 + len(targets), G.img_resolution, 'name one domain with --class')
+    steps = (STEPS if by == 'projection' else 0) if steps is None else steps
     drawing.make_outdir(outdir)
-    missing = rebuilding(G, D, where)
+    tell(G, D, by, steps, where)
+
+    own = torch.cat([drawing.one_hot(G, k, where) for k in classes])
+    found = find_latents(Networks(G, D, by), sources, own, steps, seed, noise_mode, outdir)
+    if found is None:
+        return
+    translate(G, found, sources, classes, targets, noise_mode, outdir, by)
+    state.remove(outdir)
+
+
+def open_networks(network: str, by: str, device: torch.device) -> Networks:
+    """The networks of a snapshot, and how latents are found. Raises UserError if they cannot translate."""
+    print(f'Loading networks from "{network}"...')
+    encodes = by == 'encoder' or (by == 'auto' and not is_export(network))
+    snapshot = load_network_snapshot(network, only=('G_ema', 'D') if encodes else ('G_ema',))
+    G, D = snapshot.G_ema.to(device), snapshot.D.to(device) if encodes else None
+    if G.c_dim < 2:
+        raise UserError(f'{network}: cannot translate, having {max(G.c_dim, 1)} domain(s); train with --cond=1 on a dataset '
+                        'that has at least 2')
+    try:
+        return Networks(G, D, inversion.choose(by, G, D, device))
+    except UserError as err:
+        raise UserError(f'{network}: {err}') from err
+
+
+def tell(G: Generator, D: nn.Module | None, by: str, steps: int, device: torch.device) -> None:
+    """Say how latents are found, and how well an encoder finds those of images that the network drew."""
+    if by == 'projection':
+        print(f'Finding latents by projection, in {steps} steps')
+        return
+    missing = rebuilding(G, D, device)
     print(f'Images that the network drew itself are rebuilt with {missing:.0%} of the error of any other image')
     if missing > MOST_MISSING:
-        print('warn: so much that it hardly finds latents; was the network trained with --method=clr-gan, and for long enough?')
+        print('warn: so much that it hardly finds latents; was the network trained with --method=clr-gan, and for long enough? '
+              '--by=projection does without an encoder')
 
-    rows = []
+
+def find_latents(networks: Networks, sources: np.ndarray, own: torch.Tensor, steps: int, seed: int, noise_mode: str, outdir: str
+                 ) -> torch.Tensor | None:
+    """The latents [N, z_dim] of images uint8 [N, C, H, W] of labels own [N, c_dim]. None if it was stopped, which is said; the
+    same command goes on then."""
+    G, D, by = networks
+    projector = inversion.Projector(G, steps, seed) if by == 'projection' else None
+
+    def find(x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return projector(x, c) if projector is not None else refine(G, encode(D, x, c), x, c, steps, noise_mode)
+
+    searches = ManySearches(sources, own, G.z_dim, find, drawing.batch_size(G, own.device))
+    marks = {'network': module_digest(G), '--images': digest(sources) + digest(own.cpu().numpy()), '--by': by,
+             '--steps': str(steps), '--seed': str(seed), '--noise-mode': noise_mode, '--device': own.device.type}
+    state.restore(outdir, marks, searches, unit='image')
+    start, begun = time.monotonic(), searches.step
+    if not search_all(searches, lambda: state.save(outdir, marks, searches)):
+        print(f'Stopped after image {searches.step} of {searches.num_steps}, which is saved. To go on: the same command again')
+        return None
+    seconds = (time.monotonic() - start) / max(searches.num_steps - begun, 1)
+    if by == 'projection':
+        print(f'Elapsed: {seconds:.2f} s per image')
+    return searches.z
+
+
+def translate(G: Generator, found: torch.Tensor, sources: np.ndarray, classes: list[int], targets: list[int], noise_mode: str,
+              outdir: str, by: str) -> None:
+    """Draw the latents found [N, z_dim] in their own domains and the targets, and write all files."""
+    where, rows, errors = found.device, [], []
     for first in range(0, len(sources), drawing.BATCH):
         part = slice(first, first + drawing.BATCH)
         print(f'Translating images {first} to {min(first + drawing.BATCH, len(sources)) - 1} of {len(sources)} ...')
-        x = torch.from_numpy(sources[part]).to(where, torch.float32) / 127.5 - 1
+        x, code = as_input(sources[part], where), found[part]
         own = torch.cat([drawing.one_hot(G, k, where) for k in classes[part]])
-        code = refine(G, encode(D, x, own), x, own, steps, noise_mode)
         columns = [drawing.to_pixels(x), draw(G, code, own, noise_mode, first)]
+        errors.append(np.abs(columns[1].astype(np.float64) - columns[0]).mean(axis=(1, 2, 3)) / 255)
         for target in targets:
             drawn = draw(G, code, drawing.one_hot(G, target, where).expand(len(x), -1), noise_mode, first)
             for i, pixels in enumerate(drawn):
@@ -93,6 +175,10 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
     captions = captioned_grid.Captions(['image', 'rebuilt', *(f'to {k}' for k in targets)],
                              [(str(i), str(classes[i])) for i in range(len(overview))], ('', 'domain'))
     drawing.save_image(captioned_grid.assemble(overview, captions), Path(outdir, 'translations.png'))
+    with open_output(Path(outdir, 'latents.npz')) as f:
+        np.savez(f, z=found.cpu().numpy(), classes=np.array(classes), errors=np.concatenate(errors), by=np.array(by))
+    print(f'Reconstructions differ from their images by {np.concatenate(errors).mean():.4f} on average, where 1 is from black to '
+          'white')
 
 
 def read_images(path: str, G: Generator, source_class: int | None, count: int) -> tuple[np.ndarray, list[int]]:
@@ -109,33 +195,6 @@ def read_images(path: str, G: Generator, source_class: int | None, count: int) -
                           'say with --source-class which one they are of')
     images, labels = zip(*(data[i] for i in range(count)), strict=True)
     return np.stack(images), [int(label.argmax()) for label in labels]
-
-
-@torch.no_grad()
-def rebuilding(G: Generator, D: nn.Module, device: torch.device) -> float:
-    """How well G rebuilds images that it drew itself from the latents that D finds in them: the mean square of what is missing,
-    relative to that of images of other latents in the same domain. 0 at best; 1 if the latents say nothing."""
-    seeds = range(REBUILT)
-    z = torch.cat([drawing.seed_latent(G, seed, device) for seed in seeds])
-    c = drawing.one_hot(G, 0, device).expand(len(z), -1)
-
-    def drawn(latents: torch.Tensor) -> torch.Tensor:
-        ws = drawing.map_latents(G, latents, c)
-        return torch.cat([G.synthesis(part, noise_mode='const') for part in ws.split(drawing.batch_size(G, device))])
-
-    x = drawn(z)
-    again = drawn(encode(D, x, c))
-    distances = torch.cdist(again.flatten(1), x.flatten(1)).square()
-    return (distances.diagonal().mean() / distances.mean()).item()
-
-
-@torch.no_grad()
-def encode(D: nn.Module, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """What the discriminator takes for the latents z [N, z_dim] of images x [N, C, H, W] in [-1, 1] of labels c [N, c_dim].
-
-    One image at a time: minibatch stddev would make the result depend on the others.
-    """
-    return torch.cat([D(x[i:i + 1], c[i:i + 1], return_latent=True)[1] for i in range(len(x))])
 
 
 def refine(G: Generator, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, steps: int, noise_mode: str) -> torch.Tensor:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from dnnlib import seal
 from dnnlib.files import open_output, remove_leftovers
 from dnnlib.util import UserError
-from training.sampling.projection.search import Projection
 
 FILE_NAME = 'projection-state.pt'
 
 
-def digest(net: nn.Module) -> str:
-    """SHA-256 of the names and the contents of all parameters and buffers, in hex."""
-    result = hashlib.sha256()
-    for name, x in net.state_dict().items():
-        result.update(f'{name} {x.dtype} {list(x.shape)}\n'.encode())
-        result.update(x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return result.hexdigest()
+class Resumable(Protocol):
+    """What is saved: `step` of `num_steps` units of work are done. state_dict: tensors and numbers in dicts."""
+
+    step: int
+    num_steps: int
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an equal one needs to continue from here."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state_dict of an equal one."""
 
 
-def save(outdir: str | Path, marks: Mapping[str, str], projection: Projection) -> None:
+def save(outdir: str | Path, marks: Mapping[str, str], projection: Resumable) -> None:
     """Write it, atomically. marks: what the result depends on: name -> anything that tells it from others.
 
     Raises UserError where that is not possible.
@@ -36,7 +38,7 @@ def save(outdir: str | Path, marks: Mapping[str, str], projection: Projection) -
         seal.seal(f, zipped=True)
 
 
-def restore(outdir: str | Path, marks: Mapping[str, str], projection: Projection) -> None:
+def restore(outdir: str | Path, marks: Mapping[str, str], projection: Resumable, unit: str = 'step') -> None:
     """Let a projection go on from the state in a file, if there is one with the same marks, and say so.
 
     One with other marks, or a damaged one, is passed over, and that is said. Nothing in the file is executed. Raises UserError
@@ -60,7 +62,7 @@ def restore(outdir: str | Path, marks: Mapping[str, str], projection: Projection
     if others:
         print(f'{path} is of another projection ({", ".join(others)}: not the same); starting anew')
     else:
-        print(f'Going on after step {projection.step} of {projection.num_steps}')
+        print(f'Going on after {unit} {projection.step} of {projection.num_steps}')
 
 
 def remove(outdir: str | Path) -> None:

@@ -1,0 +1,148 @@
+"""Latents of real images: what a generator G(z, c) must be given to draw them. With another label c' the same z then gives the
+image in another domain.
+
+Two ways. encoder: the discriminator of CLR-GAN gives z directly. projection: gradient descent on z, for every network (Abdal et
+al., "Image2StyleGAN", ICCV 2019, and Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 5,
+do this for w. Here it is z, since w has the domain in it). i-StyleGAN's flow moves the style part of z to the target domain; a
+concatenated label leaves all of z unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dnnlib.errors import UserError
+from metrics.context import STEPS
+
+CANDIDATES = 512          # random latents, of which the search begins with the one whose image is nearest
+CANDIDATE_BATCH, CANDIDATE_SIDE = 32, 32  # images drawn at a time; pixels of a side by which they are compared
+LEARNING_RATE, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.5  # ramps: shares of all steps
+PRIOR = 1e-3              # weight of the mean square of z
+COARSEST = 4              # side of the smallest level at which images are compared
+TRIED, MOST_MISSING = 16, 0.9  # images that an encoder is tried on; the relative error above which it finds nothing
+
+
+@torch.no_grad()
+def encode(D: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """The latents [N, z_dim] that D finds in images [N, C, R, R] in [-1, 1] of labels c [N, c_dim].
+
+    One image at a time: minibatch stddev would make the result depend on the others.
+    """
+    return torch.cat([D(images[i:i + 1], c[i:i + 1], return_latent=True)[1] for i in range(len(images))])
+
+
+@torch.no_grad()
+def rebuilding(G: nn.Module, D: nn.Module, device: torch.device) -> float:
+    """How well G rebuilds images that it drew itself from the latents that D finds in them: the mean square of what is missing,
+    relative to that of images of other latents in the same domain. 0 at best; 1 if the latents say nothing."""
+    z = torch.cat([torch.from_numpy(np.random.RandomState(seed).randn(1, G.z_dim)) for seed in range(TRIED)])
+    z = z.to(device, torch.float32)
+    c = torch.eye(G.c_dim, device=device)[:1]
+
+    def drawn(latents: torch.Tensor) -> torch.Tensor:
+        return torch.cat([G(latents[i:i + 1], c, noise_mode='const') for i in range(len(latents))])
+
+    x = drawn(z)
+    again = drawn(encode(D, x, c.expand(len(z), -1)))
+    distances = torch.cdist(again.flatten(1), x.flatten(1)).square()
+    return (distances.diagonal().mean() / distances.mean()).item()
+
+
+def check_encoder(G: nn.Module, D: nn.Module | None, remedy: str = '') -> None:
+    """Raise UserError unless the discriminator finds latents of the generator. remedy: what else can be done, for the message."""
+    if D is None:
+        raise UserError(f'the encoder, which is the discriminator, is missing: pass a network snapshot that holds it{remedy}')
+    if D.latent_dim != G.z_dim:
+        raise UserError(f'this network cannot encode images: its discriminator finds {D.latent_dim} numbers, but latents have '
+                        f'{G.z_dim}; train with --method=clr-gan, alone or beside another{remedy}')
+
+
+def choose(by: str, G: nn.Module, D: nn.Module | None, device: torch.device) -> str:
+    """'encoder' or 'projection', as `by` says. 'auto' takes the encoder if the network has one that finds its own images again.
+
+    Raises UserError if `by` is 'encoder' and the network has none.
+    """
+    if by == 'encoder':
+        check_encoder(G, D, '; or find latents by optimisation, with --by=projection')
+    if by != 'auto':
+        return by
+    fits = D is not None and D.latent_dim == G.z_dim
+    return 'encoder' if fits and rebuilding(G, D, device) <= MOST_MISSING else 'projection'
+
+
+def learning_rate(t: float) -> float:
+    """After the share t in [0, 1) of all steps: up linearly from near 0 at first, down by half a cosine in the end."""
+    down = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / RAMP_DOWN))
+    return LEARNING_RATE * down * min(1.0, t / RAMP_UP + 0.1)
+
+
+def pyramid(images: torch.Tensor) -> list[torch.Tensor]:
+    """Images [N, C, H, W], then averaged over 2x2 pixels again and again while that leaves COARSEST pixels on each side."""
+    levels = [images]
+    while min(levels[-1].shape[2:]) >= 2 * COARSEST:
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    return levels
+
+
+def difference(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+    """Mean square of the difference of two pyramids, mean over the levels: [N]."""
+    return torch.stack([(x - y).square().mean(dim=(1, 2, 3)) for x, y in zip(a, b, strict=True)]).mean(dim=0)
+
+
+class Projector:
+    """Finds z by gradient descent on the difference between G(z, c) and an image, of many images at once, each by itself.
+
+    G: in eval mode, without gradients. The difference is the mean square at several resolutions, with constant noise inputs and
+    in float32. Each search begins with the nearest of CANDIDATES random latents, which are the same for all images; seed: of
+    these. The global random generators are not used.
+    """
+
+    def __init__(self, G: nn.Module, steps: int = STEPS, seed: int = 0):
+        self._G, self._steps = G, steps
+        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, CANDIDATES]).generate_state(1)[0]))
+        self._candidates = torch.randn(CANDIDATES, G.z_dim, generator=generator)
+        self._drawn: dict[tuple[float, ...], torch.Tensor] = {}  # by label: the images of the candidates, small
+
+    def __call__(self, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Images [N, C, H, W] in [-1, 1] of labels c [N, c_dim] -> z [N, z_dim]: of all latents on the way, the one whose image
+        has the least mean square difference."""
+        z = self._begin(images, c).requires_grad_()
+        optimizer, target = torch.optim.Adam([z]), pyramid(images)
+        best, best_error = z.detach().clone(), torch.full([len(z)], torch.inf, device=z.device)
+        with torch.enable_grad():
+            for step in range(self._steps + 1):
+                drawn = pyramid(self._draw(z, c))
+                error = (drawn[0].detach() - images).square().mean(dim=(1, 2, 3))
+                better = error < best_error
+                best, best_error = torch.where(better[:, None], z.detach(), best), torch.where(better, error, best_error)
+                if step == self._steps:
+                    return best
+                loss = difference(drawn, target).sum() + PRIOR * z.square().mean(dim=1).sum()
+                z.grad, = torch.autograd.grad(loss, z)
+                optimizer.param_groups[0]['lr'] = learning_rate(step / self._steps)
+                optimizer.step()
+
+    def _draw(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return self._G(z, c, noise_mode='const', force_fp32=True)
+
+    @torch.no_grad()
+    def _begin(self, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """The candidates whose images are nearest: [N, z_dim]."""
+        chosen = []
+        for image, label in zip(_small(images), c, strict=True):
+            key = tuple(label.tolist())
+            if key not in self._drawn:
+                self._drawn[key] = torch.cat([_small(self._draw(z, label.expand(len(z), -1)))
+                                              for z in self._candidates.to(c.device).split(CANDIDATE_BATCH)])
+            chosen.append(int((self._drawn[key] - image).square().mean(dim=(1, 2, 3)).argmin()))
+        return self._candidates[chosen].to(c.device)
+
+
+def _small(images: torch.Tensor) -> torch.Tensor:
+    factor = max(max(images.shape[2:]) // CANDIDATE_SIDE, 1)
+    return F.avg_pool2d(images.to(torch.float32), factor)
