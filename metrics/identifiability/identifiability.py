@@ -44,8 +44,8 @@ def identifiability(context: Context, key: str, num_gen: int) -> Result:
     """Measures of the latents that are found in num_gen real images, against the factors that these were rendered from.
 
     The latent is that after the flow and normalisation (u, [N, z_dim]). CLR-GAN's discriminator finds it, if it finds that of the
-    network's own samples at all; else, and with by='projection', a regression that is trained on such samples. Mirrored images are
-    left out.
+    network's own samples at all; else, and with by='projection', a regression that is trained on such samples. Mirrored images
+    are left out.
 
     Values: those of metrics.identifiability.measures, and for each of them <name>_random, <name>_pca and <name>_shuffled: the
     same of an untrained network, of principal components of the pixels, and of the codes of other images; and
