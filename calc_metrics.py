@@ -41,6 +41,9 @@ Metrics (docs/metrics.md defines them all):
   ppl2_wend, ppl_zfull, ppl_wfull, ppl_zend, ppl_wend   perceptual path lengths
   fid50k, kid50k, pr50k3   the same against the first 50,000 real images, mirrored ones as in training
   fd50k_dinov2_full        Frechet distance by another detector; kd... is the kernel distance
+  dc10k5        density and coverage, by 5 nearest neighbours; dc10k5_full against all real images
+  nn10k_efficientnet   memorisation: distances of samples to the nearest training images, and a picture of these
+  modes         classes that 26,000 samples have, by a classifier trained on the labels of the dataset, and KL divergence
   any other size: fid5k_full, kid1k, pr10k3_full, fd2k_efficientnet_full (k: 1000), ppl2_wend_1k
   fid50k_full_domains   FID of each domain, and their mean; also of the other distances and sizes
   {', '.join(name for name in METRICS if parse_name(name) is None)}
@@ -88,8 +91,8 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
               metavar='LIST')
 @click.option('--num', help='Number of images to generate, in place of what the names say; the results are named after it.',
               type=int, metavar='INT')
-@click.option('--detector', help=f'What describes the images, for fd, kd and pr: {", ".join(DETECTORS)}.  [default: as the name '
-              'of the metric says]', metavar='NAME')
+@click.option('--detector', help=f'What describes the images, for fd, kd, pr, dc and nn: {", ".join(DETECTORS)}.  [default: as '
+              'the name of the metric says]', metavar='NAME')
 @click.option('--detector-path', type=cli.PATH,
               help='Weights of the detector: a file or URL.  [default: those in the cache directory, or '
               'downloaded]', metavar='PATH')
@@ -239,9 +242,10 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
     needs_D = any(metric.needs_D or (metric.translates and may_encode) for metric in wanted)
     snapshot = load_network_snapshot(subject.network, only=('G_ema', 'D') if needs_D else ('G_ema',))
     needs_data = any(m.needs_data or (m.needs_labels and snapshot.G_ema.c_dim > 0) for m in wanted)
+    use_labels = snapshot.G_ema.c_dim > 0 or any(metric.needs_classes for metric in wanted)
     dataset = training_set = None
     if needs_data:
-        dataset, training_set = open_datasets(o.data, o.eval_data, o.mirror, snapshot, subject.network)
+        dataset, training_set = open_datasets(o.data, o.eval_data, o.mirror, snapshot, subject.network, use_labels)
     if dataset is not None and not caches:
         tell_files(o, dataset)
     if not caches:

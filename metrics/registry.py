@@ -23,10 +23,10 @@ from metrics.quality import names
 class Metric(NamedTuple):
     """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the
     images of the dataset, and at the discriminator. translates: whether it needs latents of real images, which the discriminator
-    may find. needs_labels: whether it looks at the labels of the dataset, for networks that take some. detector: name of the
-    feature detector, None without one. check: `module:name` of a function `(Context)` that raises UserError for what can be seen
-    at once not to suit the metric, '' without one. better: 'lower' or 'higher' values of its first result are better, or None
-    where that can't be said."""
+    may find. needs_labels: whether it looks at the labels of the dataset, for networks that take some; needs_classes: for all
+    networks. detector: name of the feature detector, None without one. check: `module:name` of a function `(Context)` that raises
+    UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or 'higher' values of its first
+    result are better, or None where that can't be said."""
 
     function: str
     needs_data: bool
@@ -34,30 +34,38 @@ class Metric(NamedTuple):
     needs_D: bool = False
     translates: bool = False
     needs_labels: bool = False
+    needs_classes: bool = False
     detector: str | None = None
     check: str = ''
     better: str | None = None
+
+
+BETTER = {'is': 'higher', 'pr': 'higher', 'dc': 'higher', 'modes': 'higher', 'nn': None}  # nn: noise has no copies
 
 
 def _of_quality(name: names.Name) -> Metric:
     """The metric of a name of metrics.quality.names."""
     module, function = {
         'fid': ('frechet', 'fid'), 'fd': ('frechet', 'fid'), 'kid': ('kid', 'kid'), 'kd': ('kid', 'kid'), 'ppl': ('ppl', 'ppl'),
-        'pr': ('precision_recall', 'precision_recall'), 'is': ('inception_score', 'inception_score')}[name.family]
+        'pr': ('precision_recall', 'precision_recall'), 'is': ('inception_score', 'inception_score'),
+        'dc': ('density_coverage', 'density_coverage'), 'nn': ('memorisation', 'memorisation'),
+        'modes': ('modes', 'modes')}[name.family]
     function = f'metrics.quality.{module}:{function}'
     kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
     if name.family == 'ppl':
         kwargs |= dict(space=name.variant.split('_')[1][0], sampling=name.variant.split('_')[1][1:],
                        crop=not name.variant.startswith('ppl2'))
-    else:
+    elif name.family != 'modes':
         kwargs |= dict(resize=name.resize)
-    if name.family not in ('is', 'ppl'):
-        kwargs |= dict(detector=name.detector, full=name.full)
+    if name.family not in ('is', 'ppl', 'modes'):
+        kwargs |= dict(detector=name.detector)
+    if name.family not in ('is', 'ppl', 'modes', 'nn'):
+        kwargs |= dict(full=name.full)
     if name.by_domain:
         function = 'metrics.domains.distances:distances'
         kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
-                  detector=name.detector, better='higher' if name.family in ('is', 'pr') else 'lower',
+                  needs_classes=name.family == 'modes', detector=name.detector, better=BETTER.get(name.family, 'lower'),
                   check='metrics.domains.distances:check' if name.by_domain else '')
 
 
@@ -96,8 +104,8 @@ def _of_grammar(text: str) -> Metric:
 METRICS = {
     **{name: _of_grammar(name) for name in (
         'fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull',
-        'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'fid50k_full_domains', 'jfid', 'dipd', 'lpips_div', 'tfid', 'tlpips',
-        'mcc', 'truth', 'identifiability')},
+        'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'dc10k5', 'nn10k_efficientnet', 'modes', 'fid50k_full_domains', 'jfid',
+        'dipd', 'lpips_div', 'tfid', 'tlpips', 'mcc', 'truth', 'identifiability')},
     'jacobian': Metric('metrics.domains.jacobian:jacobian', needs_data=False),
     'domains': Metric('metrics.domains.domains:domains', needs_data=True, check='metrics.domains.domains:check'),
     'directions': Metric('metrics.domains.directions:directions', needs_data=True, check='metrics.domains.domains:check'),
@@ -162,7 +170,7 @@ def check_metric(name: str, context: Context) -> None:
     """See whether a metric can be computed, before anything long begins. Raises UserError that says what is missing: the weights
     of its detector (nothing is loaded or downloaded), data, labels, images, or a network."""
     metric, quality = find_metric(name), names.parse_name(name)
-    if context.G is None and (quality is None or quality.family == 'ppl' or quality.by_domain):
+    if context.G is None and (quality is None or quality.family in ('ppl', 'modes') or quality.by_domain):
         raise OptionError(f'--metrics={name}: needs a network, not images; give --network, or another metric')
     if metric.detector is not None:
         from metrics.detectors import check_detector

@@ -27,6 +27,7 @@ from torch_utils import distributed
 
 THREADS = 4  # that read images: decoding releases Python's lock for the most part
 AHEAD = 3    # batches that are read ahead of the detector
+FEWEST_LABELLED = 20  # images that a classifier is trained on
 
 
 def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], Iterable[torch.Tensor]],
@@ -98,6 +99,14 @@ def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: b
     if common:
         context.together.keep(detector, num_items, stats)
     return stats
+
+
+def samples(context: Context, items: Sequence[int]) -> list[np.ndarray]:
+    """The generated images of these numbers, as of_generator draws them, or those of context.images: uint8 [C, H, W] each."""
+    if context.images is not None:
+        return [context.images[int(i)][0] for i in items]
+    images = random_images(context, [int(i) for i in items], context.labels_of.all_images() if context.G.c_dim else None)
+    return list(images.cpu().numpy())
 
 
 def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool = False, every: bool = False,
@@ -189,10 +198,21 @@ def real_images(context: Context, full: bool, least: int, most: int | None = Non
     """
     dataset = context.dataset.all_images(False if full else None)
     count = len(dataset) if most is None else min(most, len(dataset))
-    if count < least:
-        raise UserError(f'{dataset.path}: has {count} image{"s" * (count != 1)}, and the metric needs '
+    return _enough(Reals(dataset, range(count), full), least)
+
+
+def training_images(context: Context, least: int) -> Reals:
+    """The images that the network was trained on: no others of the dataset, and mirrored ones as in training. Raises UserError if
+    there are fewer than `least`."""
+    dataset = context.labels_of
+    return _enough(Reals(dataset, range(len(dataset)), full=True), least)
+
+
+def _enough(reals: Reals, least: int) -> Reals:
+    if (count := len(reals.items)) < least:
+        raise UserError(f'{reals.dataset.path}: has {count} image{"s" * (count != 1)}, and the metric needs '
                         f'at least {least}; pass more of them')
-    return Reals(dataset, range(count), full)
+    return reals
 
 
 def check(context: Context) -> None:
@@ -220,10 +240,31 @@ def check_labels(context: Context) -> None:
         raise UserError(f'{data.path}: has {labels}, but the network takes {G.c_dim}; pass the dataset that it was trained on')
 
 
+def check_classes(context: Context, text: str, num: int) -> None:
+    """Raise UserError unless the images of the dataset have classes, fewer than num samples. text: of the metric."""
+    check(context)
+    data = context.dataset
+    if data.label_dim == 0 or not data.has_onehot_labels:
+        raise UserError(f'{data.path}: has {"labels that are vectors" if data.label_dim else "no classes"}, and {text} counts '
+                        'classes of images; make a dataset of a source that has some, such as dataset_tool.py --source=mnist '
+                        '--domains=stacked')
+    if data.label_dim < 2 or len(data) < FEWEST_LABELLED:
+        raise UserError(f'{data.path}: has {len(data)} images of {data.label_dim} class{"es" * (data.label_dim != 1)}; {text} '
+                        f'trains a classifier, which needs {FEWEST_LABELLED} images and 2 classes; pass more of them')
+    if num < data.label_dim:
+        raise UserError(f'{data.path}: {num} samples cannot show its {data.label_dim} classes; ask for --num={data.label_dim} '
+                        'or more')
+
+
 def check_images(context: Context, text: str, name: Name) -> None:
     """Raise UserError unless there are the images, and the labels, that a metric needs. text, name: of the metric."""
     if name.family in ('is', 'ppl'):
         check_labels(context)
+    elif name.family == 'modes':
+        check_classes(context, text, name.num)
+    elif name.family == 'nn':
+        check(context)
+        training_images(context, least=FEWEST['nn'])
     else:
         check(context)
         real_images(context, name.full, least=FEWEST[name.family])

@@ -16,7 +16,7 @@ class Captures(NamedTuple):
 
 
 CAPTURES = {'fid': Captures(True, False), 'fd': Captures(True, False), 'kid': Captures(False, True), 'kd': Captures(False, True),
-            'pr': Captures(False, True), 'is': Captures(False, True)}
+            'pr': Captures(False, True), 'dc': Captures(False, True), 'nn': Captures(False, True), 'is': Captures(False, True)}
 
 
 class Together:
@@ -41,7 +41,7 @@ class Together:
 
     def of_reals(self, detector: Any, full: bool, count: int, total: int, captures: Captures) -> Captures:
         """What to capture of the first `count` of `total` real images, all of which there are with mirrored ones unless full."""
-        return _union(captures, [name for name in self._of(detector) if name.family != 'is' and name.full == full
+        return _union(captures, [name for name in self._of(detector) if name.family != 'is' and name.against_all == full
                                  and min(name.most_reals or total, total) == count])[0]
 
     def known(self, detector: Any, num: int) -> Any:

@@ -10,37 +10,27 @@ import torch
 
 from metrics.context import Context, Result, batches
 from metrics.features import extraction
+from metrics.features.points import BLOCK, Points
 from metrics.quality.names import MOST_REALS
 from torch_utils import distributed
 
-BLOCK = 4096
 
-
-class Manifold:
+class Manifold(Points):
     """The union of balls around points [N, F], each reaching as far as the k-th nearest of the other points.
 
-    Distances are computed in float32, from points less their mean, which makes little of rounding errors. The published code
-    computes them in float16 and rounds the radii to it, which moves points that are just about inside. block: rows and columns
-    of the matrix of distances that are held at a time. progress: wraps iterators over blocks of rows.
+    Distances are computed in float32 by default. The published code computes them in float16 and rounds the radii to it, which
+    moves points that are just about inside. device, block, progress, dtype: as of Points.
     """
 
     def __init__(self, points: np.ndarray, k: int = 3, device: torch.device | None = None, block: int = BLOCK,
-                 progress: Callable[[Iterable], Iterable] = iter):
-        self.points, self._device, self._block, self._progress = points, device or torch.device('cpu'), block, progress
-        self._center = np.mean(points, axis=0, dtype=np.float64).astype(np.float32)
+                 progress: Callable[[Iterable], Iterable] = iter, dtype: type = np.float32):
+        super().__init__(points, device, block, progress, dtype)
+        self.k = k
         self.radii = torch.cat([self._radii(rows, k) for rows in progress(batches(len(points), block))])
-
-    def _rows(self, points: np.ndarray, part: slice) -> torch.Tensor:
-        return torch.from_numpy(points[part] - self._center).to(self._device)
-
-    def _distances(self, rows: torch.Tensor):
-        """For each block of points: where it is, and distances [rows, block]."""
-        for part in batches(len(self.points), self._block):
-            yield part, torch.cdist(rows, self._rows(self.points, part), compute_mode='use_mm_for_euclid_dist')
 
     def _radii(self, part: slice, k: int) -> torch.Tensor:
         nearest = None
-        for columns, distances in self._distances(self._rows(self.points, part)):
+        for columns, distances in self.distances(self.rows(self.points, part)):
             if columns == part:
                 distances.fill_diagonal_(torch.inf)  # a point is not a neighbour of its own
             found = distances if nearest is None else torch.cat([nearest, distances], dim=1)
@@ -50,10 +40,10 @@ class Manifold:
     def share_inside(self, queries: np.ndarray) -> float:
         """Share of queries [M, F] that are within any of the balls, their surfaces included."""
         inside = 0
-        for part in self._progress(batches(len(queries), self._block)):
-            rows = self._rows(queries, part)
+        for part in self.progress(batches(len(queries), self.block)):
+            rows = self.rows(queries, part)
             found = torch.zeros(len(rows), dtype=torch.bool, device=self._device)
-            for columns, distances in self._distances(rows):
+            for columns, distances in self.distances(rows):
                 found |= (distances <= self.radii[columns]).any(dim=1)
             inside += int(found.sum())
         return inside / len(queries)

@@ -257,7 +257,7 @@ def test_a_real_process_prints_one_line(network, tmp_path):
 
 
 def test_names_of_metrics_are_known_without_torch_and_matplotlib():
-    code = ('import sys, metrics; assert list(metrics.METRICS)[-3:] == ["jacobian", "domains", "translation"];'
+    code = ('import sys, metrics; assert {"jacobian", "domains", "translation"} <= set(metrics.METRICS);'
             'assert not {"torch", "matplotlib"} & set(sys.modules);'
             'import metrics.domains.jacobian, metrics.domains.domains; assert "matplotlib" not in sys.modules')
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)

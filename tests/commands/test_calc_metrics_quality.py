@@ -18,6 +18,8 @@ from helpers.stand_in import replace_detectors
 from test_calc_metrics import ROOT, save_network
 
 import calc_metrics
+from metrics.domains import classifier
+from metrics.registry import METRICS
 from training.networks import Discriminator
 from training.snapshots.file import save_network_snapshot
 
@@ -188,6 +190,32 @@ def test_too_few_images_are_told_before_anything_is_computed(run, detectors, tmp
     assert run('--images=a', '--data=b', '--metrics=pr40_3_full', '--verbose=0')[2] == [
         'Error: b: has 3 images, and the metric needs at least 4; pass more of them']
     assert not detectors
+
+
+# Of samples and classes.
+
+def test_an_unconditional_network_is_measured_by_the_labels_of_its_data(run, detectors, tmp_path, monkeypatch):
+    """Labels are read for modes, whatever the network takes; pictures are beside the numbers."""
+    monkeypatch.setattr(classifier, 'MIN_STEPS', 20)
+    data = write_dataset(tmp_path / 'many.zip', count=300)  # some alike
+    network = save_network(tmp_path / 'run' / 'network-snapshot-000004.pkl', c_dim=0, training_set_kwargs=dict(path=data))
+    (network.parent / 'training_options.json').write_text('{}')
+    status, out, err = run(f'--network={network}', '--metrics=modes30,nn100_efficientnet,dc100_5_efficientnet_full',
+                           '--verbose=0')
+    results = {key: value for line in out if line[0] == '{' for key, value in json.loads(line)['results'].items()}
+    assert (status, err) == (0, []) and 1 <= results['modes30'] <= 2 == results['modes30_of'] and results['modes30_kl'] >= 0
+    assert results['nn100_efficientnet_ratio'] > 0 and 0 <= results['dc100_5_efficientnet_full_coverage'] <= 1
+    names = ('modes30', 'nn100_efficientnet')
+    assert all(PIL.Image.open(network.parent / f'{name}-network-snapshot-000004.png').format == 'PNG' for name in names)
+
+    unlabelled = write_dataset(tmp_path / 'unlabelled.zip', labels=False)
+    status, out, err = run(f'--network={network}', '--metrics=nn100_efficientnet,modes30', f'--data={unlabelled}',
+                           '--verbose=0')
+    assert (status, out, len(err)) == (1, [], 1) and err[0].startswith(f'Error: {unlabelled}: has no classes, and modes30 counts')
+
+
+def test_the_help_names_every_metric():
+    assert all(name in calc_metrics.EXAMPLES for name in METRICS)
 
 
 # What is missing.

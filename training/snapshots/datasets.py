@@ -11,19 +11,19 @@ from training.data.held_out import describe, open_eval_data
 from training.snapshots.classes import chosen_dataset
 
 
-def open_datasets(data: str | None, eval_data: str | None, mirror: bool | None, snapshot: EasyDict, network: str
-                  ) -> tuple[Any, Any]:
+def open_datasets(data: str | None, eval_data: str | None, mirror: bool | None, snapshot: EasyDict, network: str,
+                  use_labels: bool) -> tuple[Any, Any]:
     """(images to compare with, training images). The first are those of --eval-data if it is given, and the second None if they
     are not available; otherwise both are the same. Raises OptionError, and UserError as open_dataset does."""
     if eval_data is None:
-        training_set = open_dataset(data, mirror, snapshot, network)
+        training_set = open_dataset(data, mirror, snapshot, network, use_labels)
         return training_set, training_set
     stored = _stored(snapshot)
     available = data is not None or (isinstance(stored.get('path'), str) and Path(stored['path']).exists())
-    training_set = open_dataset(data, mirror, snapshot, network) if available else None
+    training_set = open_dataset(data, mirror, snapshot, network, use_labels) if available else None
     cls = chosen_dataset(stored, network) or ImageFolderDataset
     xflip = bool(stored.get('xflip')) if mirror is None and data is None else bool(mirror)
-    return open_eval_data(cls, eval_data, snapshot.G_ema.c_dim > 0, xflip, training_set), training_set
+    return open_eval_data(cls, eval_data, use_labels, xflip, training_set), training_set
 
 
 def name_eval_data(path: str) -> str:
@@ -31,7 +31,7 @@ def name_eval_data(path: str) -> str:
     return describe(open_eval_data(chosen_dataset({}, path) or ImageFolderDataset, path, use_labels=False, xflip=False))
 
 
-def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, network: str) -> Any:
+def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, network: str, use_labels: bool) -> Any:
     """Open --data, or else the dataset of the snapshot, if it is there, as it was used; with the dataset class of --classes, if
     one is there. Raises OptionError if it can't, and UserError if --classes lacks the class of the snapshot's dataset."""
     stored = _stored(snapshot)
@@ -45,7 +45,7 @@ def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, netw
     if mirror is not None:
         kwargs['xflip'] = mirror
     try:
-        return cls(path, use_labels=snapshot.G_ema.c_dim > 0, **kwargs)
+        return cls(path, use_labels=use_labels, **kwargs)
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
 

@@ -33,6 +33,12 @@ def test_the_published_names_come_first_in_their_order():
     ('is5k_clean', Name('is', 5000, 'inception', resize='clean')),
     ('fd50k_dinov2_full', Name('fd', 50_000, 'dinov2', full=True)),
     ('kd2_vgg16', Name('kd', 2, 'vgg16')),
+    ('dc10k5_full', Name('dc', 10_000, 'vgg16', full=True)),
+    ('dc500_5_dinov2', Name('dc', 500, 'dinov2')),
+    ('nn1k_efficientnet', Name('nn', 1000, 'efficientnet')),
+    ('nn100_inception_clean', Name('nn', 100, 'inception', resize='clean')),
+    ('modes', Name('modes', 26_000, None)),
+    ('modes500', Name('modes', 500, None)),
     ('ppl2_wend', Name('ppl', 50_000, 'vgg16', variant='ppl2_wend')),
     ('ppl_zfull_100', Name('ppl', 100, 'vgg16', variant='ppl_zfull'))])
 def test_names_say_what_is_computed(text, name):
@@ -41,7 +47,7 @@ def test_names_say_what_is_computed(text, name):
 
 def test_every_size_family_and_detector_can_be_asked_for():
     for num in (10, 999, 1000, 5000, 12_345):
-        for family in ('fd', 'kd', 'pr'):
+        for family in ('fd', 'kd', 'pr', 'dc'):
             for detector in set(DETECTORS) - {'inception'}:
                 for full in (False, True):
                     for resize in ('published', 'clean'):
@@ -52,11 +58,14 @@ def test_every_size_family_and_detector_can_be_asked_for():
 def test_one_number_has_one_name():
     assert parse_metrics('fid5000_full,fid5k_full,pr5000_3,pr5k3,fid5k_inception_full') == ['fid5k_full', 'pr5k3']
     assert parse_metrics('pr5k3_vgg16') == ['pr5k3'] and parse_metrics('ppl_wend_50k') == ['ppl_wend']
+    assert parse_metrics('modes26k,dc5000_5_vgg16,nn1000_vgg16') == ['modes', 'dc5k5', 'nn1k_vgg16']
 
 
 @pytest.mark.parametrize('text', ['fid', 'fid_full', 'fidk', 'fid05k', 'fid50K', 'pr5k', 'pr5003', 'pr500k3k', 'pr5k_3', 'fid5k3',
                                   'is5k_full', 'is5k_vgg16', 'fid5k_fulll', 'fid5k_clean_full', 'fd5k_clip', 'ppl', 'ppl2_zend',
-                                  'ppl_wend_0', 'xfid5k', 'fid-5k', ''])
+                                  'ppl_wend_0', 'xfid5k', 'fid-5k', 'dc5k', 'dc5k3',
+                                  'pr5k5', 'dc5005', 'dc5k5_domains', 'nn1k_vgg16_full', 'nn1k5_vgg16', 'modes_1k',
+                                  'modes1k_full', ''])
 def test_what_is_no_name_is_refused_with_all_names(text):
     assert parse_name(text) is None
     if text:
@@ -80,6 +89,8 @@ def test_options_say_more_than_names():
     assert parse_metrics('pr5k3_full', detector='dinov2') == ['pr5k3_dinov2_full']
     assert parse_metrics('fid5k,is5k', resize='clean') == ['fid5k_clean', 'is5k_clean']
     assert parse_metrics('fid50k_full,jacobian,ppl2_wend', num=500) == ['fid500_full', 'jacobian', 'ppl2_wend_500']
+    assert parse_metrics('nn1k,dc10k5', detector='dinov2') == ['nn1k_dinov2', 'dc10k5_dinov2']
+    assert parse_metrics('modes,dc10k5', num=500) == ['modes500', 'dc500_5']
     assert find_metric('fd5k_efficientnet_full').detector == 'efficientnet' and find_metric('jacobian').detector is None
 
 
@@ -97,6 +108,9 @@ def test_options_say_more_than_names():
     ('pr5k3_dinov2', dict(detector='vgg16'), 'names another detector'),
     ('fid5k_clean', dict(resize='published'), 'says otherwise'),
     ('ppl2_wend', dict(resize='clean'), 'does not resize'),
+    ('nn1k', {}, r'say by which detector: --detector=inception\|.*, or for example --metrics=nn1k_efficientnet$'),
+    ('modes', dict(detector='vgg16'), 'modes needs no detector'), ('modes', dict(resize='clean'), 'does not resize'),
+    ('dc5_5', {}, 'at least 6'), ('nn99_vgg16', {}, 'at least 100'), ('modes1', {}, 'at least 2'),
     ('fid1', {}, 'at least 2'), ('pr3_3', {}, 'at least 4'), ('is9', {}, 'at least 10'),
     ('is50k', dict(num=9), '--num=9: is50k needs at least 10'),
     ('jacobian', dict(num=100), '--num=100: none of the metrics jacobian takes it'),
@@ -112,6 +126,8 @@ def test_what_each_metric_needs_is_known():
     assert find_metric('fid5k_full').needs_data and find_metric('fid5k_full').detector == 'inception'
     assert not find_metric('is50k').needs_data and find_metric('is50k').needs_labels
     assert find_metric('ppl2_wend').detector == 'vgg16' and not find_metric('ppl2_wend').needs_data
+    assert find_metric('modes').needs_classes and not find_metric('fid50k').needs_classes
+    assert find_metric('modes').detector is None and find_metric('nn1k_vgg16').better is None
     assert find_metric('ppl2_wend').kwargs == dict(key='ppl2_wend', num_gen=50_000, space='w', sampling='end', crop=False)
     assert find_metric('ppl_zfull').kwargs == dict(key='ppl_zfull', num_gen=50_000, space='z', sampling='full', crop=True)
 

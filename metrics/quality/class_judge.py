@@ -1,0 +1,115 @@
+"""A classifier of a dataset's own classes, and how often each occurs in the dataset: for counting the modes of a generator."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from metrics.context import Context
+from metrics.domains.classifier import predict, shrink, train_classifier
+from metrics.features import extraction
+from torch_utils import distributed
+
+JUDGE, SUBSET = 600, 601  # what random numbers are for
+MOST_IMAGES = 10_000      # that a classifier of classes is trained on
+MOST_DIGITS = 6000        # and one of digits, which are easy
+DIGITS, CHANNELS = 10, 3  # of StackedMNIST, whose class is 100 red + 10 green + blue
+LINEAR_IMAGES = 1000      # that a linear classifier is fitted to, to see whether channels are digits
+BY_CHANCE = 0.4           # what that does not reach by chance, which is 0.1; it has 0.7 to 0.8 on MNIST
+
+
+class ClassJudge(NamedTuple):
+    """net: classifier of images [N, C, S, S] that `shrink` gave; for `stacked` datasets of one channel, [N, 1, S, S]. accuracy:
+    share of real images, held out, that it puts into their class. real: share of each class in the dataset, float64 [classes]."""
+
+    net: nn.Module
+    accuracy: float
+    real: np.ndarray
+    stacked: bool
+
+    def classify(self, images: torch.Tensor) -> torch.Tensor:
+        """The class of each image, uint8 [N, C, H, W]: int64 [N]."""
+        small = as_input(images)
+        if not self.stacked:
+            return predict(self.net, small)
+        digits = predict(self.net, small.flatten(end_dim=1)[:, None]).reshape(-1, CHANNELS)
+        return digits @ torch.tensor([100, 10, 1], device=digits.device)
+
+
+def as_input(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, C, H, W] -> float32 [N, C, S, S] in [-1, 1], what the classifier takes."""
+    return shrink(images.to(torch.float32) / 127.5 - 1)
+
+
+def make_class_judge(context: Context) -> ClassJudge:
+    """Train a classifier on the labels of the dataset. The same for all ranks, which call it together.
+
+    A thousand classes of few images each are hard to learn. Where the class of an image is made of the digits in its channels
+    (StackedMNIST), a classifier of single digits is trained instead. Then the share of a class is the product of the shares of
+    its digits, for they are drawn independently of each other; a dataset of few images lacks classes only by chance.
+    """
+    return distributed.broadcast_from_rank0(lambda: _train(context))
+
+
+def _train(context: Context) -> ClassJudge:
+    dataset = context.dataset.all_images(False)
+    labels = np.array([int(dataset.get_details(i).raw_label) for i in range(len(dataset))])
+    may_be_stacked = dataset.num_channels == CHANNELS and 100 < dataset.label_dim <= DIGITS ** CHANNELS
+    order = torch.randperm(len(dataset), generator=context.generator(SUBSET))
+    if may_be_stacked:
+        chosen = order[:MOST_DIGITS // CHANNELS].sort().values.numpy()
+        images = _read(context, dataset, chosen).flatten(end_dim=1)[:, None]
+        targets = torch.from_numpy(digits_of(labels[chosen]).reshape(-1))
+        if linear_accuracy(images[:LINEAR_IMAGES * CHANNELS], targets[:LINEAR_IMAGES * CHANNELS]) > BY_CHANCE:
+            trained = _fit(context, images, targets, DIGITS)
+            single = np.bincount(digits_of(labels).reshape(-1), minlength=DIGITS) / (CHANNELS * len(labels))
+            real = np.einsum('a,b,c->abc', single, single, single).reshape(-1)
+            return ClassJudge(trained.net, trained.accuracy ** CHANNELS, real, stacked=True)
+    chosen = order[:MOST_IMAGES].sort().values.numpy()
+    trained = _fit(context, _read(context, dataset, chosen), torch.from_numpy(labels[chosen]), dataset.label_dim)
+    real = np.bincount(labels, minlength=dataset.label_dim) / len(labels)
+    return ClassJudge(_without(trained.net, real == 0), trained.accuracy, real, stacked=False)
+
+
+def digits_of(labels: np.ndarray) -> np.ndarray:
+    """Labels 100 a + 10 b + c, int64 [N], as [a, b, c]: int64 [N, 3]."""
+    return np.stack([labels // 100, labels // 10 % 10, labels % 10], axis=1)
+
+
+def linear_accuracy(images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of right answers that a linear classifier, fitted to two thirds of the images [N, 1, S, S], has on the others.
+
+    Ridge regression of the labels, int64 [N] of 0..9, from the pixels: quick, and far from chance only if it is the digit that
+    an image shows."""
+    pixels = images.flatten(start_dim=1).double().cpu()
+    inputs = torch.cat([pixels, torch.ones(len(pixels), 1, dtype=pixels.dtype)], dim=1)
+    count = 2 * len(inputs) // 3
+    x, y = inputs[:count], nn.functional.one_hot(labels[:count], DIGITS).double()
+    weights = torch.linalg.solve(x.T @ x + len(x) * 0.01 * torch.eye(x.shape[1], dtype=x.dtype), x.T @ y)
+    return float(((inputs[count:] @ weights).argmax(dim=1) == labels[count:]).double().mean())
+
+
+def _read(context: Context, dataset: Any, items: np.ndarray) -> torch.Tensor:
+    """The images of these numbers, as `as_input` makes them, on the CPU."""
+    parts = [items[i:i + context.batch] for i in range(0, len(items), context.batch)]
+    with context.count('labelled images', len(items)) as progress:
+        images = []
+        for part in extraction.read_images(context, dataset, parts):
+            images.append(as_input(part).cpu())
+            progress.advance(len(part))
+    return torch.cat(images)
+
+
+def _fit(context: Context, images: torch.Tensor, labels: torch.Tensor, num_classes: int):
+    return train_classifier(images.to(context.device), labels.to(context.device), num_classes, context.generator(JUDGE),
+                            progress=lambda epochs: context.progress(epochs, 'classifier'))
+
+
+def _without(net: nn.Sequential, classes: np.ndarray) -> nn.Sequential:
+    """The same network, which never answers one of these classes (bool [classes]): no image has it."""
+    with torch.no_grad():
+        net[-1].bias[torch.from_numpy(classes).to(net[-1].bias.device)] = -torch.inf
+    return net
