@@ -50,5 +50,5 @@ def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray], key: st
     right.set_yticks(places, shown)
     right.invert_yaxis()
     right.set(xlim=(min(0, right.get_xlim()[0]), 1), title=f'{key}: measures, and baselines')
-    right.legend(frameon=True, fontsize='small', loc='lower right')
+    right.legend(frameon=False, fontsize='small', loc='upper center', bbox_to_anchor=(0.5, -0.06), ncols=4)
     return figure

@@ -93,5 +93,6 @@ def test_metrics_of_names():
     assert METRICS['jfid'].better == find_metric('fd5k_efficientnet_full_domains').better == 'lower'
     assert METRICS['tlpips'].better == 'higher' and METRICS['dipd'].better is None
     assert needs['tfid'] == needs['tlpips'] == needs['truth'] == (True, False) and needs['mcc'] == (False, True)
-    assert [name for name, metric in METRICS.items() if metric.translates] == ['tfid', 'tlpips', 'truth', 'translation']
+    assert [name for name, metric in METRICS.items() if metric.translates] == [
+        'tfid', 'tlpips', 'truth', 'identifiability', 'translation']
     assert find_metric('truth').detector is None and find_metric('truth50_efficientnet').kwargs['detector'] == 'efficientnet'
