@@ -47,7 +47,7 @@ Metrics (docs/metrics.md defines them all):
   any other size: fid5k_full, kid1k, pr10k3_full, fd2k_efficientnet_full (k: 1000), ppl2_wend_1k
   fid50k_full_domains   FID of each domain, and their mean; also of the other distances and sizes
   {', '.join(name for name in METRICS if parse_name(name) is None)}
-                of networks with domains
+                of networks with domains; identifiability: docs/identifiability.md
 \b
 Detectors:
 {chr(10).join(f'  {name:<13} {spec.summary}' for name, spec in DETECTORS.items())}

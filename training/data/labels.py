@@ -1,7 +1,8 @@
 """The `dataset.json` of a dataset: `{"labels": [["00000/img00000000.png", 3], ...], "domains": ["cat", ...]}`.
 
 Beside "labels" there may be "content", of the same form: what an image shows, whatever its domain, such as the digit.
-Nothing is trained on it; metrics are. Other tools ignore it.
+Nothing is trained on it; metrics are. Other tools ignore it. Rendered images also have "factors", of the same form, with a list
+of numbers for each, and "factor_names", which say what they are: [["hue", "circle", "style"], ...].
 """
 
 from __future__ import annotations
@@ -21,17 +22,33 @@ MOST_CLASSES = 1 << 16  # also numbers in a vector: networks have a weight matri
 _REMEDY = 'correct it, or write the dataset anew with dataset_tool.py'
 
 
+MAKE_FACTORS = 'dataset_tool.py --source=synthetic'
+FACTOR_KINDS, FACTOR_ROLES = ('class', 'number', 'circle'), ('content', 'style')
+
+
+class Factor(NamedTuple):
+    """What one of the factors of an image is. kind: 'class' (whole numbers from 0), 'number', or 'circle' (in turns: 0 and 1 are
+    the same). role: 'content' (alike in all domains) or 'style'."""
+
+    name: str
+    kind: str
+    role: str
+
+
 class LabelFile(NamedTuple):
     """What `dataset.json` holds.
 
     labels: file name with `/` -> int or list of floats; None without labels.
     domains: names of the labels 0, 1, ...; None if not given.
     content: file name -> class of the content, an int; None if not given.
+    factors: file name -> list of the values of factor_names; None if not given.
     """
 
     labels: dict[str, Any] | None
     domains: list[str] | None
     content: dict[str, int] | None = None
+    factors: dict[str, list[float]] | None = None
+    factor_names: list[Factor] | None = None
 
 
 def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
@@ -48,7 +65,7 @@ def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
     if not isinstance(fields, dict):
         raise UserError(f'{where}: must be an object with "labels"; {_REMEDY}')
 
-    # "domains" and "content" are our own keys: in a file of another tool they may mean anything.
+    # All keys but "labels" are our own: in a file of another tool they may mean anything.
     domains = fields.get('domains')
     if not (isinstance(domains, list) and all(isinstance(name, str) for name in domains)):
         domains = None
@@ -56,10 +73,11 @@ def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
     content = None
     if isinstance(pairs, list) and pairs and all(_is_entry(pair) and type(pair[1]) is int for pair in pairs):
         content = {clean_name(name): value for name, value in pairs}
+    factor_names, factors = _read_factors(fields)
 
     entries = fields.get('labels')
     if entries is None:
-        return LabelFile(None, domains, content)
+        return LabelFile(None, domains, content, factors, factor_names)
     labels = {}
     for entry in entries if isinstance(entries, list) else [entries]:
         if not _is_entry(entry):
@@ -68,7 +86,21 @@ def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
         name, label = clean_name(entry[0]), entry[1]
         if labels.setdefault(name, label) != label:
             raise UserError(f'{where}: {name} has two different labels, {labels[name]} and {label}; {_REMEDY}')
-    return LabelFile(labels, domains, content)
+    return LabelFile(labels, domains, content, factors, factor_names)
+
+
+def _read_factors(fields: dict[str, Any]) -> tuple[list[Factor] | None, dict[str, list[float]] | None]:
+    """What the factors are, and the values of each image; None and None unless both are as the module says."""
+    names, pairs = fields.get('factor_names'), fields.get('factors')
+    if not (isinstance(names, list) and isinstance(pairs, list) and names and pairs):
+        return None, None
+    for entry in names:
+        if not (isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str) and entry[1] in FACTOR_KINDS
+                and entry[2] in FACTOR_ROLES):
+            return None, None
+    if not all(_is_entry(pair) and isinstance(pair[1], list) and len(pair[1]) == len(names) for pair in pairs):
+        return None, None
+    return [Factor(*entry) for entry in names], {clean_name(name): values for name, values in pairs}
 
 
 def _is_entry(entry: Any) -> bool:

@@ -26,7 +26,7 @@ def test_names_say_what_is_computed(text, name):
 
 def test_every_name_is_read_as_it_is_written():
     count = 0
-    for (family, what), num, resize in itertools.product(FAMILIES.items(), (None, 7, 3000), ('published', 'clean')):
+    for (family, what), num, resize in itertools.product(FAMILIES.items(), (None, 207, 3000), ('published', 'clean')):
         for detector in dict.fromkeys((what.detector, *what.detectors)):
             if resize == 'published' or what.resizes:
                 name = DomainName(family, num or what.num, detector, resize)
@@ -55,6 +55,7 @@ def test_what_is_no_name(text):
     ('mcc', 'vgg16', '--detector=vgg16: mcc needs no detector; leave --detector out'),
     ('mcc_vgg16', None, '--metrics=mcc_vgg16: mcc is not computed with vgg16; leave the detector out'),
     ('jfid1', None, '--metrics=jfid1: needs at least 2'),
+    ('identifiability50', None, '--metrics=identifiability50: needs at least 200'),
     ('fid5k_full_domains', 'efficientnet', '--detector=efficientnet: only the distance by the published detector is called fid; '
                                            'ask for --metrics=fd5k_efficientnet_full_domains'),
     ('pr5k3_domains', None, 'did you mean domains?'),
@@ -92,5 +93,6 @@ def test_metrics_of_names():
     assert METRICS['jfid'].better == find_metric('fd5k_efficientnet_full_domains').better == 'lower'
     assert METRICS['tlpips'].better == 'higher' and METRICS['dipd'].better is None
     assert needs['tfid'] == needs['tlpips'] == needs['truth'] == (True, False) and needs['mcc'] == (False, True)
-    assert [name for name, metric in METRICS.items() if metric.translates] == ['tfid', 'tlpips', 'truth', 'translation']
+    assert [name for name, metric in METRICS.items() if metric.translates] == [
+        'tfid', 'tlpips', 'truth', 'identifiability', 'translation']
     assert find_metric('truth').detector is None and find_metric('truth50_efficientnet').kwargs['detector'] == 'efficientnet'

@@ -118,6 +118,7 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
     """
     labels: list[list[Any]] = []
     contents: list[list[Any]] = []
+    factors: list[list[Any]] = []
     checker, broken, small, transparent = Checker(mode), 0, 0, 0
     with ArchiveWriter(dest) as out, Progress('images', source.size) as progress, \
             contextlib.closing(_prepared(source, transform, mode, workers)) as images:
@@ -141,6 +142,7 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
             out.write(name, prepared.png)
             labels.append([name, image.label])
             contents.append([name, image.content])
+            factors.append([name, image.factors])
         if not labels:
             raise UserError(f'{dest}: no image to write; all of the source are broken, or smaller than --width and --height, '
                             'or it has none')
@@ -154,6 +156,8 @@ def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is'
                 fields['contents'] = source.contents
             if source.placements:
                 fields['placement'] = [[name, source.placements[content]] for name, content in contents]
+        if source.factor_names:
+            fields |= dict(factor_names=source.factor_names, factors=factors)
         out.write(FILE_NAME, json.dumps(fields).encode())
     counts = Counter(tuple(v) if isinstance(v, list) else v for _, v in labels)
     return Summary(len(labels), checker.attributes, counts, broken, small, transparent)

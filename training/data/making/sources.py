@@ -17,7 +17,7 @@ from dnnlib import UserError
 from dnnlib.archive import FolderArchive, ZipArchive, open_archive
 from training.data.finding import find_images, is_canonical, labels_below, listed
 from training.data.images import decode
-from training.data.labels import FILE_NAME, check_labels, find_labels, missing_labels, read_label_file
+from training.data.labels import FILE_NAME, MAKE_FACTORS, check_labels, find_labels, missing_labels, read_label_file
 from training.data.making import mnist, packed, tfrecords
 from training.data.making.label_tables import LabelTable
 
@@ -27,13 +27,14 @@ class SourceImage(NamedTuple):
 
     data: pixels, uint8 [H, W] or [H, W, C], or the bytes of an image file, or a function that gives one of these.
     label: a number, a list of numbers, or None. name: what messages call it.
-    content: the class of what it shows in whatever domain, if known.
+    content: the class of what it shows in whatever domain, if known. factors: values of the source's factor_names, if known.
     """
 
     data: np.ndarray | bytes | Callable[[], np.ndarray | bytes]
     label: Any
     name: str
     content: int | None = None
+    factors: list[float] | None = None
 
     def load(self) -> np.ndarray | bytes:
         """Pixels, or the bytes of an image file. Raises UserError if it cannot be read."""
@@ -53,19 +54,20 @@ class Source:
     domains: names of the labels 0, 1, ... or None.
     leave_out_broken: whether it is known for broken images, which are better left out than complained about.
     contents: names of the contents 0, 1, ... or None. placements: by content, where it is drawn: to the right, down, scale.
+    factor_names: name, kind and role of each factor (training.data.labels.Factor), where images have factors.
     left_out: why -> names of files that are none of its images, though they might be taken for some. notes: what else to say.
     """
 
     def __init__(self, images: Iterable[SourceImage], size: int, domains: Sequence[str] | None = None,
                  leave_out_broken: bool = False, contents: Sequence[str] | None = None,
                  placements: dict[int, list[float]] | None = None, left_out: dict[str, list[str]] | None = None,
-                 notes: Sequence[str] = ()):
+                 notes: Sequence[str] = (), factor_names: Sequence[tuple[str, str, str]] | None = None):
         self._images = images
         self.size = size
         self.domains = list(domains) if domains is not None else None
         self.leave_out_broken = leave_out_broken
         self.contents, self.placements = contents, placements
-        self.left_out, self.notes = left_out or {}, list(notes)
+        self.left_out, self.notes, self.factor_names = left_out or {}, list(notes), factor_names
 
     def __iter__(self) -> Iterator[SourceImage]:
         return iter(self._images)
@@ -75,7 +77,7 @@ class Source:
         if count is None:
             return self
         return Source(itertools.islice(self._images, count), min(self.size, count), self.domains, self.leave_out_broken,
-                      self.contents, self.placements, self.left_out, self.notes)
+                      self.contents, self.placements, self.left_out, self.notes, self.factor_names)
 
 
 def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_domain: int | None = None,
@@ -154,7 +156,10 @@ def _from_archive(archive: FolderArchive | ZipArchive, subfolders_are_domains: b
         labels, domains, content = table.of(names, archive.path), table.domains, None
         notes += table.notes(names)
     else:
-        labels, domains, content = read_label_file(archive)
+        found = read_label_file(archive)
+        labels, domains, content = found.labels, found.domains, found.content
+        if found.factors is not None:
+            notes.append(f'Its factors are left out, as they need not hold after a conversion; {MAKE_FACTORS} makes others')
         labels = None if subfolders_are_domains else _fitting(labels, names, archive, 'label', notes)
         content = _fitting(content, names, archive, 'content', [])
     groups: dict[str, list[str]] = {}

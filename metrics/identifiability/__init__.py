@@ -1,0 +1,1 @@
+"""How well codes recover the factors from which images were rendered: docs/identifiability.md defines all measures."""

@@ -1,0 +1,89 @@
+"""From images to latents, for a generator without an encoder: a small regression, trained on samples whose latents are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from metrics.context import batches
+
+WIDTHS = (16, 32, 64)  # of convolutions with stride 2, as long as more than SMALLEST pixels are left
+SMALLEST, HIDDEN = 4, 128
+EPOCHS, BATCH, LEARNING_RATE = 10, 50, 4e-3
+
+
+class Inverse(NamedTuple):
+    """net: images [N, C, H, W] -> latents [N, F], in eval mode. r2: how well it finds those of samples that it was not trained
+    on, mean over the latents that vary: 1 at best, 0 if it finds nothing."""
+
+    net: nn.Module
+    r2: float
+
+
+def train_inverse(images: torch.Tensor, latents: torch.Tensor, num_held_out: int, generator: torch.Generator,
+                  progress: Callable[[Iterable], Iterable] = iter, epochs: int = EPOCHS) -> Inverse:
+    """Fit images float32 [N, C, H, W] to latents float32 [N, F] in the mean square; the last num_held_out are held out.
+
+    Deterministic on a CPU: all random numbers come from `generator`. progress: wraps the list of epochs.
+    """
+    count = len(images) - num_held_out
+    mean, deviation = latents[:count].mean(dim=0), latents[:count].std(dim=0, correction=0)
+    deviation = torch.where(deviation > 1e-6, deviation, 1)
+    targets = (latents - mean) / deviation
+    net = make_network(images.shape[1:], latents.shape[1], generator).to(images.device)
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    steps = epochs * math.ceil(count / BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(  # up for a fifth of the time, then down to 0
+        optimizer, lambda step: min((step + 1) / (0.2 * steps), (steps - step) / (0.8 * steps)))
+    net.train()
+    with torch.enable_grad():
+        for _ in progress(range(epochs)):
+            order = torch.randperm(count, generator=generator).to(images.device)
+            for part in batches(count, BATCH):
+                net.zero_grad()
+                (net(images[order[part]]) - targets[order[part]]).square().mean().backward()
+                optimizer.step()
+                schedule.step()
+    net = net.requires_grad_(False).eval()
+    return Inverse(net, recovered(apply(net, images[count:]), targets[count:]))
+
+
+def recovered(found: torch.Tensor, latents: torch.Tensor) -> float:
+    """R² of latents [N, F] as found: 1 - mean square error / variance, mean over the columns that vary."""
+    found, latents = found.double(), latents.double()
+    variance = latents.var(dim=0, correction=0)
+    errors = (found - latents).square().mean(dim=0)
+    varying = variance > 1e-12
+    return float((1 - errors[varying] / variance[varying]).mean()) if varying.any() else 0.0
+
+
+def apply(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
+    """The network's results for images [N, C, H, W]: [N, F]."""
+    with torch.no_grad():
+        return torch.cat([net(images[part]) for part in batches(len(images), batch)])
+
+
+def make_network(shape: Sequence[int], features: int, generator: torch.Generator) -> nn.Module:
+    """Convolutions with batch normalisation, and two linear layers: images [N, *shape] -> [N, features].
+
+    Weights: He et al. 2015, from `generator`. Untrained and in eval mode, it is the random encoder that codes are compared with.
+    """
+    layers: list[nn.Module] = []
+    channels, *sides = shape
+    with torch.random.fork_rng(devices=[]):  # layers begin with global random numbers, which are replaced below
+        for width in WIDTHS:
+            stride = 2 if min(sides) > SMALLEST else 1
+            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1, stride=stride, bias=False), nn.BatchNorm2d(width),
+                       nn.ReLU()]
+            channels, sides = width, [math.ceil(side / stride) for side in sides]
+        layers += [nn.Flatten(), nn.Linear(channels * math.prod(sides), HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, features)]
+    for layer in layers:
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity='relu', generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
