@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import time
 from typing import Any
 
 import click
-import PIL.ImageColor
 
 from dnnlib import cli
 from dnnlib.archive import ArchiveWriter
@@ -25,6 +23,7 @@ from training.data.making.emoji import open_emoji
 from training.data.making.glyphs import DEFAULT_FONTS, open_glyphs
 from training.data.making.in_parallel import workers_for
 from training.data.making.label_tables import read_label_table
+from training.data.making.option_values import parse_crop, parse_domains, parse_list, parse_resolution
 from training.data.making.painting import coloured, dependent, stacked
 from training.data.making.sources import Source, open_source
 from training.data.making.synthetic import FEWEST_DOMAINS, MOST_DOMAINS, NUM_IMAGES, open_synthetic
@@ -32,7 +31,6 @@ from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, check_fin
 
 # Sources whose contents are known -> their own options.
 OF_CONTENTS = {'glyphs': ('fonts', 'chars', 'split', 'jitter'), 'emoji': ('vendors', 'split'), 'synthetic': ('domains', 'split')}
-TWO_COLOUR = {'red': (255, 0, 0), 'green': (0, 255, 0)}  # PIL's 'green' is a darker one
 
 HELP = """Convert images into a dataset for training.
 
@@ -105,52 +103,6 @@ Examples:
   python dataset_tool.py --source=photos --dest=datasets/wide.zip \\
       --transform=center-crop --resolution=256x192
 """
-
-
-def parse_domains(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Turn --domains into None, 'none', 'folders', 'dependent', 'stacked', a number, or a dict: name of a domain -> (red, green,
-    blue)."""
-    if value is not None and re.fullmatch(r'\d{1,9}', value):
-        return int(value)
-    if value in (None, 'none', 'folders', 'dependent', 'stacked'):
-        return value
-    if value in ('two-color', 'two-colour'):
-        return TWO_COLOUR
-    names = [name.strip() for name in value.split(',')]
-    try:
-        colours = {name: PIL.ImageColor.getrgb(name)[:3] for name in names}
-    except ValueError as err:
-        raise click.BadParameter(f'{err}; give two-color, dependent, stacked, none, folders, a number, or colours such as '
-                                 'red,#00ff00,blue') from err
-    if len(colours) < len(names):
-        raise click.BadParameter('a colour is given twice')
-    return colours
-
-
-def parse_resolution(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Turn --resolution, `WxH` or one number for both, into width and height."""
-    if value is None:
-        return None
-    match = re.fullmatch(r'([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?', value)
-    if match is None:
-        raise click.BadParameter(f'{value!r} is not a size in pixels such as 256x256')
-    return int(match[1]), int(match[2] or match[1])
-
-
-def parse_list(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
-    """Turn words separated by commas into a list."""
-    return None if value is None else [word for word in value.split(',') if word]
-
-
-def parse_crop(ctx: click.Context, param: click.Parameter, value: str | None) -> Crop | None:
-    """Turn --crop, `N`, `WxH` or `WxH+X+Y`, into a Crop."""
-    if value is None:
-        return None
-    match = re.fullmatch(r'([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?(?:\+(\d{1,6})\+(\d{1,6}))?', value)
-    if match is None:
-        raise click.BadParameter(f'{value!r} is not a rectangle such as 140, 140x178 or 128x128+25+57')
-    left, top = (None, None) if match[3] is None else (int(match[3]), int(match[4]))
-    return Crop(int(match[1]), int(match[2] or match[1]), left, top)
 
 
 def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
