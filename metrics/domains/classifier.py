@@ -120,13 +120,14 @@ def make_network(channels: int, size: Sequence[int], num_classes: int, generator
     `generator`.
     """
     layers: list[nn.Module] = []
-    for width in WIDTHS:
-        layers += [nn.utils.skip_init(nn.Conv2d, channels, width, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(width),
-                   nn.ReLU(), nn.MaxPool2d(factors := tuple(2 if side > 4 else 1 for side in size))]
-        channels, size = width, [side // factor for side, factor in zip(size, factors, strict=True)]
-    layers += [nn.Flatten(), nn.utils.skip_init(nn.Linear, channels * math.prod(size), num_classes)]
+    with torch.random.fork_rng(devices=[]):  # the constructors draw global random numbers, in vain
+        for width in WIDTHS:
+            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+                       nn.MaxPool2d(factors := tuple(2 if side > 4 else 1 for side in size))]
+            channels, size = width, [side // factor for side, factor in zip(size, factors, strict=True)]
+        layers += [nn.Flatten(), nn.Linear(channels * math.prod(size), num_classes)]
     for layer in layers:
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):  # skip_init: the usual way takes global random numbers
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(layer.weight, nonlinearity='relu', generator=generator)
     nn.init.zeros_(layers[-1].bias)
     return nn.Sequential(*layers)
