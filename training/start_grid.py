@@ -52,7 +52,7 @@ def nearest(size: ImageSize, count: int = 2) -> list[tuple[int, int]]:
     for factor in {max(top_level(size) // divisor, 2) for divisor in (8, 4, 2)}:
         for longer in range(SMALLEST, LARGEST + 1):
             for shorter in range(1, longer + 1):
-                found |= {(longer * factor, shorter * factor), (shorter * factor, longer * factor)}
+                found.update({(longer * factor, shorter * factor), (shorter * factor, longer * factor)})
 
     def distance(other: tuple[int, int]) -> float:
         by_height, by_width = math.log(other[0] / height), math.log(other[1] / width)

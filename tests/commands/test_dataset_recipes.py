@@ -62,6 +62,7 @@ def downloads(tmp_path_factory):
         for code in range(0x1F600, 0x1F60B):
             folder = root / 'node_modules' / f'emoji-datasource-{vendor}' / 'img' / vendor / '64'
             save(folder / f'{code:x}.png', picture(code + 100 * i, (64, 64, 4)))
+            save(root / 'package/img/twitter/64' / f'{code:x}.png', picture(code, (64, 64, 4)))
     (root / 'fonts').mkdir()
     for name in FONTS:
         make_font(root / 'fonts' / f'{name}.ttf', ''.join(map(chr, range(0xAC00, 0xAC00 + 12))))

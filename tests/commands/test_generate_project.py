@@ -265,7 +265,7 @@ def test_other_errors_come_before_anything_is_made(network, grey):
     assert_refused(2, '--num-steps', 'project', network, target, '--num-steps=0')
     assert_refused(2, '--seed', 'project', network, target, '--seed=-1')
     assert_refused(2, '--features', 'project', network, target, '--features=some')
-    assert_refused(2, '--features=lpips needs images of 16 x 16', 'project', grey, target, '--class=0', '--features=lpips')
+    assert_refused(2, '--features=lpips needs images of 16x16', 'project', grey, target, '--class=0', '--features=lpips')
     assert_refused(2, '--detector-path can only', 'project', network, target, '--features=efficientnet', '--detector-path=x')
     assert_refused(1, 'gone.pth: no such file', 'project', network, target, '--detector-path=gone.pth')
     assert_refused(1, 'gone.pkl: no such file', 'project', 'gone.pkl', target)

@@ -206,6 +206,6 @@ def test_five_channels_are_refused(tmp_path):
     Path('five.py').write_text('import numpy as np\nfrom training.data.plain import PlainDataset\n\n\nclass Five(PlainDataset):\n'
                                '    def read(self, path):\n        return np.zeros([4, 5, 8, 8], np.uint8), None\n')
     status, _, err = dry_run('--data=five.py', '--dataset-class=five.py:Five')
-    assert status == 2 and 'all must be uint8 [C, R, R] of one size, with 1 to 4 channels' in err and 'Traceback' not in err
+    assert status == 2 and 'all must be uint8 [C, H, W] of one size, with 1 to 4 channels' in err and 'Traceback' not in err
     assert isinstance(load_network_snapshot(str(network)).G, Generator)
     assert torch.is_tensor(load_network_snapshot(str(network)).G(torch.zeros(1, 8), None))

@@ -164,14 +164,14 @@ def test_the_published_recipe_of_cg_gan(data, tmp_path):
 def test_metrics_of_every_snapshot_change_nothing_else(data, tmp_path, capsys):
     """One that this run can't have is left out."""
     digests = []
-    for outdir, metrics in ((tmp_path / 'with', 'translation,jacobian'), (tmp_path / 'without', 'none')):
+    for outdir, metrics in ((tmp_path / 'with', 'mcc5,jacobian'), (tmp_path / 'without', 'none')):
         train_here(f'--outdir={outdir}', f'--data={data}', '--method=i-stylegan', '--i_dim=4', '--z-dim=6', '--cbase=64',
                    '--cmax=8', '--batch=250', '--kimg=1', '--tick=0.25', '--snap=1', '--workers=1', '--device=cpu',
                    f'--metrics={metrics}')
         run_dir = next(outdir.iterdir())
         digests.append(hashlib.sha256((run_dir / 'network-snapshot-000001.pkl').read_bytes()).hexdigest())
     assert digests[0] == digests[1]
-    assert capsys.readouterr().out.count('Error: --metrics=translation is left out from now on: ') == 1
+    assert capsys.readouterr().out.count('Error: --metrics=mcc5 is left out from now on: ') == 1
     run_dir = next((tmp_path / 'with').iterdir())
     records = [json.loads(line) for line in (run_dir / 'metric-jacobian.jsonl').read_text().splitlines()]
     assert [r['snapshot_pkl'] for r in records] == ['network-snapshot-000000.pkl'] * 2 + ['network-snapshot-000001.pkl']
@@ -265,7 +265,6 @@ BAD_DATA = {
     'no image': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 16), '1.png': b'text'}), 1, ['a.zip', '1.png']),
     'unequal': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 16), '1.png': png(32, 32)}), 1, ['1.png', 'dataset_tool.py']),
     'mixed modes': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 16), '1.png': png(16, 16, 'L')}), 1, ['1.png']),
-    'not square': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 32)}), 2, ['a.zip', 'square', 'dataset_tool.py']),
     'odd size': (lambda d: zip_of(d / 'a.zip', {'0.png': png(18, 20)}), 2, ['a.zip', '20x24 or 20x20', 'dataset_tool.py']),
     'bad json': (lambda d: zip_of(d / 'a.zip', {'0.png': png(16, 16), 'dataset.json': '{'}), 1, ['dataset.json']),
 }

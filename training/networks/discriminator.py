@@ -125,7 +125,8 @@ class DiscriminatorEpilogue(nn.Module):
         self.mbstd = MinibatchStdLayer(mbstd_group_size, mbstd_num_channels) if mbstd_num_channels > 0 else None
         self.conv = Conv2dLayer(in_channels + mbstd_num_channels, in_channels, kernel_size=3, activation=activation,
                                 conv_clamp=conv_clamp)
-        self.fc = FullyConnectedLayer(in_channels * math.prod(height_width(resolution)), in_channels, activation=activation)
+        height, width = height_width(resolution)
+        self.fc = FullyConnectedLayer(in_channels * height * width, in_channels, activation=activation)
         self.out = FullyConnectedLayer(in_channels, cmap_dim or 1)
 
     def forward(self, x: torch.Tensor, img: torch.Tensor | None,

@@ -81,8 +81,8 @@ def test_broken_images_are_named_and_it_fails(tmp_path, capsys):
 
 
 def test_what_cannot_be_trained_on_fails(tmp_path):
-    with pytest.raises(UserError, match='square'):
-        checking.check(write(tmp_path / 'a.zip', [picture(0, (4, 8, 3))]), None, 1)
+    with pytest.raises(UserError, match='20x20'):
+        checking.check(write(tmp_path / 'a.zip', [picture(0, (18, 20, 3))]), None, 1)
     with pytest.raises(UserError, match=r'no label for 1\.png'):
         checking.check(write(tmp_path / 'b.zip', [picture(0), picture(1)], labels=[['0.png', 0]]), None, 1)
     with pytest.raises(UserError, match='cannot be written'):
