@@ -17,17 +17,17 @@ LIGHT, DARK = 1.0, 0.8
 
 
 def name(count: int) -> str:
-    """What images of so many channels are called: 'RGBA'."""
+    """The name of images with this number of channels, such as 'RGBA'."""
     return NAMES.get(count, f'{count} channels')
 
 
 def has_alpha(count: int) -> bool:
-    """Whether images of so many channels have an alpha channel."""
+    """Whether images with this number of channels have an alpha channel."""
     return count in (2, 4)
 
 
 def num_colors(count: int) -> int:
-    """How many of so many channels are colour: 1 or 3."""
+    """The number of colour channels, 1 or 3, among this number of channels."""
     return count - has_alpha(count)
 
 

@@ -183,7 +183,7 @@ def check_metric(name: str, context: Context) -> None:
 
 
 def background_note(names: Iterable[str], num_channels: int) -> str | None:
-    """What to say of images of so many channels where these metrics are computed: None, but for alpha and detectors."""
+    """A line to print about images with this number of channels. None unless they have alpha and a metric uses a detector."""
     if has_alpha(num_channels) and any(find_metric(name).detector for name in names):
         return 'The images have an alpha channel: detectors see them on white.'
     return None

@@ -20,7 +20,7 @@ from dnnlib.errors import UserError
 from metrics.context import STEPS
 
 CANDIDATES = 512          # random latents, of which the search begins with the one whose image is nearest
-CANDIDATE_BATCH, CANDIDATE_SIDE = 32, 32  # images drawn at a time; pixels of a side by which they are compared
+CANDIDATE_BATCH, CANDIDATE_SIDE = 32, 32  # images drawn per batch; side in pixels at which they are compared
 LEARNING_RATE, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.5  # ramps: shares of all steps
 PRIOR = 1e-3              # weight of the mean square of z
 COARSEST = 4              # side of the smallest level at which images are compared

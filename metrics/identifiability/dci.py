@@ -22,7 +22,7 @@ def dci(codes: np.ndarray, factors: Sequence[Factor]) -> dict[str, float | None]
     """dci_disentanglement, dci_completeness, dci_informativeness of codes [N, F] and factors; the first two None where they are
     not defined, with 1 factor or 1 code.
 
-    Informativeness is R² on the half of the rows that was not fitted to (1 at best), in place of the published error.
+    Informativeness is R² on the held-out half of the rows (1 at best). The paper reports an error instead.
     """
     importance, informativeness = _fit(codes, factors)
     return dict(dci_disentanglement=disentanglement(importance), dci_completeness=completeness(importance, factors),

@@ -10,7 +10,7 @@ import numpy as np
 from metrics.identifiability.factors import Factor, equal_bins, halves, standardised
 from metrics.identifiability.information import gap
 
-BINS = 20  # thresholds by which a code predicts a class
+BINS = 20  # a code is cut into N quantiles to predict a class
 
 
 def sap(codes: np.ndarray, factors: Sequence[Factor]) -> float | None:

@@ -12,7 +12,7 @@ from metrics.quality.class_judge import ClassJudge, make_class_judge
 from torch_utils import distributed
 
 SHOWN, COLUMNS = 24, 6  # samples in the picture
-DOUBTFUL = 0.8  # accuracy of the classifier below which the user is told
+DOUBTFUL = 0.8  # below this accuracy of the classifier, a note warns the user
 
 
 def mode_values(seen: np.ndarray, real: np.ndarray) -> dict[str, float]:

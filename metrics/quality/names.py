@@ -8,7 +8,8 @@ of samples to the nearest training images, always all of these, by a detector th
 images); ppl_zfull, ppl_wfull, ppl_zend, ppl_wend, ppl2_wend, perceptual path lengths (`ppl2_wend_1k` for other numbers than 50k);
 modes, the classes that samples have (`modes1k` for other numbers than 26k). Number: `50k`, or `500`; pr500_3, for pr5003 could be
 read in two ways. _full: against all real images, not as many as are generated, and without mirrored ones. _clean: images resized
-for the detector with anti-aliasing. _domains: in each domain by itself, with so many generated images of each (fid, fd, kid, kd).
+for the detector with anti-aliasing. _domains: each domain separately, with that many generated images each
+(fid, fd, kid, kd).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Latents z of many images: batch by batch, so that a search that was interrupted goes on after the last complete batch."""
+"""Latents z of many images, found batch by batch. An interrupted search resumes after the last complete batch."""
 
 from __future__ import annotations
 
