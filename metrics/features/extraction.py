@@ -204,9 +204,24 @@ def real_images(context: Context, full: bool, least: int, most: int | None = Non
 
 def training_images(context: Context, least: int) -> Reals:
     """The images that the network was trained on: no others of the dataset, and mirrored ones as in training. Raises UserError if
-    there are fewer than `least`."""
+    there are fewer than `least`, or if only other images are available."""
+    if context.eval_data is not None and context.training_set is None:
+        raise UserError('the training images are not available, and --eval-data are others; pass the training images with --data')
     dataset = context.labels_of
     return _enough(Reals(dataset, range(len(dataset)), full=True), least)
+
+
+def real_and_generated(context: Context, detector: str, resize: str, num_gen: int, full: bool, least: int,
+                       most: int) -> tuple[FeatureStats, FeatureStats]:
+    """All features of the real images and of num_gen generated ones.
+
+    full: real images as in `real_images`, up to `most`; otherwise up to num_gen. Raises UserError if the dataset does not fit the
+    network, or has fewer than `least` images.
+    """
+    check(context)
+    data = real_images(context, full, least, most if full else num_gen)
+    net = context.detector(detector, resize)
+    return of_reals(context, net, data, every=True), of_generator(context, net, num_gen, every=True)
 
 
 def _enough(reals: Reals, least: int) -> Reals:

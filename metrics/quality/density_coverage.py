@@ -44,11 +44,7 @@ def density_coverage(context: Context, key: str, num_gen: int, detector: str = '
     full: all real images up to 200 000, without mirrored ones; else the first num_gen, mirrored ones as in training.
     Values <key>_density, <key>_coverage. Raises UserError if the dataset does not fit the network, or has no k + 1 images.
     """
-    extraction.check(context)
-    data = extraction.real_images(context, full, least=k + 1, most=MOST_REALS['dc'] if full else num_gen)
-    net = context.detector(detector, resize)
-    real = extraction.of_reals(context, net, data, every=True)
-    fake = extraction.of_generator(context, net, num_gen, every=True)
+    real, fake = extraction.real_and_generated(context, detector, resize, num_gen, full, least=k + 1, most=MOST_REALS['dc'])
 
     def compute() -> tuple[float, float]:
         manifold = Manifold(real.features(), k, context.device, dtype=np.float64,

@@ -57,11 +57,7 @@ def kid(context: Context, key: str, num_gen: int, detector: str = 'inception', r
     full: all real images up to a million, without mirrored ones; else the first num_gen, mirrored ones as in training.
     key: name of the value. Raises UserError if the dataset does not fit the network, or has fewer than 2 images.
     """
-    extraction.check(context)
-    data = extraction.real_images(context, full, least=2, most=MOST_REALS['kid'] if full else num_gen)
-    net = context.detector(detector, resize)
-    real = extraction.of_reals(context, net, data, every=True)
-    fake = extraction.of_generator(context, net, num_gen, every=True)
+    real, fake = extraction.real_and_generated(context, detector, resize, num_gen, full, least=2, most=MOST_REALS['kid'])
     value = distributed.broadcast_from_rank0(lambda: kernel_distance(
         real.features(), fake.features(), context.generator(SUBSETS), device=context.device,
         progress=lambda subsets: context.progress(subsets, 'kernel distances')))
