@@ -1,5 +1,7 @@
 """Memorisation: cases of which the value is known: copies, fresh images, far ones; repeated and mirrored training images."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -131,6 +133,13 @@ def test_what_is_too_few_is_told():
         check_metric('nn200_efficientnet', context(pictures(100), pictures(100)))
     with pytest.raises(UserError, match=r'^here.zip: has 60 different images, and the metric needs at least 100'):
         calc_metric('nn100_efficientnet', context(np.repeat(pictures(60), 3, axis=0), pictures(100, 1)))
+
+
+def test_held_out_images_are_not_taken_for_training_images():
+    held_out = dataclasses.replace(context(pictures(100), pictures(100)), eval_data='other.zip')
+    with pytest.raises(UserError, match='pass the training images with --data'):
+        check_metric('nn100_efficientnet', held_out)
+    check_metric('nn100_efficientnet', dataclasses.replace(held_out, training_set=Shown(pictures(100))))
 
 
 def test_groups_of_mirrored_items(tmp_path):
