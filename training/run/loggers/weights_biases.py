@@ -74,6 +74,14 @@ class WandbLogger:
         """pixels: uint8 [H, W, C], C = 1 or 3."""
         self._log(lambda: {name: self._wandb.Image(pixels)}, cur_nimg)
 
+    def alert(self, rule: str, text: str, cur_nimg: int) -> None:
+        """Something is wrong with the run: an alert, which the service can send as an e-mail."""
+        if self._run is not None:
+            try:
+                self._run.alert(title=rule, text=text)
+            except Exception as err:
+                self._give_up('failed', err)
+
     def close(self) -> None:
         """Wait until everything has been sent, but not for longer than WANDB_FINISH_TIMEOUT."""
         if self._run is None:
