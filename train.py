@@ -98,6 +98,8 @@ class Command(cli.Command):
 @click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
+@click.option('--wandb-images', help='Images that Weights & Biases gets. fakes: generated ones. all: training images and '
+              'their reconstructions, too.', type=click.Choice(['none', 'fakes', 'all']), default='fakes', show_default=True)
 @click.option('--seed', help='Random seed. Runs with the same seed are identical.', type=int, default=0, show_default=True,
               metavar='INT')
 @click.option('-n', '--dry-run', help='Check all that a run would check, print the configuration and exit.', is_flag=True)

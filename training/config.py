@@ -165,7 +165,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
         c.transfer = resume.training_state is None or resume.transfer
         if c.transfer:
             c.ada_kimg, c.ema_rampup = 100, None
-    c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
+    c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT, images=o.wandb_images)
     c.profile = o.profile
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
     return c
