@@ -10,13 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dnnlib.util import OptionError
 
 History = Sequence[Mapping[str, float]]
 
-LONG, SHORT = 20, 5    # ticks that show slow and quick troubles
+
+class Span(NamedTuple):
+    """How long a trouble must last: ticks in a row, and thousands of images from the first to the last of them."""
+
+    ticks: int
+    kimg: float
+
+
+LONG, SHORT, NOW = Span(20, 20), Span(5, 0), Span(1, 0)
 
 SURE = 0.95            # mean sign of D on training images
 HELD_OUT = 0.7         # where D puts held-out images, from the training images (0) to the generated ones (1)
@@ -79,7 +87,7 @@ def collapse(history: History, s: Settings) -> str | None:
 
 
 def style(history: History, s: Settings) -> str | None:
-    if highest(history, 1, 'Progress/style_dims') == 0:
+    if highest(history, NOW, 'Progress/style_dims') == 0:
         return ('no style coordinate is alive (importance above 0.1), so all domains share all latents, and there is no '
                 'Jacobian to make sparse; lower --lambda-sparse')
     return None
@@ -128,16 +136,18 @@ def find(history: History, settings: Settings) -> dict[str, str]:
     return {name: text for name, text in found.items() if text is not None}
 
 
-def recent(history: History, ticks: int) -> History:
+def recent(history: History, span: Span) -> History:
     """The last ticks; none if the run is younger."""
-    return history[-ticks:] if len(history) >= ticks else ()
+    window = history[-span.ticks:]
+    kimg = [tick.get('Progress/kimg', 0.0) for tick in window]
+    return window if len(window) == span.ticks and kimg[-1] - kimg[0] >= span.kimg else ()
 
 
-def lowest(history: History, ticks: int, name: str) -> float:
+def lowest(history: History, span: Span, name: str) -> float:
     """The least of a statistic in the last ticks; -inf, which exceeds no limit, if it is not known of all of them."""
-    return min((tick.get(name, -math.inf) for tick in recent(history, ticks)), default=-math.inf)
+    return min((tick.get(name, -math.inf) for tick in recent(history, span)), default=-math.inf)
 
 
-def highest(history: History, ticks: int, name: str) -> float:
+def highest(history: History, span: Span, name: str) -> float:
     """The most of a statistic in the last ticks; inf if it is not known of all of them."""
-    return max((tick.get(name, math.inf) for tick in recent(history, ticks)), default=math.inf)
+    return max((tick.get(name, math.inf) for tick in recent(history, span)), default=math.inf)

@@ -6,7 +6,7 @@ import pytest
 
 from dnnlib.util import OptionError
 from training.run import symptoms
-from training.run.symptoms import LONG, RULES, SHORT, Settings
+from training.run.symptoms import LONG, NOW, RULES, SHORT, Settings
 from training.run.watch import Watch
 
 PLAIN, ADA = Settings(gamma=0.5, adapts=False, workers=3), Settings(gamma=0.5, adapts=True, workers=3)
@@ -19,22 +19,33 @@ TROUBLES = [  # rule, settings, statistics of the ticks, ticks that show it, par
     ('gamma', PLAIN, {'Loss/scores/real': 0.02, 'Loss/scores/fake': 0.01}, LONG, 'lower --gamma, such as --gamma=0.05'),
     ('gamma', PLAIN, {'Loss/scores/real': 20.0, 'Loss/scores/fake': -20.0}, LONG, 'raise --gamma, such as --gamma=5'),
     ('collapse', PLAIN, {'Health/variety': 0.4}, LONG, '--seed'),
-    ('style', PLAIN, {'Progress/style_dims': 0.0}, 1, '--lambda-sparse'),
+    ('style', PLAIN, {'Progress/style_dims': 0.0}, NOW, '--lambda-sparse'),
     ('augmentation', ADA, {'Progress/augment': 0.85}, LONG, '--target'),
     ('underflow', PLAIN, {'Health/zero_gradients': 0.2}, SHORT, '--precision'),
     ('data', PLAIN, {'Timing/data_wait_percent': 40.0}, SHORT, '--workers (now 3)'),
 ]
 
 
-@pytest.mark.parametrize('rule, settings, values, ticks, remedy', TROUBLES)
-def test_each_rule_holds_when_all_of_its_ticks_show_the_trouble(rule, settings, values, ticks, remedy):
+def ticks(*statistics, kimg=2.0):
+    """A history, with a tick every `kimg`."""
+    return [{**values, 'Progress/kimg': i * kimg} for i, values in enumerate(statistics)]
+
+
+@pytest.mark.parametrize('rule, settings, values, span, remedy', TROUBLES)
+def test_each_rule_holds_when_all_of_its_ticks_show_the_trouble(rule, settings, values, span, remedy):
     bad = {**HEALTHY, **values}
-    found = symptoms.find([bad] * ticks, settings)
+    found = symptoms.find(ticks(*[bad] * span.ticks), settings)
     assert list(found) == [rule] and remedy in found[rule] and '\n' not in found[rule]
-    assert symptoms.find([bad] * (ticks - 1), settings) == {}
-    assert rule not in symptoms.find([bad] * (ticks - 1) + [HEALTHY], settings)
+    assert symptoms.find(ticks(*[bad] * (span.ticks - 1)), settings) == {}
+    assert rule not in symptoms.find(ticks(*[bad] * (span.ticks - 1), HEALTHY), settings)
     unknown = {name: value for name, value in bad.items() if name not in values}
-    assert rule not in symptoms.find([unknown] * ticks, settings)
+    assert rule not in symptoms.find(ticks(*[unknown] * span.ticks), settings)
+
+
+def test_slow_troubles_need_some_images_beside_ticks():
+    bad = {**HEALTHY, 'Health/variety': 0.4}
+    assert 'collapse' in symptoms.find(ticks(*[bad] * LONG.ticks, kimg=1.1), PLAIN)
+    assert symptoms.find(ticks(*[bad] * LONG.ticks, kimg=0.1), PLAIN) == {}
 
 
 def test_all_rules_are_tested():
@@ -43,11 +54,11 @@ def test_all_rules_are_tested():
 
 @pytest.mark.parametrize('settings', [PLAIN, ADA])
 def test_no_rule_holds_for_a_healthy_run(settings):
-    assert symptoms.find([HEALTHY] * 100, settings) == {}
+    assert symptoms.find(ticks(*[HEALTHY] * 100), settings) == {}
 
 
 def test_ada_gets_time_to_react_to_overfitting():
-    assert symptoms.find([{**HEALTHY, 'Loss/signs/real': 0.99}] * LONG, ADA) == {}
+    assert symptoms.find(ticks(*[{**HEALTHY, 'Loss/signs/real': 0.99}] * LONG.ticks), ADA) == {}
 
 
 def test_variety_that_falls_is_noticed_immediately_and_a_slow_start_is_not():
@@ -89,7 +100,7 @@ def watch(tmp_path):
 def test_a_trouble_is_told_once_while_it_lasts_and_again_when_it_comes_back(watch, tmp_path):
     w = watch([])
     slow, fine = line(1, **{'Timing/data_wait_percent': 60.0}), line(1)
-    for tick, stats in enumerate([slow] * (SHORT + 2) + [fine] + [slow] * SHORT):
+    for tick, stats in enumerate([slow] * (SHORT.ticks + 2) + [fine] + [slow] * SHORT.ticks):
         w.look(stats, (tick + 1) * 1000)
     assert [said.split(': ')[:2] for said in w.said] == [['warning', 'data']] * 2
     records = [json.loads(record) for record in (tmp_path / 'health.jsonl').open()]
@@ -100,9 +111,9 @@ def test_a_trouble_is_told_once_while_it_lasts_and_again_when_it_comes_back(watc
 def test_a_resumed_run_remembers_the_ticks_before(watch, tmp_path):
     slow = line(1, **{'Timing/data_wait_percent': 60.0})
     (tmp_path / 'health.jsonl').write_text(''.join(json.dumps(dict(kimg=kimg, rule='data', text='')) + '\n' for kimg in (5, 9)))
-    w = watch([slow] * (SHORT - 1))
+    w = watch([slow] * (SHORT.ticks - 1))
     assert w.look(slow, 5000).keys() == {'data'}
-    w = watch([slow] * SHORT)
+    w = watch([slow] * SHORT.ticks)
     assert w.look(slow, 6000) == {} and w.said == []  # was said before the run was interrupted
     kept = [json.loads(record)['kimg'] for record in (tmp_path / 'health.jsonl').open()]
     assert kept == [5]  # 9 kimg come again
@@ -111,7 +122,7 @@ def test_a_resumed_run_remembers_the_ticks_before(watch, tmp_path):
 def test_a_run_is_stopped_by_the_rules_that_are_named(watch):
     slow = line(1, **{'Timing/data_wait_percent': 60.0})
     for stop_on, stops in ((['gamma'], False), (['gamma', 'data'], True)):
-        w = watch([slow] * (SHORT - 1), stop_on)
+        w = watch([slow] * (SHORT.ticks - 1), stop_on)
         w.look(slow, 5000)
         assert (w.stopped_by or '').startswith('--stop-on=data: 60% of the time') is stops
     w.look(line(6), 6000)
@@ -121,6 +132,6 @@ def test_a_run_is_stopped_by_the_rules_that_are_named(watch):
 def test_what_is_not_finite_says_nothing(watch):
     w = watch([])
     broken = {**line(1), 'Health/variety': dict(num=1, mean=float('nan')), 'Loss/scores/real': dict(num=1, mean=None)}
-    for tick in range(LONG + 1):
+    for tick in range(LONG.ticks + 1):
         w.look(broken, tick * 1000)
     assert w.said == []
