@@ -23,18 +23,18 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 FOUND = HERE / 'found'
+ONE = '--in-this-process'
 OURS = ['dnnlib', 'torch_utils', 'training', 'metrics']
 
 
 def main() -> int:
+    if sys.argv[1:2] == [ONE]:  # before anything is imported that is to be instrumented
+        fuzz(*sys.argv[2:3], sys.argv[3:])
     from targets import TARGETS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('names', nargs='*', metavar='TARGET', help=f'{", ".join(TARGETS)} (default: all)')
     parser.add_argument('--seconds', type=float, default=600, help='for each target (default: 600)')
-    parser.add_argument('--one', help=argparse.SUPPRESS)
-    args, rest = parser.parse_known_args()
-    if args.one:
-        fuzz(args.one, rest)
+    args = parser.parse_args()
     if unknown := set(args.names) - set(TARGETS):
         parser.error(f'unknown target {min(unknown)}; choose from {", ".join(TARGETS)}')
     crashes = 0
@@ -55,7 +55,7 @@ def look(name: str, seconds: float) -> int:
             Path(corpus, f'seed{i}').write_bytes(data)
         start = time.monotonic()
         limits = [f'-max_total_time={seconds:.0f}', '-timeout=2', '-rss_limit_mb=4000', '-malloc_limit_mb=500', '-max_len=65536']
-        done = subprocess.run([sys.executable, __file__, f'--one={name}', corpus, *limits, '-print_final_stats=1', '-verbosity=1',
+        done = subprocess.run([sys.executable, __file__, ONE, name, corpus, *limits, '-print_final_stats=1', '-verbosity=1',
                                f'-artifact_prefix={folder}/'], capture_output=True, text=True, errors='replace')
         passed, paths = time.monotonic() - start, len(list(Path(corpus).iterdir()))
     executed = re.search(r'number_of_executed_units: (\d+)', done.stderr)
