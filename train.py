@@ -17,6 +17,7 @@ from training import methods, own_classes
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.data import held_out
+from training.run import symptoms
 from training.run.checks import ReadAhead, check_inputs, tell_data, tell_missing
 from training.run.directory import next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
@@ -83,6 +84,8 @@ class Command(cli.Command):
 @click.option('--max-minutes', help='Wall-clock limit in minutes, counted from launch. Saves and exits before it is reached '
               '(for job queues).',
               type=float, metavar='MINUTES')
+@click.option('--stop-on', help='Save and exit with status 1 when one of these troubles shows, separated by commas: '
+              f'{", ".join(symptoms.RULES)}; or any. All of them are warned of (docs/health.md).', metavar='LIST')
 @click.option('--tick', help='Print progress every N thousand images.', type=float, default=4, show_default=True,
               metavar='KIMG')
 @click.option('--metrics', help='Metrics of each network snapshot, separated by commas: fid50k_full, fd5k_efficientnet_full, '
@@ -90,10 +93,13 @@ class Command(cli.Command):
               'computes them later.  [default: fid50k_full; on a CPU none]', metavar='LIST')
 @click.option('--metric-seed', help='Random seed of the metrics.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('--eval-data', type=cli.PATH,
-              help='Images that the metrics compare with, such as a held-out split of --data.  [default: --data]', metavar='PATH')
+              help='Held-out images: metrics compare with them, and overfitting is measured by them.  [default: metrics compare '
+              'with --data]', metavar='PATH')
 @click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
+@click.option('--wandb-images', help='Images that Weights & Biases gets. fakes: generated ones. all: training images and '
+              'their reconstructions, too.', type=click.Choice(['none', 'fakes', 'all']), default='fakes', show_default=True)
 @click.option('--seed', help='Random seed. Runs with the same seed are identical.', type=int, default=0, show_default=True,
               metavar='INT')
 @click.option('-n', '--dry-run', help='Check all that a run would check, print the configuration and exit.', is_flag=True)
@@ -237,8 +243,6 @@ def complete_eval_data(config: EasyDict, o: EasyDict, training_set: Any) -> None
     """Add the images of --eval-data to the configuration. Raises OptionError if they don't fit the training images."""
     if o.eval_data is None:
         return
-    if not config.metrics:
-        raise OptionError('--eval-data has no effect without metrics; ask for some with --metrics')
     kwargs = dict(class_name=config.training_set_kwargs['class_name'], path=o.eval_data, xflip=o.mirror)
     data = held_out.open_eval_data(load_object(kwargs['class_name']), o.eval_data, bool(o.cond), o.mirror, training_set)
     try:
