@@ -23,7 +23,7 @@ from dnnlib.files import atomic_open
 from dnnlib.util import OptionError
 
 RUN_FILE = 'training_options.json'
-OF_THE_CALL = ('config', 'like', 'save-config', 'dry-run', 'help')  # they have no meaning in a file
+OF_THE_CALL = ('config', 'like', 'save-config', 'dry-run')  # they have no meaning in a file
 OF_RESUMING = ('resume', 'resume-kimg', 'transfer')
 SUFFIXES = ('.yaml', '.yml', '.json')
 LARGEST = 1 << 20  # bytes
@@ -66,7 +66,8 @@ def as_defaults(ctx: click.Context, params: Sequence[click.Parameter], items: Ma
 
     params: all options that there are. Raises OptionError, with the file and the key, for an unknown option or a wrong value.
     """
-    known = {param.name.replace('_', '-'): param for param in params if param.name.replace('_', '-') not in OF_THE_CALL}
+    known = {param.name.replace('_', '-'): param for param in params if param.expose_value}  # which --help has not
+    known = {name: param for name, param in known.items() if name not in OF_THE_CALL}
     values = {}
     for name, item in items.items():
         param = known.get(name)
