@@ -18,7 +18,7 @@ CHECKS = (
     Check('Memory', system.memory),
     Check('Shared memory', system.shared_memory),
     Check('Disks', system.disks, essential=True),
-    Check('Training', computing.training, essential=True),
+    Check('Training', computing.program, essential=True),
     Check('CPU', computing.cpu, essential=True),
     Check('GPU', computing.gpus),
     Check('Operators', computing.operators),

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 WIDTH, SIZE = 256, 32  # of the convolution that is measured: feature maps, and pixels of a side
 
 
-def training(place: Place) -> Iterator[Finding]:
-    """Whether the program can be imported at all."""
+def program(place: Place) -> Iterator[Finding]:
+    """Whether the training program can be imported at all."""
     try:
         import training.training_loop  # noqa: F401
     except ImportError as err:

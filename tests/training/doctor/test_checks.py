@@ -46,7 +46,7 @@ def test_a_machine_without_compiler_and_browser_still_trains(tmp_path):
 
 
 def test_a_full_disk(place, monkeypatch):
-    monkeypatch.setattr(system.tempfile, 'TemporaryFile', lambda **_: open('/dev/full', 'wb'))
+    monkeypatch.setattr(system.tempfile, 'TemporaryFile', lambda **_: open('/dev/full', 'wb'))  # noqa: SIM115
     runs = by_name(system.disks(place))['Disk of runs']
     assert (runs.status, runs.essential) == (MISSING, True) and runs.text.endswith('cannot be written (no space left on device)')
     assert not report.can_train([runs])
@@ -78,7 +78,7 @@ def test_packages_of_other_versions_or_missing(place, monkeypatch, tmp_path):
 def test_a_package_that_training_needs(place, monkeypatch):
     monkeypatch.delitem(sys.modules, 'training.training_loop', raising=False)
     monkeypatch.setitem(sys.modules, 'training.training_loop', None)
-    found, = computing.training(place)
+    found, = computing.program(place)
     assert (found.status, found.essential) == (MISSING, True) and 'cannot be imported' in found.text
 
 

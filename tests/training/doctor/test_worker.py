@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -46,18 +47,19 @@ def lacks(place):
 
 def test_whatever_a_check_does_the_next_ones_run():
     checks = [Check(look.__name__, look, essential=look is leaves) for look in (raises, fine, crashes, leaves, fine)]
-    found = [findings for findings in examine(checks, PLACE)]
+    found = list(examine(checks, PLACE))
     assert [[f.name for f in findings] for findings in found] == [['raises'], ['fine'], ['crashes'], ['leaves'], ['fine']]
     raised, fine_, crashed, left, last = (findings[0] for findings in found)
-    assert (raised.status, raised.text) == (WARN, 'the check failed: ValueError: two lines (test_worker.py:31)')
+    assert raised.status == WARN
+    assert re.fullmatch(r'the check failed: ValueError: two lines \(test_worker.py:\d+\)', raised.text)
     assert fine_ == last == Finding('fine', OK, 'runs go to runs', measured={'seconds': 1 / 3})
     assert (crashed.status, crashed.text) == (WARN, 'the check failed: its process ended by SIGSEGV')
     assert (left.status, left.text) == (MISSING, 'the check failed: its process ended with status 3') and left.essential
 
 
 def test_a_check_that_hangs_is_given_up():
-    found = list(examine([Check('hangs', hangs), Check('fine', fine)], PLACE, limit=8))
-    assert found[0][0].text == 'the check failed: no answer in 8 seconds' and found[1][0].status == OK
+    found = list(examine([Check('hangs', hangs), Check('fine', fine)], PLACE, limit=10))
+    assert found[0][0].text == 'the check failed: no answer in 10 seconds' and found[1][0].status == OK
 
 
 @pytest.mark.parametrize('look, status, words', [(fine, 0, 'Training works here.'),
