@@ -40,8 +40,13 @@ def cpu(place: Place) -> Iterator[Finding]:
     if bf16.has_instructions():
         measured['bfloat16_gflops'] = _speed(torch.device('cpu'), torch.bfloat16) / 1e9
         half = f'{measured["bfloat16_gflops"]:.0f} in bfloat16'
-    text = f'{threads} threads on {cores} cores, {measured["float32_gflops"]:.0f} GFLOP/s in float32, {half}'
-    yield seen('CPU', text, measured, 'more threads than cores' if threads > cores else '', f'set OMP_NUM_THREADS={cores}')
+    text = f'threads: {threads}, cores: {cores}; {measured["float32_gflops"]:.0f} GFLOP/s in float32, {half}'
+    load = os.getloadavg()[0]
+    if threads > cores:
+        yield seen('CPU', text, measured, 'more threads than cores', f'set OMP_NUM_THREADS={cores}')
+    else:
+        yield seen('CPU', text, measured, f'busy with other programs (load {load:.0f})' if load > cores + 1 else '',
+                   'measure again when they have ended: all speeds here are too low')
 
 
 def gpus(place: Place) -> Iterator[Finding]:
