@@ -129,7 +129,7 @@ def _content(path: Path) -> dict[str, Any]:
         line = f' in line {err.problem_mark.line + 1}' if err.problem_mark else ''
         raise OptionError(f'{path}: {err.problem}{line}') from err
     except (TypeError, ValueError, yaml.YAMLError, RecursionError) as err:
-        raise OptionError(f'{path}: no {"JSON" if path.suffix == ".json" else "YAML"} with options '
+        raise OptionError(f'{path}: not usable as {"JSON" if path.suffix == ".json" else "YAML"} '
                           f'({" ".join(str(err).split())[:160]})') from err
     content = {} if content in (None, '') else content
     if not (isinstance(content, dict) and all(isinstance(key, str) for key in content)):
@@ -138,7 +138,10 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.BaseLoader):
-    """Lists, mappings and texts: numbers are left to the options, so that `1e-3` is one and `desc: on` is a word."""
+    """Reads lists, mappings and texts, and no tags, so that it can make no other objects.
+
+    What is a number is left to the options: `1e-3` is one, which yaml.safe_load takes for a text, and `desc: on` is a word.
+    """
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict:
         pairs = [(self.construct_object(key, deep=True), self.construct_object(value, deep=True)) for key, value in node.value]

@@ -12,13 +12,13 @@ import train
 from training.config import CFG_NAMES
 from training.snapshots.file import load_network_snapshot
 
-TINY = ('device: cpu\ncbase: 64\ncmax: 8\nbatch: 50\nworkers: 1\nsnap: 2\nkimg: 1\nmap-depth: 2\nz-dim: 8\nmetrics: none\n'
+TINY = ('device: cpu\ncbase: 64\ncmax: 8\nbatch: 250\nworkers: 1\nsnap: 2\nkimg: 1\nmap-depth: 2\nz-dim: 8\nmetrics: none\n'
         'ops: torch\naug: noaug\nwandb: disabled\noutdir: runs\ndata: d\ndesc: "on"\n')
 
 
 @pytest.fixture(autouse=True)
 def here(in_tmp_path):
-    write_images('d', 16, 3, labels=2)
+    write_images('d', 8, 3, labels=2)
     Path('tiny.yaml').write_text(TINY)
 
 
@@ -70,7 +70,7 @@ def test_nothing_is_saved_of_options_that_are_refused():
 def test_a_run_the_same_again_and_one_from_its_networks():
     run('--config=tiny.yaml', '--cond=1')
     first, = Path('runs').iterdir()
-    assert first.name == '00000-d-cond-auto1-kimg1-batch50-noaug-on'
+    assert first.name == '00000-d-cond-auto1-kimg1-batch250-noaug-on'
     recorded = json.loads((first / 'training_options.json').read_text())
     assert recorded['options']['desc'] == 'on' and recorded['options']['kimg'] == 1
 
@@ -86,7 +86,7 @@ def test_a_run_the_same_again_and_one_from_its_networks():
     assert options['kimg'] == 2 and 'resume' not in options and len(list(Path('runs').iterdir())) == 1
 
     # Grey images of twice the size, in three classes.
-    write_images('e', 32, 1, labels=3)
+    write_images('e', 16, 1, labels=3)
     pkl = first / 'network-snapshot-000002.pkl'
     assert f'or take what fits: --transfer=partial --resume={pkl}\n' in run(
         f'--like={first}', '--data=e', f'--resume={pkl}', '--dry-run', status=1)
@@ -96,8 +96,8 @@ def test_a_run_the_same_again_and_one_from_its_networks():
     out = run(*args)
     assert 'Partial transfer' in out and 'Optimisers and counters start anew: transfer learning' in out
     second = next(Path('runs').glob('00001-*'))
-    assert second.name == '00001-e-cond-auto1-kimg1-batch50-noaug-resumecustom-on'
+    assert second.name == '00001-e-cond-auto1-kimg1-batch250-noaug-resumecustom-on'
     networks = load_network_snapshot(str(second / 'network-snapshot-000001.pkl'))
-    assert networks.cur_nimg == 1000 and networks.G.img_resolution == 32 and networks.G.img_channels == 1
+    assert networks.cur_nimg == 1000 and networks.G.img_resolution == 16 and networks.G.img_channels == 1
     stats = json.loads((second / 'stats.jsonl').read_text().splitlines()[-1])
     assert np.isfinite(stats['Loss/G/loss']['mean']) and np.isfinite(stats['Loss/D/loss']['mean'])

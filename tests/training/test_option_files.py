@@ -79,15 +79,15 @@ def test_the_command_line_wins_and_required_options_may_be_in_the_file():
     ('anneal: {speed: 1}\n', "options.yaml: anneal: 'speed' is not one of lr, glr"),
     ('method: [cg-gun]\n', "options.yaml: method: 'cg-gun' is not one of stylegan2, i-stylegan"),
     ('gamma:\n', "options.yaml: gamma: '' is not a valid float"),
-    ('gamma: 1\ngamma: 2\n', 'options.yaml: no YAML with options (gamma: given twice'),
+    ('gamma: 1\ngamma: 2\n', 'options.yaml: not usable as YAML (gamma: given twice'),
     ('batch-gpu: 1\nbatch_gpu: 2\n', 'options.yaml: batch_gpu: given twice'),
     ('- gamma\n', 'options.yaml: not a mapping from options to values'),
     ('gamma: 1\n  kimg: 2\n', 'options.yaml: mapping values are not allowed here in line 2'),
-    ('{[1]: 2}\n', 'options.yaml: no YAML with options'),
+    ('{[1]: 2}\n', 'options.yaml: not usable as YAML'),
     ('a: &a [*a]\n', 'options.yaml: found unconstructable recursive node in line 1'),
     ('!!python/object/apply:os.system ["touch hacked"]\n', 'options.yaml: not a mapping from options to values'),
-    ('[' * 900, 'options.yaml: '), ('\x00', 'options.yaml: no YAML with options'),
-    ('#' * (1 << 20) + '#', 'options.yaml: no YAML with options (too large')])
+    ('[' * 900, 'options.yaml: '), ('\x00', 'options.yaml: not usable as YAML'),
+    ('#' * (1 << 20) + '#', 'options.yaml: not usable as YAML (too large')])
 def test_what_is_wrong_is_one_line_with_the_file_and_the_key(content, message):
     refused(message, *BASE, text(content))
     assert not Path('hacked').exists()
@@ -95,8 +95,8 @@ def test_what_is_wrong_is_one_line_with_the_file_and_the_key(content, message):
 
 @pytest.mark.parametrize('content, message', [
     ('{"gamma": null}', 'o.json: gamma: null is no value; leave it out'),
-    ('{"gamma": 1, "gamma": 2}', 'o.json: no JSON with options (gamma: given twice'),
-    ('{"gamma": ', 'o.json: no JSON with options (Expecting value'), ('3', 'o.json: not a mapping')])
+    ('{"gamma": 1, "gamma": 2}', 'o.json: not usable as JSON (gamma: given twice'),
+    ('{"gamma": ', 'o.json: not usable as JSON (Expecting value'), ('3', 'o.json: not a mapping')])
 def test_wrong_json(content, message):
     refused(message, *BASE, text(content, 'o.json'))
 

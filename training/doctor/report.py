@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from training.doctor.findings import MISSING, Finding
 
@@ -16,9 +17,9 @@ NAMES, STATUSES = 24, 9  # width of the columns
 
 def without_home(text: str) -> str:
     """Paths below the home directory begin with ~."""
-    homes = {str(Path.home()), str(Path.home().resolve())} - {'/'}
-    for home in sorted(homes, key=len, reverse=True):
-        text = text.replace(home, '~')
+    home = os.path.expanduser('~')
+    for name in sorted({home, os.path.realpath(home)} - {'/'}, key=len, reverse=True):
+        text = re.sub(re.escape(name) + r'(?![\w.-])', '~', text)
     return text
 
 

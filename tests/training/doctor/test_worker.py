@@ -79,3 +79,9 @@ def test_lines_are_aligned_and_wrapped():
     text = list(report.lines(Finding('Disk', WARN, 'word ' * 40, 'do this')))
     assert text[0].startswith('Disk' + ' ' * 20 + 'warn     word') and all(len(line) <= report.WIDTH for line in text)
     assert text[1].startswith(' ' * 33 + 'word') and text[-1] == ' ' * 33 + '-> do this'
+
+
+def test_the_home_directory_is_not_named(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/ada')
+    text = report.without_home('/home/ada, /home/ada/runs and /home/ada2/runs')
+    assert text == '~, ~/runs and /home/ada2/runs'

@@ -113,9 +113,9 @@ def test_a_strict_transfer_names_the_option(tmp_path, other, problem):
 def test_it_begins_a_new_run_without_the_state_of_the_old_one(tmp_path):
     pkl = tmp_path / 'network-snapshot-000003.pkl'
     save_network_snapshot(pkl, networks(8), {}, cur_nimg=3456)
-    find = lambda source, kimg=None: find_resume(str(source), kimg, 'x', 'y', partial=True)  # noqa: E731
-    assert find(pkl) == Resume(str(pkl), None, 0) and find(pkl, 7).start_nimg == 7000
-    assert find(tmp_path).run_dir == str(tmp_path)  # which a run resumes in as it is
+    assert find_resume(str(pkl), None, 'x', 'y', partial=True) == Resume(str(pkl), None, 0)
+    assert find_resume(str(pkl), 7, 'x', 'y', partial=True).start_nimg == 7000
+    assert find_resume(str(tmp_path), None, 'x', 'y', partial=True).run_dir == str(tmp_path)  # as without it
     for source in (None, 'noresume', 'latest'):
         with pytest.raises(OptionError, match=r'--transfer=partial has no effect without a network to take from'):
             find_resume(source, None, 'x', 'y', partial=True)
