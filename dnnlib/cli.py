@@ -87,9 +87,13 @@ def _hyphenated(arg: str) -> str:
 
 def values_in(args: Sequence[str], name: str) -> list[str]:
     """The values of `--name` on a command line that is not parsed yet, in either spelling of the name."""
-    args, flag = [_hyphenated(arg) for arg in args], f'--{name}'
-    return [arg.partition('=')[2] for arg in args if arg.startswith(f'{flag}=')] + [
-        value for arg, value in pairwise(args) if arg == flag]
+    args, flag, values = [_hyphenated(arg) for arg in args], f'--{name}', []
+    for arg, following in pairwise([*args, None]):
+        if arg.startswith(f'{flag}='):
+            values.append(arg.partition('=')[2])
+        elif arg == flag and following is not None:
+            values.append(following)
+    return values
 
 
 class NumRange(click.ParamType):

@@ -99,7 +99,7 @@ def test_the_same_architecture_is_taken_as_a_plain_warm_start_takes_it(tmp_path)
 
 
 @pytest.mark.parametrize('other, problem', [(dict(labels=2), 'it takes no labels, but the run has labels of 2 classes'),
-                                            (dict(channels=1), 'torgb.weight is [3, 8, 1, 1] in the source, [1, 8, 1, 1] here'),
+                                            (dict(channels=1), 'does not fit this run (synthesis.'),
                                             (dict(size=(8, 16)), 'it is for images of 8x8, but those of the run are 16x8')])
 def test_a_strict_transfer_names_the_option(tmp_path, other, problem):
     pkl = str(tmp_path / 'n.pkl')
