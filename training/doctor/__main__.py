@@ -36,8 +36,8 @@ CHECKS = (
 def main(outdir: str, as_json: bool) -> None:
     """Say what works on this machine, how fast, and what to do about what does not.
 
-    ok: works. warn: works, but could be better, or could not be tried. missing: does not work; most parts are optional. Nothing is
-    installed or downloaded. Exit status 1 only if training itself cannot work.
+    ok: works. warn: works, but could be better, or could not be tried. missing: does not work; most parts are optional. Nothing
+    is installed or downloaded. Exit status 1 only if training itself cannot work.
     """
     findings: list[Finding] = []
     for found in examine(CHECKS, Place(Path(outdir))):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,6 +98,22 @@ def test_a_gpu_that_pytorch_cannot_use(place, monkeypatch):
     monkeypatch.setattr(gpu_trouble, 'trouble', lambda: 'the driver is old; update it')
     found, = computing.gpus(place)
     assert (found.status, found.text, found.remedy) == (MISSING, 'the driver is old', 'update it')
+
+
+def test_gpus_are_measured_in_each_precision(place, monkeypatch):
+    import torch
+
+    from torch_utils import devices, gpu_trouble
+    found, asked = SimpleNamespace(name='H', total_memory=80 << 30), []
+    monkeypatch.setattr(gpu_trouble, 'trouble', lambda: None)
+    for name, value in dict(is_available=True, device_count=2, get_device_properties=found, is_bf16_supported=True).items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(devices, 'configure', lambda device, cudnn_benchmark, allow_tf32: asked.append(allow_tf32))
+    monkeypatch.setattr(computing, '_speed', lambda device, dtype: asked.append((device.index, dtype)) or 5e13)
+    first, second = computing.gpus(place)
+    assert first.text == 'H, 80 GiB; TFLOP/s: 50 in float32, 50 in TF32, 50 in float16, 50 in bfloat16'
+    assert (first.name, second.name, second.status) == ('GPU 0', 'GPU 1', OK)
+    assert asked[:8] == [False, (0, torch.float32), True, (0, torch.float32), False, (0, torch.float16), False, (0, torch.bfloat16)]
 
 
 def test_no_library_for_gpus(place, monkeypatch):
