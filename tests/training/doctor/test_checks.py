@@ -113,7 +113,8 @@ def test_gpus_are_measured_in_each_precision(place, monkeypatch):
     first, second = computing.gpus(place)
     assert first.text == 'H, 80 GiB; TFLOP/s: 50 in float32, 50 in TF32, 50 in float16, 50 in bfloat16'
     assert (first.name, second.name, second.status) == ('GPU 0', 'GPU 1', OK)
-    assert asked[:8] == [False, (0, torch.float32), True, (0, torch.float32), False, (0, torch.float16), False, (0, torch.bfloat16)]
+    assert asked[:8] == [False, (0, torch.float32), True, (0, torch.float32), False, (0, torch.float16), False,
+                         (0, torch.bfloat16)]
 
 
 def test_no_library_for_gpus(place, monkeypatch):
