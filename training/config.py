@@ -159,6 +159,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     if o.cond and data.label_dim == 0:
         raise OptionError('--cond=True requires labels specified in dataset.json')
     c.resume_pkl, c.resume_state, c.resume_nimg, c.transfer = None, None, None, False
+    c.resume_partial = o.transfer == 'partial' and resume is not None and resume.run_dir is None
     if resume is not None:
         c.resume_pkl, c.resume_state, c.resume_nimg = resume.network_pkl, resume.training_state, resume.start_nimg
         # As published, where networks are good already, but nothing is known of their run: then, and when that goes on.
