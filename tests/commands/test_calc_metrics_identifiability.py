@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.dataset_making import tool
+from helpers.font_making import make_font
 
 from training.networks import Discriminator, Generator
 from training.snapshots.file import save_network_snapshot
@@ -31,9 +32,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, *args):
+def run(folder, *args, data='data.zip'):
     return subprocess.run([sys.executable, ROOT / 'calc_metrics.py', f'--network={folder / "network-snapshot-000001.pkl"}',
-                           f'--data={folder / "data.zip"}', '--device=cpu', '--ops=torch', '--verbose=0', *args],
+                           f'--data={folder / data}', '--device=cpu', '--ops=torch', '--verbose=0', *args],
                           capture_output=True, text=True)
 
 
@@ -46,6 +47,19 @@ def test_results_and_a_figure_are_written(folder):
     assert all(np.isfinite(value) for value in found.values() if value is not None)
     assert 'identifiability200: codes by a regression on its samples' in done.stdout
     assert (folder / 'out' / 'identifiability200-network-snapshot-000001.png').stat().st_size > 5000
+
+
+def test_of_hangul_only_classes_are_known(folder):
+    fonts = ','.join(make_font(folder / f'{name}.ttf', ''.join(map(chr, range(0xAC00, 0xAC00 + 80)))) for name in 'ABC')
+    tool('--source=glyphs', '--chars=hangul', f'--fonts={fonts}', '--paired', '--resolution=8', '--mode=rgb', '--workers=1',
+         f'--dest={folder / "hangul.zip"}')
+    done = run(folder, '--metrics=identifiability', '--num=200', f'--outdir={folder / "out"}', data='hangul.zip')
+    assert done.returncode == 0, done.stderr
+    assert 'no mcc_..., which is of numbers and circles: medial, final, typeface are classes' in done.stdout
+    found = json.loads((folder / 'out' / 'metric-identifiability200.jsonl').read_text().splitlines()[-1])['results']
+    assert {name for name, value in found.items() if value is None and not name.startswith('mcc')} == set()
+    assert all(value is None for name, value in found.items() if name.startswith('mcc'))
+    assert found['r2_content_from_content_shuffled'] < 0.1
 
 
 def test_what_is_wrong_is_one_line(folder):
