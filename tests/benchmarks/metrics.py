@@ -28,26 +28,24 @@ from training.snapshots import shipped
 from training.snapshots.file import load_network_snapshot
 
 NETWORK = 'two-color-mnist/i-stylegan'
-DIGITS = ('--source=mnist', '--domains=two-color', '--paired', '--max-images=100')  # 100 of each colour
+DIGITS = ('--source=mnist', '--domains=two-color', '--paired', '--max-images=50')  # 50 of each colour
 SHAPES = ('--source=synthetic', '--domains=2', '--max-images=200')
 # Name, what is counted, and arguments that names cannot say.
 METRICS = (
-    ('fd100_efficientnet', '100 samples, 100 real images', {}), ('kd100_efficientnet', '100 samples, 100 real images', {}),
-    ('pr100_3_efficientnet', '100 samples, 100 real images', {}), ('dc100_5_efficientnet', '100 samples, 100 real images', {}),
-    ('nn100_efficientnet', '100 samples, 200 training images', {}),
-    ('modes100', '100 samples; a classifier, trained on 200 images', {}),
-    ('fd50_efficientnet_full_domains', '50 samples and 100 real images of each of 2 domains', {}),
-    ('kd50_efficientnet_full_domains', '50 samples and 100 real images of each of 2 domains', {}),
-    ('jfd20_efficientnet', '20 pairs drawn, 100 real pairs', {}), ('dipd20_efficientnet', '20 latents in 2 domains', {}),
+    ('fd40_efficientnet', '40 samples, 40 real images', {}), ('kd40_efficientnet', '40 samples, 40 real images', {}),
+    ('pr40_3_efficientnet', '40 samples, 40 real images', {}), ('dc40_5_efficientnet', '40 samples, 40 real images', {}),
+    ('nn100_efficientnet', '100 samples, 100 training images', {}),
+    ('modes100', '100 samples; a classifier', {}),
+    ('fd20_efficientnet_full_domains', '20 samples and 50 real images of each of 2 domains; `kd` costs the same', {}),
+    ('jfd20_efficientnet', '20 pairs drawn, 50 real pairs', {}), ('dipd20_efficientnet', '20 latents in 2 domains', {}),
     ('pd_div2_efficientnet', '2 contents in 10 styles and 2 domains', {}),
-    ('tfd4_efficientnet', '4 images of each domain in 10 styles, by projection', {}),
-    ('tpd4_efficientnet', '4 images of each domain in 10 styles, by projection', {}),
+    ('tfd2_efficientnet', '2 images of each domain by projection, in 10 styles; 50 real images of each', {}),
+    ('tpd2_efficientnet', '2 images of each domain by projection, in 10 styles', {}),
     ('truth4', '4 contents in 2 domains, by projection', {}),
     ('truth4_efficientnet', '4 contents in 2 domains, by projection', {}),
-    ('translation', '8 images, by projection; two classifiers, trained on 200 images', dict(num_images=8)),
-    ('domains', '512 latents in 2 domains; two classifiers, trained on 200 images', {}),
-    ('directions', '64 latents along 24 directions; two classifiers, trained on 200 images', {}),
-    ('jacobian', '16 latents', {}),
+    ('translation', '8 images by projection; two classifiers', dict(num_images=8)),
+    ('domains', '512 latents in 2 domains; two classifiers', {}),
+    ('directions', '64 latents along 24 directions; two classifiers', {}), ('jacobian', '16 latents', {}),
     ('identifiability200', '200 images; a regression, trained on 5,000 samples', {}))
 NOT_MEASURED = (
     ('fid, kid, is, jfid, tfid', 'the weights of Inception'), ('ppl, and dipd, pr, dc as published', 'the weights of VGG16'),
