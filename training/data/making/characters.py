@@ -24,7 +24,7 @@ def factors(characters: Sequence[str]) -> list[list[int]]:
     characters: the script, in the order of SCRIPTS, then others; the category, in the order of LETTERS_AND_DIGITS, then others;
     and how many combining marks there are in the canonical decomposition, such as 1 in É.
     """
-    return [(_parts if _are_syllables(characters) else _kinds)(character) for character in characters]
+    return list(map(_parts if _are_syllables(characters) else _kinds, characters))
 
 
 def is_of(script: str, character: str) -> bool:
