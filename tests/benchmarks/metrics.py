@@ -1,7 +1,7 @@
 """What every metric costs: python tests/benchmarks/metrics.py --help
 
 CPU seconds of one core, each metric once and by itself, with the shipped network of two-colour MNIST at 32x32. Starting the
-program and loading the network and the detector are not counted. About 5 minutes in all.
+program and loading the network and the detector are not counted. About 4 minutes in all.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ METRICS = (
     ('directions', '64 latents along 24 directions; two classifiers', {}), ('jacobian', '16 latents', {}),
     ('identifiability200', '200 images; a regression, trained on 5,000 samples', {}))
 NOT_MEASURED = (
-    ('fid, kid, is, jfid, tfid', 'the weights of Inception'), ('ppl, and dipd, pr, dc as published', 'the weights of VGG16'),
-    ('lpips_div, tlpips', 'the weights of AlexNet'), ('fd, kd, jfd, ... with dinov2', 'the weights of DINOv2'),
-    ('mcc', "CLR-GAN's discriminator"))
+    ('`fid`, `kid`, `is`, `jfid`, `tfid`', 'the weights of Inception'),
+    ('`ppl`; `dipd`, `pr`, `dc` as published', 'the weights of VGG16'),
+    ('`lpips_div`, `tlpips`', 'the weights of AlexNet'), ('`fd`, `kd`, `jfd`, ... with `dinov2`', 'the weights of DINOv2'),
+    ('`mcc`', "CLR-GAN's discriminator"))
 
 
 @click.command()
