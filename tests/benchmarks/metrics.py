@@ -1,7 +1,7 @@
 """What every metric costs: python tests/benchmarks/metrics.py --help
 
 CPU seconds of one core, each metric once and by itself, with the shipped network of two-colour MNIST at 32x32. Starting the
-program and loading the network and the detector are not counted. About 4 minutes in all.
+program and loading the network and the detector are not counted. About 5 minutes in all.
 """
 
 from __future__ import annotations
