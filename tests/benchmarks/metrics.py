@@ -36,7 +36,7 @@ METRICS = (
     ('pr40_3_efficientnet', '40 samples, 40 real images', {}), ('dc40_5_efficientnet', '40 samples, 40 real images', {}),
     ('nn100_efficientnet', '100 samples, 100 training images', {}),
     ('modes100', '100 samples; a classifier', {}),
-    ('fd20_efficientnet_full_domains', '20 samples and 50 real images of each of 2 domains; `kd` costs the same', {}),
+    ('fd20_efficientnet_full_domains', '20 samples and 50 real images of each of 2 domains', {}),
     ('jfd20_efficientnet', '20 pairs drawn, 50 real pairs', {}), ('dipd20_efficientnet', '20 latents in 2 domains', {}),
     ('pd_div2_efficientnet', '2 contents in 10 styles and 2 domains', {}),
     ('tfd2_efficientnet', '2 images of each domain by projection, in 10 styles; 50 real images of each', {}),
