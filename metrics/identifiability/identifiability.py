@@ -50,7 +50,8 @@ def identifiability(context: Context, key: str, num_gen: int) -> Result:
     Values: those of metrics.identifiability.measures, and for each of them <name>_random, <name>_pca and <name>_shuffled: the
     same of an untrained network, of principal components of the pixels, and of the codes of other images; and
       code_r2   R² of the latents of the network's own samples, held out from training, as they are found in the images
-    Arrays: correlations float64 [z_dim, D] of codes and of factors as numbers, and style bool [z_dim].
+    MCC leaves classes out, and is None, with a note, where there is nothing else.
+    Arrays: correlations float64 [z_dim, D] of codes and of factors, and style bool [z_dim].
     Facts: by, 'encoder' or 'regression'.
     Raises UserError for networks without domains, and datasets without factors or with too few images.
     """
@@ -67,6 +68,7 @@ def identifiability(context: Context, key: str, num_gen: int) -> Result:
     values, arrays = distributed.broadcast_from_rank0(lambda: compare(context, codes, style, factors))
     notes = [f'{key}: codes by {"the network" if codes.by == "encoder" else "a regression on its samples"}, which finds '
              f'{max(values["code_r2"], 0):.0%} of the variance of its latents']
+    notes += left_out(key, factors)
     if values['code_r2'] < FEW:
         notes.append(f'{key}: so little of the latents shows in the images that the measures say next to nothing of the network')
     return Result(values, arrays, lambda: figure.draw(values, arrays, key), tuple(notes), dict(by=codes.by))
@@ -76,7 +78,7 @@ def check(context: Context) -> None:
     """Raise UserError for what `identifiability` does not take."""
     translations.check(context)
     if not getattr(context.dataset, 'factor_names', None):
-        raise UserError(f'{context.dataset.path}: has no known factors, such as hue and position; {MAKE}')
+        raise UserError(f'{context.dataset.path}: has no known factors, such as hue and position; {MAKE} or glyphs')
 
 
 def known_factors(dataset: Any, items: Sequence[int]) -> list[Factor]:
@@ -87,6 +89,15 @@ def known_factors(dataset: Any, items: Sequence[int]) -> list[Factor]:
     if not factors:
         raise UserError(f'{dataset.path}: its factors are the same in all images; {MAKE}')
     return factors
+
+
+def left_out(key: str, factors: Sequence[Factor]) -> list[str]:
+    """What to say if MCC has no value because all factors are classes, or all that are style."""
+    for which, some in (('', factors), ('_style', [factor for factor in factors if factor.style])):
+        if some and all(factor.kind == 'class' for factor in some):
+            names = ', '.join(factor.name for factor in some)
+            return [f'{key}: no mcc_...{which}, which is of numbers and circles: {names} are classes']
+    return []
 
 
 def find_codes(context: Context, dataset: Any, items: Sequence[int]) -> Codes:

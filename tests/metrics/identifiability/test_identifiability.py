@@ -88,7 +88,7 @@ def test_the_encoder_of_the_network_is_taken_if_it_works(path):
     # Codes are grey values of columns: those of the background and of the light are among them.
     assert values['mcc_weak'] > values['mcc_weak_shuffled'] + 0.1
     assert len(values) == 4 * 18 + 1 and all(value is None or np.isfinite(value) for value in values.values())
-    assert result.arrays['correlations'].shape == (Z, 9 - 1 + 2) and len(result.draw().axes) == 3
+    assert result.arrays['correlations'].shape == (Z, 9 + 2) and len(result.draw().axes) == 3
 
 
 def test_else_a_regression_is_trained_on_samples(path):
@@ -124,7 +124,7 @@ def test_what_is_refused_is_one_line_with_the_remedy(path, tmp_path):
     plain.factor_names = None
     convert(plain, str(tmp_path / 'plain.zip'), make_transform(None, None, None))
     with pytest.raises(UserError, match=r'plain\.zip: has no known factors, such as hue and position; make one with '
-                                        r'dataset_tool\.py --source=synthetic'):
+                                        r'dataset_tool\.py --source=synthetic or glyphs'):
         check_metric('identifiability', context(tmp_path / 'plain.zip'))
     alone = context(path)
     alone.G.c_dim = 0
