@@ -8,6 +8,7 @@ from torch import nn
 
 from dnnlib import UserError
 from metrics import Context
+from metrics.domains import regression
 from metrics.identifiability import identifiability as metric
 from metrics.identifiability import inverse
 from metrics.identifiability.factors import Factor
@@ -18,6 +19,7 @@ from training.data.making.rendering import render
 from training.data.making.synthetic import FACTORS, draw_factors, open_synthetic
 from training.data.making.transforms import make_transform
 from training.dataset import ImageFolderDataset
+from training.encoder.learning import train
 
 SIZE, Z = 8, 6
 COUNT = 240
@@ -99,6 +101,17 @@ def test_else_a_regression_is_trained_on_samples(path):
     assert again == record['results'] != other
 
 
+def test_a_trained_encoder_is_taken_before_the_regression(path):
+    G, items = Flags(), range(200)
+    data = ImageFolderDataset(path, use_labels=True)
+    encoder = train(G, 6000, 0)
+    for by, D, expected in (('auto', None, 'trained encoder'), ('encoder', Reader(works=False), 'trained encoder'),
+                            ('auto', Reader(), 'encoder'), ('trained encoder', Reader(), 'trained encoder'),
+                            ('projection', None, 'regression')):
+        codes = metric.find_codes(Context(G, data, CPU, D=D, by=by, encoder=encoder), data, items)
+        assert codes.by == expected and codes.values.shape == (200, Z) and codes.r2 > 0.2
+
+
 def worker(rank, folder, path):
     torch.set_num_threads(1)  # as here: another number sums in another order, which training amplifies
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
@@ -156,7 +169,7 @@ def supervised(count, held_out):
     style = np.concatenate([[factor.style] * part.shape[1] for factor, part in zip(known, columns, strict=True)])
     targets = torch.from_numpy(np.concatenate(columns, axis=1)).float()
     trained = inverse.train_inverse(images, targets, held_out, torch.Generator().manual_seed(0), epochs=15)
-    untrained = inverse.make_network(images.shape[1:], targets.shape[1], torch.Generator().manual_seed(1)).eval()
+    untrained = regression.make_network(images.shape[1:], targets.shape[1], torch.Generator().manual_seed(1)).eval()
     blocks = np.flatnonzero(~style), np.flatnonzero(style)
     test = [factor.rows(slice(count - held_out, None)) for factor in known]
     return [measures(inverse.apply(net, images[-held_out:]).numpy(), *blocks, test) for net in (trained.net, untrained)]
