@@ -11,6 +11,7 @@
     run/            plan, directory, resume, checkpoint, schedule, monitor, evaluation of one run
     snapshots/      the file format, published pickles, model hubs
     sampling/       the commands of generate.py
+    encoder/        `python -m training.encoder`: an encoder of real images for a trained generator
 
 dataset, augment, flow, snapshot and curves keep names that are imported or run from outside. Nothing in them but that.
 """

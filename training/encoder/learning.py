@@ -6,8 +6,9 @@ Each step has two terms, for the samples G(z, c), which E sees with some noise, 
     |G(E(x, c), c) - x|²    mean over resolutions, as in a projection (metrics.domains.inversion)
 
 The first keeps the codes where the generator draws likely images, and the style of an image apart from its content; alone, it
-would ask for all coordinates alike, and most of them hardly show. The second is what an encoder of real images is for. Both are
-in Zhu et al., "In-Domain GAN Inversion for Real Image Editing", ECCV 2020.
+would ask for all coordinates alike, and most of them hardly show. Perarnau et al., "Invertible Conditional GANs for image editing",
+2016, train encoders by it. The second is what an encoder of real images is for: Zhu et al., "In-Domain GAN Inversion for Real Image
+Editing", ECCV 2020.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from metrics.domains.latents import rebuilt_error
 from metrics.domains.regression import make_schedule
 from metrics.identifiability.inverse import recovered
 
-BATCH, LEARNING_RATE = 32, 2e-3
+BATCH, LEARNING_RATE = 16, 2e-3
 NOISE = 0.05      # standard deviation of the noise on the samples
 LATENTS = 0.05    # weight of the first term
 

@@ -19,7 +19,6 @@ from training.data.making.rendering import render
 from training.data.making.synthetic import FACTORS, draw_factors, open_synthetic
 from training.data.making.transforms import make_transform
 from training.dataset import ImageFolderDataset
-from training.encoder.learning import train
 
 SIZE, Z = 8, 6
 COUNT = 240
@@ -102,14 +101,14 @@ def test_else_a_regression_is_trained_on_samples(path):
 
 
 def test_a_trained_encoder_is_taken_before_the_regression(path):
-    G, items = Flags(), range(200)
-    data = ImageFolderDataset(path, use_labels=True)
-    encoder = train(G, 6000, 0)
-    for by, D, expected in (('auto', None, 'trained encoder'), ('encoder', Reader(works=False), 'trained encoder'),
-                            ('auto', Reader(), 'encoder'), ('trained encoder', Reader(), 'trained encoder'),
-                            ('projection', None, 'regression')):
-        codes = metric.find_codes(Context(G, data, CPU, D=D, by=by, encoder=encoder), data, items)
-        assert codes.by == expected and codes.values.shape == (200, Z) and codes.r2 > 0.2
+    data, works, fails = ImageFolderDataset(path, use_labels=True), Reader(), Reader(works=False)
+    for by, D, encoder, expected in (
+            ('auto', None, works, 'trained encoder'), ('auto', fails, works, 'trained encoder'),
+            ('auto', works, works, 'encoder'), ('auto', None, fails, 'regression'), ('encoder', fails, works, 'trained encoder'),
+            ('encoder', fails, fails, 'trained encoder'), ('trained encoder', works, works, 'trained encoder'),
+            ('projection', works, works, 'regression')):
+        codes = metric.find_codes(Context(Flags(), data, CPU, D=D, by=by, encoder=encoder), data, range(20))
+        assert codes.by == expected and codes.values.shape == (20, Z)
 
 
 def worker(rank, folder, path):
