@@ -5,10 +5,9 @@ Each step has two terms, for the samples G(z, c), which E sees with some noise, 
     |E(G(z, c), c) - z|²    mean over coordinates, by a small weight
     |G(E(x, c), c) - x|²    mean over resolutions, as in a projection (metrics.domains.inversion)
 
-The first keeps the codes where the generator draws likely images, and the style of an image apart from its content; alone, it
-would ask for all coordinates alike, and most of them hardly show. Perarnau et al., "Invertible Conditional GANs for image editing",
-2016, train encoders by it. The second is what an encoder of real images is for: Zhu et al., "In-Domain GAN Inversion for Real Image
-Editing", ECCV 2020.
+The first keeps the codes where the generator draws likely images, and style apart from content (Perarnau et al., "Invertible
+Conditional GANs for image editing", 2016). Alone, it would ask for all coordinates alike, and most of them hardly show. The second
+is what an encoder of real images is for (Zhu et al., "In-Domain GAN Inversion for Real Image Editing", ECCV 2020).
 """
 
 from __future__ import annotations
