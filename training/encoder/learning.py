@@ -6,8 +6,8 @@ Each step has two terms, for the samples G(z, c), which E sees with some noise, 
     |G(E(x, c), c) - x|²    mean over resolutions, as in a projection (metrics.domains.inversion)
 
 The first keeps the codes where the generator draws likely images, and style apart from content (Perarnau et al., "Invertible
-Conditional GANs for image editing", 2016). Alone, it would ask for all coordinates alike, and most of them hardly show. The second
-is what an encoder of real images is for (Zhu et al., "In-Domain GAN Inversion for Real Image Editing", ECCV 2020).
+Conditional GANs for image editing", 2016). Alone, it would ask for all coordinates alike, and most of them hardly show. The
+second is what an encoder of real images is for (Zhu et al., "In-Domain GAN Inversion for Real Image Editing", ECCV 2020).
 """
 
 from __future__ import annotations
