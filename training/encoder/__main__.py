@@ -19,25 +19,26 @@ from metrics.domains.inversion import MOST_MISSING, rebuilding
 from torch_utils import devices
 from training.data.dataset import ImageFolderDataset
 from training.data.held_out import describe
-from training.encoder.learning import BATCH, LATENTS, LEARNING_RATE, NOISE, RealImages, quality, real_quality, train
+from training.encoder.learning import BATCH, LATENTS, LEARNING_RATE, RealImages, quality, real_quality, train
 from training.networks import Generator
 from training.sampling import drawing, options
 from training.snapshots import shipped
 
-KIMG = 20
+KIMG = 12
 HELD_OUT = 256  # samples, and at most so many real images, that the quality is measured on
 
 EXAMPLES = """\b
 Examples:
-  # On its own samples and on the images that the network was trained on
-  python -m training.encoder --network=runs/00000-mnist-cond/network-snapshot-000100.pkl --data=datasets/mnist.zip
+  # An encoder for the newest snapshot of a run
+  python -m training.encoder --network=runs/00000-mnist-cond
 \b
   # Then: real images in other domains, and how well they keep their content
   python generate.py translate --images=datasets/mnist.zip --outdir=out --network=runs/00000-mnist-cond
-  python calc_metrics.py --metrics=truth --data=datasets/paired.zip --network=runs/00000-mnist-cond/network-snapshot-000100.pkl
+  python calc_metrics.py --metrics=truth --data=datasets/paired.zip \\
+      --network=runs/00000-mnist-cond/network-snapshot-000100.pkl
 \b
   # For a network of models/: the file lies in this folder, and has to be named
-  python -m training.encoder --network=two-color-mnist/i-stylegan --data=datasets/mnist.zip --out=encoder.safetensors
+  python -m training.encoder --network=two-color-mnist/i-stylegan --out=encoder.safetensors
   python generate.py translate --images=datasets/mnist.zip --outdir=out --network=two-color-mnist/i-stylegan \\
       --encoder=encoder.safetensors
 """
@@ -45,8 +46,8 @@ Examples:
 
 @click.command(cls=cli.Command, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @options.network
-@click.option('--data', type=cli.PATH, help='Real images that the encoder learns to rebuild as well: a folder or ZIP made by '
-              'dataset_tool.py, such as the training images.  [default: only samples of the network]', metavar='PATH')
+@click.option('--data', type=cli.PATH, help='Real images that the encoder learns to rebuild, instead of samples: a folder or ZIP '
+              'made by dataset_tool.py, such as the training images.  [default: none]', metavar='PATH')
 @click.option('--kimg', help='Length of the training in thousands of samples.', type=click.FloatRange(min=0, min_open=True),
               default=KIMG, show_default=True, metavar='FLOAT')
 @click.option('--out', type=cli.PATH, help='The file to write.  [default: <snapshot>-encoder.safetensors beside the snapshot, '
@@ -81,7 +82,7 @@ def main(network: str, data: str | None, kimg: float, out: str | None, seed: int
         missing = rebuilding(G, encoder, where)
     if not all(map(math.isfinite, measured.values())):
         raise UserError(f'{network}: its encoder diverged, and was not saved; does the network draw images (generate.py)?')
-    recipe = dict(kimg=kimg, seed=seed, batch=BATCH, lr=LEARNING_RATE, noise=NOISE, latents=LATENTS,
+    recipe = dict(kimg=kimg, seed=seed, batch=BATCH, lr=LEARNING_RATE, latents=LATENTS,
                   data=None if data is None else describe(dataset))
     save(path, encoder, G, dict(recipe=recipe, quality=measured))
     tell(measured, missing)

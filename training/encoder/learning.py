@@ -1,6 +1,6 @@
 """How an encoder E is trained for a generator G: on samples whose latents are known, and on real images if there are any.
 
-Each step has two terms, for the samples G(z, c), which E sees with some noise, and the images x, which are real or samples too:
+Each step has two terms, for samples G(z, c), and for images x, which are real or the same samples:
 
     |E(G(z, c), c) - z|²    mean over coordinates, by a small weight
     |G(E(x, c), c) - x|²    mean over resolutions, as in a projection (metrics.domains.inversion)
@@ -26,9 +26,9 @@ from metrics.domains.latents import rebuilt_error
 from metrics.domains.regression import make_schedule
 from metrics.identifiability.inverse import recovered
 
-BATCH, LEARNING_RATE = 16, 2e-3
-NOISE = 0.05      # standard deviation of the noise on the samples
-LATENTS = 0.05    # weight of the first term
+BATCH, LEARNING_RATE = 32, 2e-3
+LATENTS = 0.05              # weight of the first term
+TRAINING, QUALITY = 32, 33  # what random numbers are for
 
 
 class RealImages(NamedTuple):
@@ -63,10 +63,6 @@ class Draws:
         """Random real images [N, C, H, W] in [-1, 1], with their labels."""
         return images.read(torch.randint(len(images.items), [count], generator=self.generator).tolist(), self._device)
 
-    def noisy(self, images: torch.Tensor) -> torch.Tensor:
-        """Images with noise."""
-        return images + (NOISE * torch.randn(images.shape, generator=self.generator)).to(images.device)
-
 
 def train(G: nn.Module, num_samples: int, seed: int, reals: RealImages | None = None,
           progress: Callable[[Iterable], Iterable] = iter) -> Encoder:
@@ -74,7 +70,7 @@ def train(G: nn.Module, num_samples: int, seed: int, reals: RealImages | None = 
 
     Deterministic on a CPU.
     """
-    draws = Draws(G, seed, purpose=0)
+    draws = Draws(G, seed, TRAINING)
     encoder = Encoder(G, draws.generator).to(next(G.parameters()).device).train()
     num_steps = max(num_samples // BATCH, 1)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=LEARNING_RATE)
@@ -91,13 +87,12 @@ def train(G: nn.Module, num_samples: int, seed: int, reals: RealImages | None = 
 def loss(G: nn.Module, encoder: Encoder, draws: Draws, reals: RealImages | None) -> torch.Tensor:
     """The loss of one batch."""
     z, c, x = draws.samples(BATCH)
-    seen = draws.noisy(x)
     if reals is None:
-        code = rebuilding = encoder(seen, c)
+        code = rebuilding = encoder(x, c)
     else:
-        x, own = draws.reals(reals, BATCH)
-        code, rebuilding = encoder(torch.cat([seen, x]), torch.cat([c, own])).split(BATCH)  # one batch normalisation for both
-        c = own
+        samples, labels = x, c
+        x, c = draws.reals(reals, BATCH)
+        code, rebuilding = encoder(torch.cat([samples, x]), torch.cat([labels, c])).split(BATCH)  # normalised together
     drawn = G(rebuilding, c, noise_mode='const', force_fp32=True)
     return LATENTS * (code - z).square().mean() + difference(pyramid(drawn), pyramid(x)).mean()
 
@@ -105,7 +100,7 @@ def loss(G: nn.Module, encoder: Encoder, draws: Draws, reals: RealImages | None)
 def quality(G: nn.Module, encoder: Encoder, num_samples: int, seed: int) -> dict[str, float]:
     """How well an encoder does on fresh samples: latents_r2, R² of z, 1 at best; samples_rebuilt, mean |G(E(x, c), c) - x| of
     values in [0, 1]."""
-    z, c, x = Draws(G, seed, purpose=1).samples(num_samples)
+    z, c, x = Draws(G, seed, QUALITY).samples(num_samples)
     with torch.no_grad():
         code = encoder(x, c)
     return dict(latents_r2=recovered(code, z), samples_rebuilt=float(rebuilt_error(G, code, c, x).double().mean()))
