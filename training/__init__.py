@@ -12,6 +12,7 @@
     run/            plan, directory, resume, checkpoint, schedule, monitor, evaluation of one run
     snapshots/      the file format, published pickles, model hubs
     sampling/       the commands of generate.py
+    encoder/        `python -m training.encoder`: an encoder of real images for a trained generator
     doctor/         what works on this machine
 
 dataset, augment, flow, snapshot and curves keep names that are imported or run from outside. Nothing in them but that.

@@ -8,6 +8,7 @@ from torch import nn
 
 from dnnlib import UserError
 from metrics import Context
+from metrics.domains import regression
 from metrics.identifiability import identifiability as metric
 from metrics.identifiability import inverse
 from metrics.identifiability.factors import Factor
@@ -99,6 +100,17 @@ def test_else_a_regression_is_trained_on_samples(path):
     assert again == record['results'] != other
 
 
+def test_a_trained_encoder_is_taken_before_the_regression(path):
+    data, works, fails = ImageFolderDataset(path, use_labels=True), Reader(), Reader(works=False)
+    for by, D, encoder, expected in (
+            ('auto', None, works, 'trained encoder'), ('auto', fails, works, 'trained encoder'),
+            ('auto', works, works, 'encoder'), ('auto', None, fails, 'regression'), ('encoder', fails, works, 'trained encoder'),
+            ('encoder', fails, fails, 'trained encoder'), ('trained encoder', works, works, 'trained encoder'),
+            ('projection', works, works, 'regression')):
+        codes = metric.find_codes(Context(Flags(), data, CPU, D=D, by=by, encoder=encoder), data, range(20))
+        assert codes.by == expected and codes.values.shape == (20, Z)
+
+
 def worker(rank, folder, path):
     torch.set_num_threads(1)  # as here: another number sums in another order, which training amplifies
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
@@ -156,7 +168,7 @@ def supervised(count, held_out):
     style = np.concatenate([[factor.style] * part.shape[1] for factor, part in zip(known, columns, strict=True)])
     targets = torch.from_numpy(np.concatenate(columns, axis=1)).float()
     trained = inverse.train_inverse(images, targets, held_out, torch.Generator().manual_seed(0), epochs=15)
-    untrained = inverse.make_network(images.shape[1:], targets.shape[1], torch.Generator().manual_seed(1)).eval()
+    untrained = regression.make_network(images.shape[1:], targets.shape[1], torch.Generator().manual_seed(1)).eval()
     blocks = np.flatnonzero(~style), np.flatnonzero(style)
     test = [factor.rows(slice(count - held_out, None)) for factor in known]
     return [measures(inverse.apply(net, images[-held_out:]).numpy(), *blocks, test) for net in (trained.net, untrained)]
