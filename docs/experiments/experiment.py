@@ -122,7 +122,9 @@ class Work:
         return self.runs / f'seed{seed}' / f'{name}-{self.kimg(name)}'
 
     def kimg(self, name: str) -> int:
-        return max(1, round(self.experiment.cells[name].kimg * self.scale))
+        cell = self.experiment.cells[name]
+        before, done = (0, 0) if cell.start is None else (self.experiment.cells[cell.start].kimg, self.kimg(cell.start))
+        return done + max(1, round((cell.kimg - before) * self.scale))
 
     def filled(self, options: Sequence[str]) -> list[str]:
         """Options with the paths of the datasets instead of their names in braces."""
@@ -157,7 +159,9 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def call(script: str, *args: object) -> None:
-    subprocess.run([sys.executable, str(ROOT / script), *map(str, args)], check=True, cwd=ROOT)
+    status = subprocess.run([sys.executable, str(ROOT / script), *map(str, args)], cwd=ROOT).returncode
+    if status:
+        raise SystemExit(f'{script} ended with status {status}; what it printed says why')
 
 
 def main(experiment: Experiment, description: str) -> None:

@@ -65,7 +65,8 @@ def test_table_of_the_page_is_that_of_the_results(folder, tmp_path):
 ])
 def test_errors_are_one_line(options, status, message, tmp_path):
     program = EXPERIMENTS / 'cg-gan-mnist' / 'run.py'
-    done = subprocess.run([sys.executable, str(program), '--table', f'--results={tmp_path}', *options], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(program), '--table', f'--results={tmp_path}', *options],
+                          capture_output=True, text=True)
     assert done.returncode == status
     assert message.format(results=tmp_path) in done.stderr.strip().splitlines()[-1]
 
