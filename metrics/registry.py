@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from dnnlib.channels import has_alpha
 from dnnlib.util import OptionError, format_time
 from metrics.context import Context, Result
+from metrics.detectors import OWN
 from metrics.domains import names as domain_names
 from metrics.quality import names
 
@@ -65,7 +66,8 @@ def _of_quality(name: names.Name) -> Metric:
         function = 'metrics.domains.distances:distances'
         kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
-                  needs_classes=name.family == 'modes', detector=name.detector, better=BETTER.get(name.family, 'lower'),
+                  needs_classes=name.family == 'modes' or name.detector == OWN, detector=name.detector,
+                  better=BETTER.get(name.family, 'lower'),
                   check='metrics.domains.distances:check' if name.by_domain else '')
 
 
@@ -85,7 +87,7 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
     package = 'metrics.identifiability' if published == 'identifiability' else 'metrics.domains'
     return Metric(f'{package}.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
                   needs_D=published == 'mcc', translates=published in ('tfid', 'tlpips', 'truth', 'identifiability'),
-                  needs_labels=True, detector=name.detector, better=better,
+                  needs_labels=True, needs_classes=name.detector == OWN, detector=name.detector, better=better,
                   check=f'{package}.domain_images:check' if published == 'dipd' else f'{package}.{module}:check')
 
 
@@ -175,6 +177,8 @@ def check_metric(name: str, context: Context) -> None:
     if metric.detector is not None:
         from metrics.detectors import check_detector
         check_detector(metric.detector, context.detector_paths.get(metric.detector))
+    if metric.detector == OWN:
+        _imported('metrics.detectors.own_training:check')(context)
     if metric.check:
         _imported(metric.check)(context)
     elif quality is not None:

@@ -11,14 +11,14 @@ import torch
 from dnnlib.errors import UserError
 from metrics.context import Context, Result
 from metrics.domains import inversion, translations
-from metrics.domains.classifier import shrink
+from metrics.domains.classifier import apply, shrink
 from metrics.domains.names import FAMILIES
 from metrics.features import extraction
 from metrics.features.generation import Draws, sub_batches
 from metrics.features.statistics import FeatureStats
 from metrics.identifiability import figure
 from metrics.identifiability.factors import Factor
-from metrics.identifiability.inverse import apply, make_network, recovered, train_inverse
+from metrics.identifiability.inverse import make_network, recovered, train_inverse
 from metrics.identifiability.measures import measures, principal_components
 from torch_utils import distributed
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from metrics.context import batches
+from metrics.domains.classifier import apply
 
 WIDTHS = (16, 32, 64)  # of convolutions with stride 2, as long as more than SMALLEST pixels are left
 SMALLEST, HIDDEN = 4, 128
@@ -59,12 +60,6 @@ def recovered(found: torch.Tensor, latents: torch.Tensor) -> float:
     errors = (found - latents).square().mean(dim=0)
     varying = variance > 1e-12
     return float((1 - errors[varying] / variance[varying]).mean()) if varying.any() else 0.0
-
-
-def apply(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
-    """The network's results for images [N, C, H, W]: [N, F]."""
-    with torch.no_grad():
-        return torch.cat([net(images[part]) for part in batches(len(images), batch)])
 
 
 def make_network(shape: Sequence[int], features: int, generator: torch.Generator) -> nn.Module:
