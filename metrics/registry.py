@@ -5,6 +5,7 @@ Names are known without importing torch; a metric is imported when it is asked f
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import math
@@ -161,11 +162,22 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
     start = time.monotonic()
     with full_precision():
         result = _imported(metric.function)(context, **metric.kwargs)
+    if (warning := _warning(name, metric, context)) is not None:
+        result = dataclasses.replace(result, notes=(*result.notes, warning))
     seconds = time.monotonic() - start
     values = {key: value if value is None or math.isfinite(value) else None for key, value in result.values.items()}
     eval_data = {} if context.eval_data is None else dict(eval_data=context.eval_data)
     return result, dict(results=values, metric=name, total_time=seconds, total_time_str=format_time(seconds),
                         num_gpus=distributed.world_size(), **result.facts, **eval_data)
+
+
+def _warning(name: str, metric: Metric, context: Context) -> str | None:
+    """A line on a distance that is known not to rise with damage of the dataset."""
+    quality = names.parse_name(name)
+    if quality is None or metric.detector is None or context.dataset is None:
+        return None
+    from metrics.calibration.record import warning
+    return warning(context.feature_cache, context.dataset, name, quality.family, metric.detector)
 
 
 def check_metric(name: str, context: Context) -> None:

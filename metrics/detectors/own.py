@@ -16,12 +16,13 @@ from metrics.quality.class_judge import as_input
 
 GRID = 2    # cells, in each direction, over which the maps of features are averaged
 BLOCK = 4   # layers of a block: convolution, batch normalisation, ReLU, pooling
-EPS = 1e-3  # added to deviations, so that a feature that hardly varies does not count for much
+EPS = 1e-3  # added to deviations
 
 
 class Own(Detector):
     """Features: the maps after each of the three blocks of convolutions (metrics.domains.classifier), averaged over the cells
-    of a 2 x 2 grid; then with zero mean and unit variance over the images that the network was trained on.
+    of a 2 x 2 grid; then with zero mean and unit variance over the images that the network was trained on; then asinh, which
+    keeps a few features that hardly vary among these images from outweighing all others.
 
     All three blocks, for the last one sees mainly what tells the classes apart. Images are uint8 [N, channels, H, W]. They are
     not resized, but shrunk by `factor`.
@@ -44,7 +45,7 @@ class Own(Detector):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Features of images, see above: float32 [N, num_features]."""
         with torch.no_grad(), exact():
-            return (self.pooled(as_input(images, self.factor)) - self.mean) / self.deviation
+            return ((self.pooled(as_input(images, self.factor)) - self.mean) / self.deviation).asinh()
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
         """Float32 [N, channels, *size] in [-1, 1] -> features before they are normalised."""
