@@ -104,7 +104,7 @@ def to_bytes(images: torch.Tensor) -> torch.Tensor:
 
 DAMAGES = {
     'blur': Damage((0.5, 1, 2), ('0.5 px', '1 px', '2 px'), blur),
-    'noise': Damage((8, 24, 64), ('8', '24', '64 of 255'), noise),
+    'noise': Damage((8, 24, 64), ('8', '24', '64'), noise),
     'colours': Damage((0.1, 0.3, 1), ('10%', '30%', 'all'), colours),
     'average': Damage((0.25, 0.5, 1), ('25%', '50%', 'mean'), average),
     'classes': Damage((0.5, 0.75, 1), ('1/2', '1/4', 'one'), choose=fewer_classes),
