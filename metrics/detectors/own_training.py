@@ -52,7 +52,8 @@ def targets_of(dataset: Any) -> dict[str, np.ndarray]:
         targets[LABELS] = np.array([int(dataset.get_details(i).raw_label) for i in range(count)])
     if getattr(dataset, 'content_dim', 0) > 1:
         targets[CONTENTS] = np.array([dataset.get_content(i) for i in range(count)])
-    targets = {kind: classes for kind, classes in targets.items() if 2 <= len(np.unique(classes)) <= count / 2}
+    most = {LABELS: np.inf if may_be_stacked(dataset) else count / 2, CONTENTS: count / 2}  # stacked digits have 10 classes
+    targets = {kind: classes for kind, classes in targets.items() if 2 <= len(np.unique(classes)) <= most[kind]}
     if not targets:
         raise UserError(f'{dataset.path}: has no labels or contents that several images share, and --detector={OWN} is a '
                         f'classifier of these; {INSTEAD}')

@@ -26,9 +26,13 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def cache():
-    """The classifier is trained once."""
-    return {}
+def cache(path):
+    """With a classifier that is trained once."""
+    found = {}
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(classifier, 'MIN_STEPS', 90)
+        Context(None, data(path), CPU, cache=found).detector('own')
+    return found
 
 
 @pytest.fixture
@@ -52,15 +56,15 @@ def test_distances_agree_with_eyes(path, cache):
     """Good shapes are near; worse are blurred ones, one shape instead of three, shapes in one place, and one colour."""
     generators = dict(good=Artist(), blurred=Blurred(), collapsed=Artist(shape=lambda z, u: 2), still=Artist(moves=False),
                       red=Artist(domain=lambda u: 0))
-    found = {name: calc_metric('kd120_own', Context(G, data(path), CPU, cache=cache))[1]['results']['kd120_own']
+    found = {name: calc_metric('kd60_own', Context(G, data(path), CPU, cache=cache))[1]['results']['kd60_own']
              for name, G in generators.items()}
     assert abs(found['good']) < 0.05
     assert min(found[name] for name in found if name != 'good') > 5 * max(found['good'], 0.02), found
-    fd = {name: calc_metric('fd120_own', Context(generators[name], data(path), CPU, cache=cache))[1]['results']['fd120_own']
+    fd = {name: calc_metric('fd60_own', Context(generators[name], data(path), CPU, cache=cache))[1]['results']['fd60_own']
           for name in ('good', 'blurred')}
     assert fd['blurred'] > 2 * fd['good']
-    swapped = calc_metric('kd60_own_domains', Context(Artist(domain=lambda u: 1 - u), data(path), CPU, cache=cache))
-    assert swapped[1]['results']['kd60_own_dommean'] > 1
+    swapped = calc_metric('kd30_own_domains', Context(Artist(domain=lambda u: 1 - u), data(path), CPU, cache=cache))
+    assert swapped[1]['results']['kd30_own_dommean'] > 1
 
 
 def test_identical_images_have_no_distance(path, cache):
@@ -68,7 +72,7 @@ def test_identical_images_have_no_distance(path, cache):
     images = torch.from_numpy(np.stack([data(path)[i][0] for i in range(60)]))
     features = net.features(images)
     assert features.shape == (60, net.num_features) and features.dtype == torch.float32
-    assert torch.equal(features, net.features(images)) and net.accuracies[0] == 1 and len(net.accuracies) == 2
+    assert torch.equal(features, net.features(images)) and len(net.accuracies) == 2 and min(net.accuracies) > 0.8
     wide = net.features(torch.cat([images, images], dim=3))  # of tuples side by side
     assert wide.shape == features.shape and not torch.equal(wide, features)
 
@@ -167,7 +171,7 @@ def test_names():
 
 def found_by(path):
     context = Context(Artist(), data(path), CPU, batch=48)
-    return {key: value for name in ('kd50_own', 'fd50_own_full', 'kd30_own_domains')
+    return {key: value for name in ('fd50_own_full', 'kd10_own_domains')
             for key, value in calc_metric(name, context)[1]['results'].items()} | dict(key=context.detector('own').key)
 
 
