@@ -42,7 +42,9 @@ class Stand:
 
 
 def pixels(x):
-    return torch.nn.functional.avg_pool2d(x, 4).flatten(start_dim=1) * 4
+    """The mean of each channel, and how strong its edges are."""
+    maps = torch.cat([x, (x - x.roll(1, 2)).square(), (x - x.roll(1, 3)).square()], dim=1)
+    return 40 * maps.mean(dim=(2, 3))
 
 
 def brightness(x):
@@ -65,11 +67,11 @@ def rng():
 
 
 def test_images_are_damaged_in_steps():
-    x, classes = images(), np.array([0, 1, 0, 1, 1, 1])
+    x, classes = images(shape=(3, 32, 32)), np.array([0, 1, 0, 1, 1, 1])
     for function, levels in ((damage.blur, (0.5, 1, 2)), (damage.noise, (4, 16, 64)), (damage.average, (0.25, 0.5, 1))):
         changes = [float((function(x, classes, level, rng()).float() - x.float()).abs().mean()) for level in levels]
         assert 0 < changes[0] < changes[1] < changes[2]
-    flat = torch.full([1, 3, 16, 16], 77, dtype=torch.uint8)
+    flat = torch.full([1, 3, 32, 32], 77, dtype=torch.uint8)
     assert torch.equal(damage.blur(flat, classes[:1], 2, rng()), flat)
     mean = damage.average(x, classes, 1, rng())
     assert torch.equal(mean[0], mean[2]) and torch.equal(mean[0], x[[0, 2]].float().mean(dim=0).round().byte())
@@ -117,10 +119,9 @@ def test_a_good_detector_rises_and_a_blind_one_is_found_out(path):
     halves = choose_halves(good, 80)
     assert len(halves.images) == len(halves.reference) == 80 and set(applicable(halves)) == set(damage.DAMAGES)
     kd, fd = measure(good, 'efficientnet', halves)
-    found = {curve.damage: curve.verdict for curve in kd.curves}
-    assert all(found[name] == RISES for name in ('blur', 'noise', 'colours', 'average', 'swapped')), found
+    assert {curve.verdict for curve in kd.curves} == {RISES} and len(kd.curves) == len(damage.DAMAGES)
     assert measure(good, 'efficientnet', halves) == [kd, fd]
-    assert abs(kd.floor) < 0.1 * max(max(curve.distances) for curve in kd.curves)
+    assert abs(kd.floor) < 0.1 * kd.spread < 0.01 * max(max(curve.distances) for curve in kd.curves)
     found = {curve.damage: curve.verdict for curve in measure(blind, 'efficientnet', halves)[0].curves}
     assert found['colours'] == BLIND and found['swapped'] == BLIND and found['blur'] == BLIND
     text = table([kd, fd])
@@ -159,12 +160,14 @@ def test_metrics_warn_of_a_distance_that_is_known_to_fail(path, tmp_path):
 
 
 def test_light_damage_must_be_nearer_than_total(path):
+    """A detector that sees nothing but noise in the background, as features of photographs do with digits on black."""
+    def background(x):
+        return 100 * ((x > 0) & (x < 0.1)).float().mean(dim=(1, 2, 3))[:, None] + 0.1 * brightness(x)
+
     halves = choose_halves(context(path), 80)
-    sharp = measure(context(path, lambda x: pixels(x) + 1000 * (x[:, :, 1:] - x[:, :, :-1]).abs().std(dim=(1, 2, 3))[:, None]
-                            * (x.amin(dim=(1, 2, 3)) < 0.001)[:, None]), 'efficientnet', halves)[0]
-    assert all(light in ('blur', 'noise') and total in ('average', 'few') for light, total in sharp.inverted)
-    finding = sharp._replace(curves=(), inverted=(('noise', 'average'),))
-    assert record.trouble_of(finding) == 'light noise is farther than total average'
+    [finding, _] = measure(context(path, background), 'efficientnet', halves)
+    assert ('noise', 'few') in finding.inverted
+    assert 'light noise is farther than total few' in record.trouble_of(finding)
 
 
 def run(*args):
