@@ -81,9 +81,12 @@ class Context:
 
     def detector(self, name: str, resize: str = 'published') -> Any:
         """The detector of this name (metrics.detectors), or AlexNet with its `lpips`, loaded once for all contexts that share
-        `detectors`."""
+        `detectors`; the one that is trained on the dataset, once for those that share `cache`."""
         if (name, resize) not in self.detectors:
-            from metrics.detectors import ALEXNET, load_detector, load_lpips
+            from metrics.detectors import ALEXNET, OWN, load_detector, load_lpips
+            if name == OWN:
+                from metrics.detectors import own_training
+                return self.once('own detector', lambda: own_training.load(self))
             path = self.detector_paths.get(name)
             self.detectors[name, resize] = (load_lpips('alex', self.device, path).net if name == ALEXNET else
                                             load_detector(name, self.device, path=path, resize=resize))

@@ -12,7 +12,7 @@ from torch import nn
 from dnnlib.errors import UserError
 from metrics.context import ENCODER, PROJECTION, TRAINED, Context, Result
 from metrics.domains import inversion, translations
-from metrics.domains.classifier import shrink
+from metrics.domains.classifier import apply, shrink
 from metrics.domains.names import FAMILIES
 from metrics.domains.regression import make_network
 from metrics.features import extraction
@@ -20,7 +20,7 @@ from metrics.features.generation import Draws, sub_batches
 from metrics.features.statistics import FeatureStats
 from metrics.identifiability import figure
 from metrics.identifiability.factors import Factor
-from metrics.identifiability.inverse import apply, recovered, train_inverse
+from metrics.identifiability.inverse import recovered, train_inverse
 from metrics.identifiability.measures import measures, principal_components
 from torch_utils import distributed
 

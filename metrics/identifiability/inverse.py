@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from metrics.context import batches
+from metrics.domains.classifier import apply
 from metrics.domains.regression import make_network, make_schedule
 
 EPOCHS, BATCH, LEARNING_RATE = 10, 50, 4e-3
@@ -59,7 +60,3 @@ def recovered(found: torch.Tensor, latents: torch.Tensor) -> float:
     return float((1 - errors[varying] / variance[varying]).mean()) if varying.any() else 0.0
 
 
-def apply(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
-    """The network's results for images [N, C, H, W]: [N, F]."""
-    with torch.no_grad():
-        return torch.cat([net(images[part]) for part in batches(len(images), batch)])

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 FOUND = HERE / 'found'
 ONE = '--in-this-process'
+MOST_SECONDS, MOST_MEMORY = 2, 500 << 20  # for one input
 OURS = ['dnnlib', 'torch_utils', 'training', 'metrics']
 
 
@@ -50,25 +53,39 @@ def look(name: str, seconds: float) -> int:
     folder = FOUND / name
     folder.mkdir(parents=True, exist_ok=True)
     before = set(folder.iterdir())
-    with tempfile.TemporaryDirectory() as corpus:
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus = Path(scratch, 'corpus')
+        corpus.mkdir()
         for i, data in enumerate(seeds(name)):
-            Path(corpus, f'seed{i}').write_bytes(data)
+            (corpus / f'seed{i}').write_bytes(data)
         start = time.monotonic()
-        limits = [f'-max_total_time={seconds:.0f}', '-timeout=2', '-rss_limit_mb=4000', '-malloc_limit_mb=500', '-max_len=65536']
-        done = subprocess.run([sys.executable, __file__, ONE, name, corpus, *limits, '-print_final_stats=1', '-verbosity=1',
-                               f'-artifact_prefix={folder}/'], capture_output=True, text=True, errors='replace')
-        passed, paths = time.monotonic() - start, len(list(Path(corpus).iterdir()))
-    executed = re.search(r'number_of_executed_units: (\d+)', done.stderr)
+        limits = [f'-max_total_time={seconds:.0f}', '-timeout=60', '-rss_limit_mb=4000', '-max_len=65536']
+        done = subprocess.run([sys.executable, __file__, ONE, name, corpus, *limits, '-print_final_stats=1',
+                               f'-artifact_prefix={scratch}/'], capture_output=True, text=True, errors='replace')
+        passed, paths = time.monotonic() - start, len(list(corpus.iterdir()))
+    executed = re.search(r'number_of_executed_units: (\d+)', done.stderr) or re.search(r'#(\d+)\D[^#]*\Z', done.stderr)
     new = sorted(set(folder.iterdir()) - before)
     if not executed and not new:
         raise SystemExit(f'{name}: did not start\n{done.stdout}{done.stderr}')
     count = int(executed[1]) if executed else 0
     print(f'{name:15} {count:7d} {count / passed:11.0f} {paths:10d} {len(new):8d}', flush=True)
     for path in new:
-        print(f'  {path.relative_to(ROOT)}\n' + '\n'.join('    ' + line for line in done.stderr.splitlines()[:40]))
+        print(f'  {path.relative_to(ROOT)}\n' + '\n'.join('    ' + line for line in traceback_in(done.stderr)))
     if not any(folder.iterdir()):
         folder.rmdir()
     return len(new)
+
+
+def traceback_in(text: str) -> list[str]:
+    """The lines of an output from the exception on."""
+    lines = text.splitlines()
+    start = next((i for i, line in enumerate(lines) if 'Uncaught Python exception' in line or 'ERROR' in line), len(lines) - 20)
+    return lines[max(start, 0):][:40]
+
+
+def peak_memory() -> int:
+    """The most that this process has had so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
 def fuzz(name: str, arguments: list[str]) -> None:
@@ -84,8 +101,17 @@ def fuzz(name: str, arguments: list[str]) -> None:
             target(data)  # imports what it needs, instrumented
 
     def once(data: bytes) -> None:
-        with contextlib.suppress(targets.REFUSALS):
-            target(data)
+        start, memory = time.process_time(), peak_memory()
+        try:
+            with contextlib.suppress(targets.REFUSALS):
+                target(data)
+            if (seconds := time.process_time() - start) > MOST_SECONDS:
+                raise RuntimeError(f'took {seconds:.1f} s')
+            if (more := peak_memory() - memory) > MOST_MEMORY:
+                raise RuntimeError(f'took {more >> 20} MB of memory')
+        except BaseException:
+            (FOUND / name / hashlib.sha1(data).hexdigest()[:16]).write_bytes(data)
+            raise
 
     atheris.Setup([sys.argv[0], *arguments], once)
     atheris.Fuzz()

@@ -85,7 +85,8 @@ def labels(path: Path) -> None:
     for some in (found.labels, found.content):
         if some:
             chosen, _ = find_labels(some, ['0.png', '1.png'])
-            check_labels(chosen, list(chosen), 'dataset.json')
+            if chosen:
+                check_labels(chosen, list(chosen), 'dataset.json')
 
 
 def image(data: bytes) -> None:

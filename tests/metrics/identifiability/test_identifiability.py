@@ -9,6 +9,7 @@ from torch import nn
 from dnnlib import UserError
 from metrics import Context
 from metrics.domains import regression
+from metrics.domains.classifier import apply
 from metrics.identifiability import identifiability as metric
 from metrics.identifiability import inverse
 from metrics.identifiability.factors import Factor
@@ -171,7 +172,7 @@ def supervised(count, held_out):
     untrained = regression.make_network(images.shape[1:], targets.shape[1], torch.Generator().manual_seed(1)).eval()
     blocks = np.flatnonzero(~style), np.flatnonzero(style)
     test = [factor.rows(slice(count - held_out, None)) for factor in known]
-    return [measures(inverse.apply(net, images[-held_out:]).numpy(), *blocks, test) for net in (trained.net, untrained)]
+    return [measures(apply(net, images[-held_out:]).numpy(), *blocks, test) for net in (trained.net, untrained)]
 
 
 @pytest.mark.slow
