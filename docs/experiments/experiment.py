@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import comparison
 from comparison import Measure
 
-ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = Path(__file__).resolve().parent
+ROOT = EXPERIMENTS.parents[1]
 
 # Options of train.py: networks of 32x32 pixels that draw varied digits and letters after 100 kimg, in 40 minutes of one core.
 SMALL = ['--z-dim=64', '--batch=16', '--cbase=512', '--cmax=64', '--map-depth=1', '--concat-dim=16', '--noise=0', '--mixing=0',
@@ -164,29 +165,34 @@ def call(script: str, *args: object) -> None:
         raise SystemExit(f'{script} ended with status {status}; what it printed says why')
 
 
-def main(experiment: Experiment, description: str) -> None:
-    """The command line of every run.py."""
-    name = experiment.folder.name
+def main(description: str, *experiments: Experiment) -> None:
+    """The command line of every run.py. Of several experiments, which have the same cells, the first argument names one."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    by_name = {experiment.folder.name: experiment for experiment in experiments}
+    experiment = experiments[0]
+    if len(experiments) > 1:
+        parser.add_argument('name', choices=by_name, help='which experiment')
     parser.add_argument('--seeds', default='0,1,2', metavar='LIST', help='seeds, one after the other (default: %(default)s)')
     parser.add_argument('--cells', default=','.join(experiment.cells), metavar='LIST',
                         help='what to train (default: %(default)s)')
     parser.add_argument('--scale', type=float, default=1, metavar='X',
                         help='multiply all lengths, for a trial; its results lie beside its runs (default: 1)')
     parser.add_argument('--device', default='cpu', help='of all commands (default: cpu)')
-    parser.add_argument('--runs', type=Path, default=ROOT / 'runs' / name, metavar='DIR', help='where to train')
+    parser.add_argument('--runs', type=Path, metavar='DIR', help='where to train (default: below runs/)')
     parser.add_argument('--results', type=Path, metavar='DIR', help='where the JSON and the pictures are')
     parser.add_argument('--measure', action='store_true', help='measure what is trained so far, without training')
     parser.add_argument('--table', action='store_true', help='print the table and draw the plot of --results')
     args = parser.parse_args()
+    experiment = by_name[getattr(args, 'name', experiment.folder.name)]
+    runs = args.runs or ROOT / 'runs' / experiment.folder.relative_to(EXPERIMENTS)
     cells = args.cells.split(',')
     if unknown := set(cells) - set(experiment.cells):
         parser.error(f'--cells: unknown {min(unknown)}; choose from {", ".join(experiment.cells)}')
     if not all(seed.isdecimal() for seed in args.seeds.split(',')):
         parser.error(f'--seeds={args.seeds} must be numbers with commas between them')
-    results = args.results or (experiment.folder if args.scale == 1 else args.runs) / 'results'
+    results = args.results or (experiment.folder if args.scale == 1 else runs) / 'results'
     if not args.table:
-        work = Work(experiment, args.runs.absolute(), results.absolute(), args.device, args.scale)
+        work = Work(experiment, runs.absolute(), results.absolute(), args.device, args.scale)
         for seed in map(int, args.seeds.split(',')):
             if args.measure:
                 work.measure(seed)

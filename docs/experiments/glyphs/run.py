@@ -48,4 +48,4 @@ EXPERIMENT = Experiment(
 )
 
 if __name__ == '__main__':
-    main(EXPERIMENT, __doc__)
+    main(__doc__, EXPERIMENT)
