@@ -80,13 +80,16 @@ def combination(times: np.ndarray, sigmas: np.ndarray, t: float, sigma: float) -
     """How to add up averages that ended at `times` so that the sum comes nearest to the average of length `sigma` at time t.
 
     times, sigmas: [M], float64. Returns the factors [M], and the L2 distance between the profile wanted and that of the sum,
-    relative to the former: 0 for a perfect fit. Source: app. C.2 (least squares).
+    relative to the former: 0 for a perfect fit. Source: app. C (least squares). Unlike there, the factors have to add up to 1, so
+    that weights which never moved stay, also if there are few averages.
     """
     gammas, gamma = np.array([exponent(s) for s in sigmas]), exponent(sigma)
     norms = np.sqrt(profile_products(times, gammas, times, gammas))
     norm = math.sqrt(profile_products(np.float64(t), gamma, np.float64(t), gamma))
     products = profile_products(times[:, None], gammas[:, None], times, gammas) / (norms[:, None] * norms)
     wanted = profile_products(times, gammas, np.float64(t), gamma) / (norms * norm)
-    x = np.linalg.lstsq(products, wanted, rcond=None)[0]
+    one = norm / norms  # the constraint, for factors of profiles of unit norm; the last unknown is its Lagrange multiplier
+    system = np.block([[products, one[:, None]], [one[None], np.zeros((1, 1))]])
+    x = np.linalg.lstsq(system, np.append(wanted, 1), rcond=None)[0][:-1]
     error = math.sqrt(max(1 - 2 * x @ wanted + x @ products @ x, 0))
-    return x * norm / norms, error
+    return x * one, error

@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from dnnlib.image_size import height_width
 from dnnlib.util import UserError
 from training.snapshots.tracing import mapping_inputs, trace
 
@@ -92,6 +93,18 @@ def _differences(G: nn.Module, mapping: Program, synthesis: Program, noise_mode:
 
 def _distance(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).abs().max()) if found.shape == expected.shape else float('inf')
+
+
+def description(G: nn.Module, files: Mapping[str, bytes], found: Sequence[Difference]) -> str:
+    """Inputs, outputs and sizes of the files, and how far they are from PyTorch, as lines of text."""
+    inputs = [f'{name} [{"1" if name == "truncation_psi" else f"N, {x.shape[1]}"}]' for name, x in mapping_inputs(G, 1).items()]
+    height, width = height_width(G.img_resolution)
+    rows = {'mapping': (', '.join(inputs), f'ws [N, {G.num_ws}, {G.w_dim}]'),
+            'synthesis': ('ws', f'image [N, {G.img_channels}, {height}, {width}]')}
+    lines = [f'{name:10} {len(files[name]) / 1e6:.2f} MB: {taken} -> {given}' for name, (taken, given) in rows.items()]
+    lines += [f'{each.batch} image{"s"[:each.batch > 1]}: differs from PyTorch by {each.image:.1e} at most, with values up to '
+              f'{each.largest_image:.2g}; in ws by {each.ws:.1e}, with values up to {each.largest_ws:.2g}' for each in found]
+    return '\n'.join(lines)
 
 
 def _pt2(program: ExportedProgram) -> bytes:

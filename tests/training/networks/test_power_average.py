@@ -34,7 +34,8 @@ def test_products_of_profiles_are_their_integrals(a, b):
 def random_walk(steps=STEPS, width=50):
     """Weights that move less and less, as with most optimisers: float64 [steps, width]."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal(width) + np.cumsum(rng.standard_normal((steps, width)) / np.arange(1, steps + 1)[:, None] ** 0.5, 0)
+    strides = rng.standard_normal((steps, width)) / np.arange(1, steps + 1)[:, None] ** 0.5
+    return rng.standard_normal(width) + np.cumsum(strides, axis=0)
 
 
 def tracked(walk, sigma, wanted):
@@ -48,8 +49,8 @@ def tracked(walk, sigma, wanted):
     return found
 
 
-@pytest.mark.parametrize('sigma, most, most_rounded', [(0.03, 3e-3, 2e-2), (0.05, 1e-12, 1e-3), (0.08, 2e-4, 1e-3), (0.1, 1e-12, 1e-3),
-                                                       (0.15, 2e-3, 3e-3), (0.2, 1e-2, 1e-2)])
+@pytest.mark.parametrize('sigma, most, most_rounded', [
+    (0.03, 2e-3, 1e-2), (0.05, 1e-12, 1e-3), (0.08, 1e-4, 1.5e-3), (0.1, 1e-12, 1e-3), (0.15, 3e-4, 1.5e-3), (0.2, 4e-3, 4e-3)])
 def test_an_average_of_another_length_is_that_which_would_have_been_tracked(sigma, most, most_rounded):
     """20 snapshots. Half precision alone is off by 5e-4 at most; between the lengths that are kept, errors are not magnified."""
     walk, times = random_walk(), [STEPS * k // 20 for k in range(1, 21)]
@@ -61,7 +62,7 @@ def test_an_average_of_another_length_is_that_which_would_have_been_tracked(sigm
     scale = np.abs(truth).mean()
     assert np.abs(factors @ values - truth).max() < most * scale
     assert np.abs(factors @ values.astype(np.float16).astype(float) - truth).max() < most_rounded * scale
-    assert error < 0.03 and (error > 1e-6) == (sigma not in SIGMAS)
+    assert error < 0.03 and (error > 1e-6) == (sigma not in SIGMAS) and factors.sum() == pytest.approx(1, abs=1e-12)
     others = [np.abs(tracked(walk, s, [STEPS])[STEPS] - truth).max() for s in SIGMAS if s != sigma]
     assert min(others) > 5 * most * scale, 'the averages that are kept would have done as well'
 
