@@ -83,7 +83,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     annealing = Annealing(c.get('anneal') or {}, phases, augment_pipe)
     stopwatches = {phase.name: devices.Stopwatch(device) for phase in phases}
     meter = FlopMeter({phase.name: phase.interval for phase in phases})
-    averages = PowerAverages(G, position.cur_nimg) if c.get('post_hoc_ema') else None
+    averages = PowerAverages(G) if c.get('post_hoc_ema') else None
     state = TrainingState(networks, phases, ada, averages)
     schedule = Schedule(c, restore_state(c, state, position))
     cur_nimg = schedule.position.cur_nimg
@@ -120,7 +120,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
         update_ema(G_ema, G, c.batch_size, cur_nimg, annealing.ema_kimg(cur_nimg, c.ema_kimg), c.ema_rampup)
         cur_nimg += c.batch_size
         if averages is not None:
-            averages.update(c.batch_size, cur_nimg)
+            averages.update(c.batch_size)
         if ada is not None and cur_nimg // c.batch_size % c.ada_interval == 0:
             ada.update()
         monitor.progress(cur_nimg)

@@ -29,13 +29,13 @@ def walked(tmp_path_factory):
     generator = torch.Generator().manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(power_average, 'SIGMAS', (0.08,))
-        third = PowerAverages(G, 0)
-    kept = PowerAverages(G, 0)
+        third = PowerAverages(G)
+    kept = PowerAverages(G)
     for nimg in range(20, 8001, 20):
         for p in G.parameters():
             p.add_(torch.randn(p.shape, generator=generator) * (0.1 * (20 / nimg) ** 0.5))
         for averages in (kept, third):
-            averages.update(20, nimg)
+            averages.update(20)
         if nimg % 1000 == 0:
             save_averages(run_dir / f'weight-averages-{nimg // 1000:06d}.pt', kept, nimg)
     return run_dir, third.values[0.08]
@@ -133,9 +133,9 @@ def test_averages_of_another_network_are_refused(run_dir):
 
 def test_only_averages_with_the_same_start_are_used(run_dir):
     G = load_network_snapshot(str(run_dir / LAST)).G_ema
-    averages = PowerAverages(G, 5000)
+    averages = PowerAverages(G)  # from 5 kimg
     for nimg in (6000, 7000, 8000):
-        averages.update(1000, nimg)
+        averages.update(1000)
         save_averages(run_dir / f'weight-averages-{nimg // 1000:06d}.pt', averages, nimg)
     status, out, _ = run('--sigma=0.1', run_dir)
     assert status == 0 and 'from 3 files of averages' in out

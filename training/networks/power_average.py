@@ -32,32 +32,32 @@ def exponent(sigma: float) -> float:
 class PowerAverages:
     """Averages of the parameters of a module, one for each of SIGMAS, in their precision and on their device.
 
-    start_nimg: images seen when the average starts. `values` has them by σ_rel and name of the parameter; zeros until the first
-    update.
+    seen_nimg: images since the averages began. values: by σ_rel and name of the parameter; zeros until the first update.
     """
 
-    def __init__(self, module: nn.Module, start_nimg: int):
-        self.start_nimg = start_nimg
+    def __init__(self, module: nn.Module):
+        self.seen_nimg = 0
         self._parameters = dict(module.named_parameters())
         self._exponents = {sigma: exponent(sigma) for sigma in SIGMAS}
         self.values = {sigma: {name: torch.zeros_like(p) for name, p in self._parameters.items()} for sigma in SIGMAS}
 
     @torch.no_grad()
-    def update(self, batch_size: int, cur_nimg: int) -> None:
-        """Take in the weights after a batch. cur_nimg: images seen, this batch included."""
+    def update(self, batch_size: int) -> None:
+        """Take in the weights after a batch."""
+        self.seen_nimg += batch_size
         for sigma, average in self.values.items():
-            weight = 1 - (1 - batch_size / (cur_nimg - self.start_nimg)) ** (self._exponents[sigma] + 1)
+            weight = 1 - (1 - batch_size / self.seen_nimg) ** (self._exponents[sigma] + 1)
             torch._foreach_lerp_(list(average.values()), list(self._parameters.values()), weight)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and the tensors themselves."""
-        return {'start_nimg': self.start_nimg, 'values': {str(sigma): dict(average) for sigma, average in self.values.items()}}
+        return {'seen_nimg': self.seen_nimg, 'values': {str(sigma): dict(average) for sigma, average in self.values.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> bool:
         """Restore what state_dict gave. Returns False, and changes nothing, if it is of other averages or parameters."""
         if _shapes(state['values']) != _shapes(self.state_dict()['values']):
             return False
-        self.start_nimg = state['start_nimg']
+        self.seen_nimg = state['seen_nimg']
         for sigma, average in self.values.items():
             for name, tensor in average.items():
                 tensor.copy_(state['values'][str(sigma)][name])

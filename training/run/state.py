@@ -135,7 +135,7 @@ def _check(saved: Any) -> None:
 
 
 def _check_averages(averages: Any) -> None:
-    if not _is_table(averages) or type(averages.get('start_nimg')) is not int or averages['start_nimg'] < 0 or \
+    if not _is_table(averages) or type(averages.get('seen_nimg')) is not int or averages['seen_nimg'] < 0 or \
             not _is_table(averages.get('values')) or not all(map(_is_tensors, averages['values'].values())):
         raise ValueError('its averages are corrupt')
 

@@ -29,11 +29,12 @@ PATTERN = 'weight-averages-*.pt'
 
 
 class Averages(NamedTuple):
-    """The content of a file. Times in images; values by σ_rel and name."""
+    """The content of a file. cur_nimg: images that the run had seen; seen_nimg: since the averages began. values: by σ_rel and
+    name."""
 
     path: Path
-    start_nimg: int
     cur_nimg: int
+    seen_nimg: int
     values: dict[float, dict[str, torch.Tensor]]
 
 
@@ -47,7 +48,7 @@ def save_averages(path: Path, averages: PowerAverages, cur_nimg: int) -> None:
     state = averages.state_dict()
     values = {sigma: {name: halved(t.cpu()) for name, t in average.items()} for sigma, average in state['values'].items()}
     with atomic_open(path, 'w+b') as f:
-        torch.save({'format': FORMAT, 'start_nimg': state['start_nimg'], 'cur_nimg': cur_nimg, 'values': values}, f)
+        torch.save({'format': FORMAT, 'cur_nimg': cur_nimg, 'seen_nimg': state['seen_nimg'], 'values': values}, f)
         seal(f, zipped=True)
 
 
@@ -56,11 +57,11 @@ def load_averages(path: Path) -> Averages:
     try:
         if check_file(path)[0] is not True:
             raise ValueError('its checksum does not fit' if path.is_file() else 'no such file')
-        saved = torch.load(path, map_location='cpu', weights_only=True)
+        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=True)  # all files of a run exceed the memory
         if saved['format'] != FORMAT:
             raise ValueError(f'its format is not {FORMAT}')
         values = {float(sigma): dict(average) for sigma, average in saved['values'].items()}
-        return Averages(path, int(saved['start_nimg']), int(saved['cur_nimg']), values)
+        return Averages(path, int(saved['cur_nimg']), int(saved['seen_nimg']), values)
     except (AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError,
             zipfile.BadZipFile) as err:
         raise UserError(f'{path}: not a readable file of averages ({" ".join(str(err).split())[:200]}); move it away to average '
@@ -79,7 +80,8 @@ def averages_up_to(network_pkl: Path) -> list[Averages]:
                if re.fullmatch(r'weight-averages-\d+', path.stem) and _kimg(path) < _kimg(last)]
     end = load_averages(last)
     found = [load_averages(path) for path in sorted(earlier, key=_kimg)]
-    return [*(each for each in found if each.start_nimg == end.start_nimg and each.cur_nimg < end.cur_nimg), end]
+    began = end.cur_nimg - end.seen_nimg
+    return [*(each for each in found if each.cur_nimg - each.seen_nimg == began and each.cur_nimg < end.cur_nimg), end]
 
 
 def _kimg(path: Path) -> int:
@@ -95,7 +97,7 @@ class Reconstruction(NamedTuple):
 
 def reconstruct(files: Sequence[Averages], sigma: float) -> Reconstruction:
     """The average of length `sigma` that ends where the last of the files does."""
-    parts = [(each.cur_nimg - each.start_nimg, s, average) for each in files for s, average in each.values.items()]
+    parts = [(each.seen_nimg, s, average) for each in files for s, average in each.values.items()]
     times, sigmas = (np.array(column, dtype=np.float64) for column in list(zip(*parts, strict=True))[:2])
     factors, error = combination(times, sigmas, times[-1], sigma)
     total = {name: torch.zeros(t.shape, dtype=torch.float64) for name, t in parts[-1][2].items()}

@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 
 from dnnlib.image_size import height_width
 from dnnlib.util import UserError
-from training.snapshots.tracing import mapping_inputs, trace
+from training.snapshots.tracing import mapping_inputs
 
 SUFFIXES = {'onnx': '.onnx', 'torch-export': '.pt2'}
 NAMES = ('mapping', 'synthesis')
@@ -54,9 +54,8 @@ def check_packages(kind: str) -> None:
         raise UserError(f'--to=onnx needs {" and ".join(missing)}; pip install {" ".join(missing)}')
 
 
-def make_files(G: nn.Module, kind: str, noise_mode: str, metadata: Mapping[str, object]) -> dict[str, bytes]:
-    """The content of mapping and synthesis, for a generator on the CPU. metadata: JSON values that an ONNX file carries."""
-    programs = trace(G, noise_mode)
+def make_files(programs: Mapping[str, ExportedProgram], kind: str, metadata: Mapping[str, object]) -> dict[str, bytes]:
+    """The content of the files of traced programs, by their names. metadata: JSON values that an ONNX file carries."""
     if kind == 'onnx':
         return {name: _onnx(program, OUTPUTS[name], metadata) for name, program in programs.items()}
     return {name: _pt2(program) for name, program in programs.items()}

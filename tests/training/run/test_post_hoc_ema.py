@@ -52,4 +52,4 @@ def test_averages_that_begin_later_count_from_there(data, tmp_path, capsys):
     run(short(data, tmp_path / 'a', post_hoc_ema=True))
     assert 'starting anew: averages for --post-hoc-ema' in capsys.readouterr().out
     found = load_averages(tmp_path / 'a' / 'weight-averages-000001.pt')
-    assert (found.start_nimg, found.cur_nimg) == (300, 1000)
+    assert (found.cur_nimg, found.seen_nimg) == (1000, 700)

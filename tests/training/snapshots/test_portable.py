@@ -13,6 +13,7 @@ from training.networks import Generator
 from training.networks.plain import PlainGenerator
 from training.snapshots import portable
 from training.snapshots.portable import Difference
+from training.snapshots.tracing import trace
 
 # float32 has 6e-8 of relative precision, and no image value is a sum of more than some hundred rounded ones.
 PRECISION = 1e-5
@@ -69,25 +70,28 @@ NETWORKS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', portable.SUFFIXES)
 @pytest.mark.parametrize('name', NETWORKS)
-def test_every_kind_of_network_is_computed_as_in_pytorch(name, kind):
-    """1 and 3 images, with and without truncation. `-s` shows the table."""
+def test_every_kind_of_network_is_computed_as_in_pytorch(name):
+    """1 and 3 images, with and without truncation, as torch.export and as ONNX. `-s` shows the table."""
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
     G = NETWORKS[name]()
     mode = 'none' if name == 'resnet' else 'const'
-    files = portable.make_files(G, kind, mode, {})
-    found = portable.compare(G, *(portable.load(kind, files[each]) for each in portable.NAMES), mode)
-    print(f'\n{name:22} {kind:12}', *(f'  {each.batch}: ws {each.ws:.1e}, image {each.image:.1e}' for each in found), flush=True)
-    assert [each.batch for each in found] == [1, 3]
-    for each in found:
-        assert each.ws <= PRECISION * max(each.largest_ws, 1) and each.image <= PRECISION * max(each.largest_image, 1)
-        assert each.largest_image > 0.01
+    programs = trace(G, mode)
+    for kind in ('torch-export', 'onnx'):
+        files = portable.make_files(programs, kind, {})
+        found = portable.compare(G, *(portable.load(kind, files[each]) for each in portable.NAMES), mode)
+        print(f'\n{name:22} {kind:12}', *(f'  {each.batch}: ws {each.ws:.1e}, image {each.image:.1e}' for each in found))
+        assert [each.batch for each in found] == [1, 3]
+        for each in found:
+            assert each.ws <= PRECISION * max(each.largest_ws, 1) and each.image <= PRECISION * max(each.largest_image, 1)
+            assert each.largest_image > 0.01
 
 
 def test_torch_export_holds_no_names_of_this_machine():
-    files = portable.make_files(generator(2, mapping=FLOW), 'torch-export', 'const', {})
-    found = portable.compare(generator(2, mapping=FLOW), *(portable.load('torch-export', files[name]) for name in portable.NAMES),
-                             'const')
+    G = generator(2, mapping=FLOW)
+    files = portable.make_files(trace(G, 'const'), 'torch-export', {})
+    found = portable.compare(G, *(portable.load('torch-export', files[name]) for name in portable.NAMES), 'const')
     assert all(each.tolerable and each.image < PRECISION * each.largest_image for each in found)
     for data in files.values():
         with zipfile.ZipFile(io.BytesIO(data)) as z:

@@ -26,7 +26,7 @@ from training.snapshots.facts import facts, label_names
 from training.snapshots.file import NETWORKS, load_network_snapshot, save_network_snapshot
 from training.snapshots.model_card import model_card
 from training.snapshots.published import stylegan2_ada
-from training.snapshots.tracing import mapping_inputs
+from training.snapshots.tracing import mapping_inputs, trace
 
 COLUMNS, ROWS = 8, 4        # of the picture of samples,
 LARGEST = 2048              # which is about so wide and high at most
@@ -157,7 +157,7 @@ def export_programs(network: str, outdir: str, to: str, noise_mode: str) -> list
             raise OptionError(f'--outdir: {path} is there already; choose another folder')
     snapshot = load_network_snapshot(network, only=('G_ema',))
     G, about = snapshot.G_ema, facts(network, snapshot)
-    files = portable.make_files(G, to, noise_mode, {key: about[key] for key in ('method', 'kimg', 'label_names')})
+    files = portable.make_files(trace(G, noise_mode), to, {key: about[key] for key in ('method', 'kimg', 'label_names')})
     found = portable.compare(G, *(portable.load(to, files[name]) for name in portable.NAMES), noise_mode)
     print(portable.description(G, files, found))
     if not all(each.tolerable for each in found):
