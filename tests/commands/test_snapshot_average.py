@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import drawing
 from helpers.programs import run_program
+from helpers.shapes import write_dataset
 
 from training.networks import power_average
 from training.networks.power_average import PowerAverages
@@ -24,7 +25,7 @@ def walked(tmp_path_factory):
     """(run directory whose generator walked at random for 8 kimg, with averages for each kimg; the average of length 0.08)."""
     run_dir = tmp_path_factory.mktemp('runs') / '00000-x'
     run_dir.mkdir()
-    drawing.save_network(run_dir / LAST, 0, resolution=8)
+    drawing.save_network(run_dir / LAST, 0)
     G = load_network_snapshot(str(run_dir / LAST)).G_ema
     generator = torch.Generator().manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
@@ -91,6 +92,18 @@ def test_a_sweep_takes_the_best(walked, tmp_path, monkeypatch):
         assert [path.name for path in (tmp_path / metric).iterdir()] == ['network-average-000008-0.08.pkl']
 
 
+@pytest.mark.slow
+def test_a_sweep_computes_the_metric(walked, tmp_path):
+    data = write_dataset(tmp_path / 'shapes.zip', count=20, labels=False)
+    status, out, err = run('--sweep=0.05,0.1', '--metric=kd20_efficientnet_full', f'--data={data}', walked[0],
+                           f'--outdir={tmp_path / "new"}')
+    assert status == 0, err
+    rows = [line.split() for line in out.splitlines() if line.split()[0] in ('G_ema', '0.05', '0.1')]
+    assert len(rows) == 3 and len({row[-1] for row in rows}) == 3
+    best = min(rows[1:], key=lambda row: float(row[-1]))[0]
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == [f'network-average-000008-{best}.pkl']
+
+
 def test_what_a_metric_lacks_is_named(walked, tmp_path):
     status, out, err = run('--sweep=0.05,0.1', '--metric=ppl2_wend', walked[0], f'--outdir={tmp_path}')
     assert status == 1 and 'vgg16' in err.lower() and out == ''
@@ -126,7 +139,7 @@ def test_missing_and_damaged_files_are_named(run_dir, tmp_path):
 
 
 def test_averages_of_another_network_are_refused(run_dir):
-    drawing.save_network(run_dir / LAST, 0, resolution=16)
+    drawing.save_network(run_dir / LAST, 0, resolution=8)
     status, _, err = run('--sigma=0.1', run_dir)
     assert status == 1 and 'weight-averages-000008.pt: its averages are of another network' in err
 
