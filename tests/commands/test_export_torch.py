@@ -24,8 +24,8 @@ def test_the_model_card_has_code_that_runs(tmp_path):
     assert status == 0 and out.endswith(f'Wrote {folder}/mapping.pt2 and {folder}/synthesis.pt2\n'), err
     code = re.findall(r'```python\n(.*?)```', (folder / 'README.md').read_text(), re.DOTALL)[2]
     assert code.count('torch.randn(4, 8)') == 1
-    code = code.replace('torch.randn(4, 8)', Z)
-    done = subprocess.run([sys.executable, '-c', code + 'torch.save(image, "image.pt")'], cwd=tmp_path, capture_output=True, text=True)
+    code = code.replace('torch.randn(4, 8)', Z) + 'torch.save(image, "image.pt")'
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expected = load_network_snapshot(str(network)).G_ema(eval(Z), None, truncation_psi=0.7, noise_mode='none')
     assert torch.allclose(torch.load(tmp_path / 'image.pt'), expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -91,7 +92,8 @@ def _differences(G: nn.Module, mapping: Program, synthesis: Program, noise_mode:
 
 
 def _distance(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).abs().max()) if found.shape == expected.shape else float('inf')
+    distance = float((found - expected).abs().max()) if found.shape == expected.shape else math.inf
+    return math.inf if math.isnan(distance) else distance  # of which max() would lose sight
 
 
 def description(G: nn.Module, files: Mapping[str, bytes], found: Sequence[Difference]) -> str:

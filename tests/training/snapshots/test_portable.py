@@ -13,7 +13,7 @@ from training.networks import Generator
 from training.networks.plain import PlainGenerator
 from training.snapshots import portable
 from training.snapshots.portable import Difference
-from training.snapshots.tracing import trace
+from training.snapshots.tracing import mapping_inputs, trace
 
 # float32 has 6e-8 of relative precision, and no image value is a sum of more than some hundred rounded ones.
 PRECISION = 1e-5
@@ -102,9 +102,15 @@ def test_wrong_programs_are_noticed():
     G = generator(2)
     good = (lambda z, c, truncation_psi: G.mapping(z, c, float(truncation_psi)), lambda ws: G.synthesis(ws, noise_mode='const'))
     assert all(each.tolerable for each in portable.compare(G, *good, 'const'))
+    first = good[0](**mapping_inputs(G, 1))[0, 0, 0]
+
+    def fails_with_truncation(ws):
+        return G.synthesis(ws, noise_mode='const') * (1 if ws[0, 0, 0] == first else torch.nan)
+
     for mapping, synthesis in ((lambda z, c, truncation_psi: G.mapping(z, c), good[1]),
                                (lambda z, c, truncation_psi: G.mapping(z, c.flip(1), float(truncation_psi)), good[1]),
                                (good[0], lambda ws: G.synthesis(ws, noise_mode='none')), (good[0], lambda ws: torch.zeros(1)),
+                               (good[0], fails_with_truncation),
                                (good[0], lambda ws: G.synthesis(ws[:1].expand_as(ws), noise_mode='const'))):
         assert not all(each.tolerable for each in portable.compare(G, mapping, synthesis, 'const'))
 
