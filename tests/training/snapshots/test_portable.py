@@ -70,6 +70,7 @@ NETWORKS = {
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings('error:No complete tensor')
 @pytest.mark.parametrize('name', NETWORKS)
 def test_every_kind_of_network_is_computed_as_in_pytorch(name):
     """1 and 3 images, with and without truncation, as torch.export and as ONNX. `-s` shows the table."""
