@@ -21,12 +21,12 @@ from metrics.quality import names
 
 
 class Metric(NamedTuple):
-    """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the
-    images of the dataset, and at the discriminator. translates: whether it needs latents of real images, which the discriminator
-    may find. needs_labels: whether it looks at the labels of the dataset, for networks that take some; needs_classes: for all
-    networks. detector: name of the feature detector, None without one. check: `module:name` of a function `(Context)` that raises
-    UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or 'higher' values of its first
-    result are better, or None where that can't be said."""
+    """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the images
+    of the dataset, and at the discriminator. translates: whether it needs latents of real images, which the discriminator or a
+    trained encoder may find. needs_labels: whether it looks at the labels of the dataset, for networks that take some;
+    needs_classes: for all networks. detector: name of the feature detector, None without one. check: `module:name` of a function
+    `(Context)` that raises UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or
+    'higher' values of its first result are better, or None where that can't be said."""
 
     function: str
     needs_data: bool

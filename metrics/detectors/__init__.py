@@ -8,6 +8,8 @@ from metrics.detectors.registry import (
     load_detector,
     load_lpips,
     lpips_is_here,
+    weights_of,
 )
 
-__all__ = ['ALEXNET', 'DETECTORS', 'check_detector', 'check_lpips', 'load_detector', 'load_lpips', 'lpips_is_here']
+__all__ = ['ALEXNET', 'DETECTORS', 'check_detector', 'check_lpips', 'load_detector', 'load_lpips', 'lpips_is_here',
+           'weights_of']

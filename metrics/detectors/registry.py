@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from dnnlib.errors import OptionError
-from metrics.detectors.weight_files import Found, Source, check_source, find_weights, is_here, kind_of
+from metrics.detectors.weight_files import Found, Source, check_source, find_weights, is_here, kind_of, place_of
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +89,13 @@ def check_detector(name: str, path: str | None = None) -> None:
         check_lpips('alex', path)
     else:
         check_source(name, detector_spec(name).source, path)
+
+
+def weights_of(name: str) -> tuple[str, float, str]:
+    """(where the weights of a detector are, '' if nowhere on this machine; their megabytes; how to get them). Nothing is read."""
+    source = (LPIPS_NETWORKS['alex'] if name == ALEXNET else detector_spec(name)).source
+    place, remedy = place_of(source)
+    return place, source.megabytes, remedy
 
 
 def load_detector(name: str, device: torch.device, path: str | None = None, resize: str = 'published') -> Detector:

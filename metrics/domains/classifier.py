@@ -12,6 +12,7 @@ from torch import nn
 
 from dnnlib.channels import has_alpha, num_colors, over
 from metrics.context import batches
+from metrics.domains.regression import make_schedule
 
 SIZE = 32      # images are shrunk to this length of the longer side: enough to tell digits and animals, and cheap
 MARGIN = 2     # pixels by which training images are moved about, in each direction
@@ -73,8 +74,7 @@ def train_classifier(images: torch.Tensor, labels: torch.Tensor, num_classes: in
     epochs = max(epochs, math.ceil(MIN_STEPS / steps_per_epoch))
     steps = epochs * steps_per_epoch
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(  # up for a fifth of the time, then down to 0
-        optimizer, lambda step: min((step + 1) / (0.2 * steps), (steps - step) / (0.8 * steps)))
+    schedule = make_schedule(optimizer, steps)
     accuracy = 0.0
     with torch.enable_grad():
         for _ in progress(range(epochs)):
