@@ -74,7 +74,7 @@ def test_a_run_leaves_everything_behind(run):
     config = json.loads((run_dir / 'training_options.json').read_text())
     assert config['run_dir'] == str(run_dir) and config['batch_size'] == 50
     log = (run_dir / 'log.txt').read_text()
-    assert done.stdout.endswith(f'Results are in {run_dir}; look at fakes000001.png.\n')
+    assert done.stdout.endswith(f'Results are in {run_dir}; open report.html in a browser.\n')
     assert log in done.stdout and 'tick 0 ' in log and 'Exiting...' in log
     assert PIL.Image.open(run_dir / 'reals.png').size == PIL.Image.open(run_dir / 'fakes000001.png').size == (256, 256)
 

@@ -66,9 +66,12 @@ def read_importance(run: Run) -> dict[str, Curve]:
 
 
 def _panels(runs: Sequence[Run]) -> Iterator[Panel]:
-    """Metrics first; the terms of G, of D and of the style apart."""
+    """Metrics with a curve first, a panel for each value; the terms of G, of D and of the style apart."""
     panels = choose_panels(runs, (*PANELS, *MORE_PANELS))
-    yield from (panel for panel in panels if panel.of_metric)
+    for panel in panels:
+        for key in panel.series if panel.of_metric else ():
+            if any(key in run.metrics and len(run.metrics[key].kimg) > 1 for run in runs):
+                yield replace(panel, title=key, series={key: key}, group=panel.title)
     for panel in panels:
         if panel.title == TERMS:
             style = {name: label for name, label in panel.series.items() if name.split('/')[2] in STYLE_TERMS}
@@ -106,8 +109,7 @@ def _part(run: int, curves: dict[str, Curve], names: dict[str, str]) -> dict[str
     for row, curve in zip(values, found.values(), strict=True):
         row[np.searchsorted(kimg, curve.kimg)] = curve.values
     kimg, values = thin(kimg, values)
-    return dict(run=run, x=[_short(x) for x in kimg], series=[[label, [_short(y) for y in row]]
-                                                              for label, row in zip(found, values, strict=True)])
+    return dict(run=run, x=_short(kimg), series=[[label, _short(row)] for label, row in zip(found, values, strict=True)])
 
 
 def thin(x: np.ndarray, ys: np.ndarray, most: int = MOST_POINTS) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +129,6 @@ def thin(x: np.ndarray, ys: np.ndarray, most: int = MOST_POINTS) -> tuple[np.nda
     return np.stack([x[starts], x[ends]], axis=1).ravel(), thinned.reshape(len(ys), -1)
 
 
-def _short(value: float) -> float | None:
-    """Five digits are more than can be seen."""
-    return float(f'{value:.5g}') if math.isfinite(value) else None
+def _short(values: np.ndarray) -> list[float | None]:
+    """Five digits are more than can be seen. NaN becomes None."""
+    return [float(f'{value:.5g}') if value == value else None for value in values.tolist()]

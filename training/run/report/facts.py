@@ -34,6 +34,12 @@ class Facts:
         return self.sessions[-1] if self.sessions else {}
 
     @property
+    def first_kimg(self) -> float:
+        """Where the run began."""
+        kimg = number(self.sessions[0].get('kimg')) if self.sessions else 0.0
+        return 0.0 if math.isnan(kimg) else kimg
+
+    @property
     def total_kimg(self) -> float:
         return number(self.options.get('total_kimg'))
 
@@ -70,9 +76,13 @@ class Facts:
             'Augmentation p': f'{p:.3f}' if p > 0 else None,
             'Living style coordinates': f'{n:g}' if (n := self._last('Progress/style_dims')) >= 0 else None,
             'Memory': ', '.join(f'{name} {gib:.3g} GiB' for name, gib in memory.items() if gib > 0) or None,
-            'Of the GPU\'s peak': f'{mfu:.1f}%' if (mfu := self._last('Timing/mfu_percent')) > 0 else None,
+            'Utilisation': f'{mfu:.1f}% of the peak' if (mfu := self._last('Timing/mfu_percent')) > 0 else None,
         }
         return {name: value for name, value in rows.items() if value is not None}
+
+    def last_metrics(self) -> dict[str, str]:
+        """The newest value of each metric, with its kimg."""
+        return {key: f'{curve.values[-1]:.4g} ({curve.kimg[-1]:g} kimg)' for key, curve in self.run.metrics.items()}
 
     def given_options(self) -> dict[str, str]:
         """{option: value} of the command line that began the run; all others have their defaults."""
@@ -151,6 +161,14 @@ class Facts:
             return None
         good = isinstance(best, dict) and isinstance(best.get('key'), str) and isinstance(best.get('snapshot_pkl'), str)
         return best if good and not math.isnan(number(best.get('kimg')) + number(best.get('value'))) else None
+
+
+def short_names(runs: Sequence[Facts]) -> list[str]:
+    """What tells several runs apart in little room: the numbers in their names, or else letters."""
+    numbers = [facts.run.name.partition('-')[0] for facts in runs]
+    if len(set(numbers)) == len(runs) and all(number.isdecimal() for number in numbers):
+        return numbers
+    return [chr(ord('A') + i) if i < 26 else str(i) for i in range(len(runs))]
 
 
 def differences(all_settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

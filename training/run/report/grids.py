@@ -12,7 +12,6 @@ from training.run.report.pictures import MOST_FRAMES, Picture, Pictures
 MOST_FIGURES = 6   # of metrics
 MOST_CAPTIONS = 48  # rows of a picture that can still be read
 LEAST_FRAMES = 4   # of each kind and run, where many are compared
-PIXELATED = 64     # images up to this size are shown with their pixels
 
 
 class Kind(NamedTuple):
@@ -24,15 +23,9 @@ class Kind(NamedTuple):
     captions: list[str]
 
 
-class Grids(NamedTuple):
-    """All pictures of a run. small: whether its images are shown with their pixels."""
-
-    kinds: list[Kind]
-    small: bool
-
-
-def make_grids(facts: Facts, pictures: Pictures, runs: int = 1, most_new: int | None = None) -> Grids:
-    """runs: how many share the page: each gets fewer pictures then. most_new: see Pictures.series."""
+def make_grids(facts: Facts, pictures: Pictures, runs: int = 1, most_new: int | None = None) -> list[Kind]:
+    """All pictures of a run. runs: how many share the page: each gets fewer then, and only those that are compared. most_new: see
+    Pictures.series."""
     run, cell, domains = facts.run, facts.run.image_size(), facts.domains()
     by_domain = facts.options.get('grid_by_domain') is True
     block = len(domains) if by_domain and domains else 1
@@ -43,13 +36,15 @@ def make_grids(facts: Facts, pictures: Pictures, runs: int = 1, most_new: int | 
         'recon': ('Reconstructions', 'Real images, each with its reconstruction to the right.'),
     }
     kinds = [Kind(title, note, run_pictures, _captions(domains, run_pictures[-1][1])) for kind, (title, note) in titles.items()
-             if (run_pictures := pictures.series(kind, run.kimg, cell, block, most, most_new))]
+             if (run_pictures := pictures.series(kind, facts.first_kimg, run.kimg, cell, block, most, most_new))]
+    if runs > 1:
+        return kinds
     if (reals := pictures.one(run.path / 'reals.png', cell, block)) is not None:
         kinds.append(Kind('Training images', '', [(0, reals)], _captions(domains, reals)))
-    for name, (kimg, path) in list(_figures(run.path, run.kimg).items())[:MOST_FIGURES if runs == 1 else 0]:
+    for name, (kimg, path) in list(_figures(run.path, run.kimg).items())[:MOST_FIGURES]:
         if (figure := pictures.one(path)) is not None:
             kinds.append(Kind(f'Metric {name}', f'After {kimg} kimg.', [(kimg, figure)], []))
-    return Grids(kinds, cell is not None and max(cell) <= PIXELATED)
+    return kinds
 
 
 def _captions(domains: list[str], picture: Picture) -> list[str]:
@@ -61,7 +56,7 @@ def _figures(run_dir: Path, last_kimg: float) -> dict[str, tuple[int, Path]]:
     """{metric: (kimg, its newest figure)}."""
     found: dict[str, tuple[int, Path]] = {}
     for path in run_dir.glob('*-network-snapshot-*.png'):
-        match = re.fullmatch(r'(.+)-network-snapshot-(\d+)', path.stem)
+        match = re.fullmatch(r'([^-]+)-(?:.*-)?network-snapshot-(\d+)', path.stem)
         if match and int(match[2]) <= last_kimg:
             found[match[1]] = max(found.get(match[1], (-1, path)), (int(match[2]), path))
     return dict(sorted(found.items()))

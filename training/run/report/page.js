@@ -66,12 +66,12 @@
   const keysOf = (card, series) => {
     const keys = element('div');
     keys.className = 'keys';
+    const oneLabel = new Set(series.map(({label}) => label)).size === 1;
     const numbers = series.slice(0, 24).map(({name, label, run}) => {
       const key = element('span'), mark = element('i'), number = element('b');
       mark.style.borderColor = `var(${name})`;
-      const text = several ? (card.dataset.one ? data.runs[run] : `${data.runs[run].slice(0, 5)} ${label}`) : label;
+      const text = !several ? label : oneLabel ? data.runs[run] : `${data.runs[run]} ${label}`;
       key.append(mark, text.length > 40 ? `${text.slice(0, 39)}…` : text, number);
-      key.title = several ? `${data.runs[run]}: ${label}` : label;
       keys.append(key);
       return number;
     });
@@ -96,13 +96,15 @@
       stroke: () => colour('--muted'), grid: {stroke: () => colour('--line'), width: 1}, ticks: {show: false},
       font: '11px system-ui, sans-serif', gap: 4,
     };
+    const decades = (u, ticks) => ticks.map((tick) => Math.abs(Math.log10(tick) % 1) < 1e-6 ? tick : null);
+    const grid = chart.log ? {...axis.grid, filter: decades} : axis.grid;
     const few = columns[0].length < 3;
     const plot = new uPlot({
       width: place.clientWidth, height: 190, legend: {show: false},
       cursor: {sync: {key: 'kimg', setSeries: false}, points: {size: 6}, drag: {x: true, y: false}},
       scales: {x: {time: false}, y: {distr: chart.log ? 3 : 1, range: range(chart)}},
       axes: [{...axis, size: 26, values: (u, ticks) => ticks.map(short)},
-             {...axis, size: 54, values: (u, ticks) => ticks.map((tick) => tick === null ? '' : short(tick))}],
+             {...axis, grid, size: 54, values: (u, ticks) => ticks.map((tick) => tick === null ? '' : short(tick))}],
       series: [{}, ...series.map(({name, dash}) => ({
         stroke: () => colour(name), width: 1.6, dash, spanGaps: false,
         points: {show: chart.points || few, size: 6, fill: () => colour(name)},

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from training.run.report.facts import Facts, differences
-from training.run.report.grids import Grids
+from training.run.report.facts import Facts, differences, short_names
+from training.run.report.grids import Kind
 
 HERE = Path(__file__).parent
 STATES = {'complete': 'Complete', 'failed': 'Failed', 'stopped': 'Stopped early, everything saved', 'training': 'In training'}
@@ -24,20 +24,21 @@ PLOTS = {  # what uPlot needs, from the package that carries it; its Python code
     'licence': 'uPlot 1.6.31, © 2022 Leon Sorokin, MIT licence'}
 
 
-def page(runs: Sequence[Facts], grids: Sequence[Grids], charts: Sequence[Mapping[str, Any]]) -> str:
+def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequence[Mapping[str, Any]]) -> str:
     """The report of one run, or of several beside each other. grids: of each run."""
     several = len(runs) > 1
     title = f'{len(runs)} runs' if several else runs[0].run.name
-    body = [_header(title, runs)]
-    body += [_findings(facts, several) for facts in runs]
-    body += [_comparison(runs)] if several else [_tiles(runs[0])]
-    body += [_section('Samples', '<div class="runs">' + ''.join(
-        _run_grids(facts, of_run, several) for facts, of_run in zip(runs, grids, strict=True)) + '</div>', 'samples')]
+    names = short_names(runs) if several else ['']
+    body = [_header(title, runs, names)]
+    body += [_findings(facts, name) for facts, name in zip(runs, names, strict=True)]
+    body += [_comparison(runs, names)] if several else [_tiles(runs[0])]
+    body += [_section('Samples', f'<div class="runs{" several" if several else ""}">' + ''.join(
+        _pictures(of_run, name) for of_run, name in zip(grids, names, strict=True)) + '</div>')]
     body += [_charts(charts)]
-    body += [_details_of(facts, several) for facts in runs]
+    body += [_details_of(facts, name) for facts, name in zip(runs, names, strict=True)]
     scripts = [_asset('script'), (HERE / 'page.js').read_text(encoding='utf-8')]
     digests = ' '.join(f"'sha256-{_digest(script)}'" for script in scripts)
-    data = dict(runs=[facts.run.name for facts in runs], charts=charts)
+    data = dict(runs=names, charts=charts)
     return ''.join([
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n',
         # Nothing is fetched, and no script runs but these two, should anything read from a file have slipped through.
@@ -73,8 +74,8 @@ def _text(value: Any) -> str:
     return html.escape(str(value))
 
 
-def _section(title: str, content: str, name: str = '') -> str:
-    return f'<section{f" id={name!r}" if name else ""}><h2>{_text(title)}</h2>{content}</section>' if content else ''
+def _section(title: str, content: str) -> str:
+    return f'<section><h2>{_text(title)}</h2>{content}</section>' if content else ''
 
 
 def _folded(title: str, content: str) -> str:
@@ -85,7 +86,7 @@ def _table(rows: Iterable[Sequence[Any]], head: Sequence[Any] = ()) -> str:
     """The first cell of each row is its heading."""
     top = f'<thead><tr>{"".join(f"<th>{_text(cell)}</th>" for cell in head)}</tr></thead>' if head else ''
     body = ''.join(f'<tr><th>{_text(row[0])}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in row[1:])}</tr>' for row in rows)
-    return f'<div class="wide"><table>{top}<tbody>{body}</tbody></table></div>' if body else ''
+    return f'<div class="wide{" numbers" if head else ""}"><table>{top}<tbody>{body}</tbody></table></div>' if body else ''
 
 
 def _time(seconds: float) -> str:
@@ -97,11 +98,11 @@ def _time(seconds: float) -> str:
     return f'<time datetime="{time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)}">{time.strftime("%Y-%m-%d %H:%M UTC", moment)}</time>'
 
 
-def _header(title: str, runs: Sequence[Facts]) -> str:
+def _header(title: str, runs: Sequence[Facts], names: Sequence[str]) -> str:
     lines = []
     for i, facts in enumerate(runs):
         share = min(facts.run.kimg / facts.total_kimg, 1) if facts.total_kimg > 0 else 0
-        name = f'<i class="dot" data-run="{i}"></i><b>{_text(facts.run.name)}</b>' if len(runs) > 1 else ''
+        name = f'<i class="dot" data-run="{i}"></i><b>{_text(names[i])}</b> {_text(facts.given)}' if len(runs) > 1 else ''
         last = f', last tick {_time(facts.run.ticks.values[-1])}' if facts.run.ticks.values else ', no tick yet'
         state = facts.state()
         lines.append(f'<div class="state {state}">{name}<span class="badge">{STATES[state]}</span>'
@@ -109,13 +110,12 @@ def _header(title: str, runs: Sequence[Facts]) -> str:
     return f'<header><h1>{_text(title)}</h1>{"".join(lines)}<p class="muted">Written {_time(time.time())}</p></header>'
 
 
-def _findings(facts: Facts, several: bool) -> str:
+def _findings(facts: Facts, name: str) -> str:
     """What the run warned of, and what ended it."""
     lines = [(f'Ended by: {facts.log.error}', 1)] if facts.log.error is not None else []
     lines += reversed(facts.log.newest_findings())
     items = ''.join(f'<li>{_text(line)}{f" <b>×{count}</b>" if count > 1 else ""}</li>' for line, count in lines)
-    title = f'To look at: {facts.run.name}' if several else 'To look at'
-    return _section(title, f'<ul class="findings">{items}</ul>' if items else '')
+    return _section(f'To look at: {name}' if name else 'To look at', f'<ul class="findings">{items}</ul>' if items else '')
 
 
 def _tiles(facts: Facts) -> str:
@@ -123,21 +123,20 @@ def _tiles(facts: Facts) -> str:
     return f'<dl class="tiles">{tiles}</dl>'
 
 
-def _comparison(runs: Sequence[Facts]) -> str:
+def _comparison(runs: Sequence[Facts], names: Sequence[str]) -> str:
     """Key figures and settings, a column for each run."""
-    names = [facts.run.name for facts in runs]
-    figures = [facts.key_figures() for facts in runs]
-    rows = [(name, *(of_run.get(name, '–') for of_run in figures)) for name in dict.fromkeys(n for f in figures for n in f)]
+    figures = [facts.key_figures() | facts.last_metrics() for facts in runs]
+    rows = [(title, *(of_run.get(title, '–') for of_run in figures)) for title in dict.fromkeys(t for f in figures for t in f)]
     different = differences([facts.settings() for facts in runs])
-    settings = _table([(name, *values) for name, values in different.items()], ['', *names])
+    settings = _table([(setting, *values) for setting, values in different.items()], ['', *names])
     return _section('Side by side', _table(rows, ['', *names])) + _section(
         'Settings that differ', settings or '<p class="muted">None.</p>')
 
 
-def _run_grids(facts: Facts, grids: Grids, several: bool) -> str:
+def _pictures(kinds: Sequence[Kind], name: str) -> str:
     """The pictures of one run: over time with a slider, and beside them what is only shown as it is now."""
     cards = []
-    for kind in grids.kinds:
+    for kind in kinds:
         captions = ''.join(f'<span>{_text(caption)}</span>' for caption in kind.captions)
         captions = f'<div class="captions">{captions}</div>' if captions else ''
         frames = ''.join(f'<figure class="frame" data-kimg="{kimg}"{"" if i == len(kind.frames) - 1 else " hidden"}>'
@@ -146,13 +145,12 @@ def _run_grids(facts: Facts, grids: Grids, several: bool) -> str:
         last = len(kind.frames) - 1
         slider = (f'<div class="slide"><input type="range" min="0" max="{last}" value="{last}" aria-label="Thousands of images">'
                   '<output></output></div>') if last > 0 else ''
-        pixelated = ' pixelated' if grids.small else ''
-        cards.append(f'<div class="card kind{pixelated}"><h3>{_text(kind.title)}</h3><p class="muted">{_text(kind.note)}</p>'
+        cards.append(f'<div class="card kind"><h3>{_text(kind.title)}</h3><p class="muted">{_text(kind.note)}</p>'
                      f'{slider}<div class="frames">{frames}</div></div>')
     if not cards:
         return ''
-    name = f'<h3 class="run">{_text(facts.run.name)}</h3>' if several else ''
-    return f'<div class="of-run">{name}<div class="pictures">{"".join(cards)}</div></div>'
+    heading = f'<h3 class="run">{_text(name)}</h3>' if name else ''
+    return f'<div>{heading}<div class="pictures">{"".join(cards)}</div></div>'
 
 
 def _charts(charts: Sequence[Mapping[str, Any]]) -> str:
@@ -165,13 +163,15 @@ def _charts(charts: Sequence[Mapping[str, Any]]) -> str:
         for group, indices in groups.items())
 
 
-def _details_of(facts: Facts, several: bool) -> str:
+def _details_of(facts: Facts, name: str) -> str:
     """Snapshots, how to continue, options, environment."""
-    parts = [_section('Snapshots', _snapshots(facts)), _section('Continue and use', _commands(facts)),
-             _section('Configuration', _configuration(facts)), _section('Environment', _environment(facts))]
-    if not several:
-        return ''.join(parts)
-    return f'<details class="run"><summary>{_text(facts.run.name)}</summary>{"".join(parts)}</details>'
+    content = ''.join([
+        _section('Snapshots', _snapshots(facts)), _section('Continue and use', _commands(facts)),
+        '<div class="halves">', _section('Configuration', _configuration(facts)),
+        _section('Environment', _table(facts.environment().items())), '</div>',
+        _folded('All settings (training_options.json)', _table(facts.settings().items())),
+        _folded(f'Sessions ({len(facts.sessions)})', _sessions(facts))])
+    return f'<details class="run"><summary>{_text(f"{name}: {facts.run.name}")}</summary>{content}</details>' if name else content
 
 
 def _snapshots(facts: Facts) -> str:
@@ -191,12 +191,13 @@ def _commands(facts: Facts) -> str:
 
 
 def _configuration(facts: Facts) -> str:
-    given = _table(facts.given_options().items())
-    note = '<p class="muted">Options given; all others have their defaults.</p>' if given else ''
-    return note + given + _folded('All settings (training_options.json)', _table(facts.settings().items()))
+    """What the command line gave."""
+    given = ''.join(f'<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>' for name, value in facts.given_options().items())
+    return f'<p class="muted">Options given; all others have their defaults.</p><dl class="options">{given}</dl>' if given else ''
 
 
-def _environment(facts: Facts) -> str:
+def _sessions(facts: Facts) -> str:
+    """Each start of the run."""
     rows = [(f'from {s.get("kimg")} kimg', ' '.join(map(str, s['command'])), str(s.get('revision', ''))[:10])
             for s in facts.sessions]
-    return _table(facts.environment().items()) + _folded(f'Sessions ({len(rows)})', _table(rows, ['', 'command', 'revision']))
+    return _table(rows, ['', 'command', 'revision'])

@@ -15,7 +15,7 @@ import PIL.Image
 MOST_FRAMES = 32         # of one kind of picture, over the run
 MOST_BYTES = 150 << 10   # of one picture
 WIDTH, HEIGHT = 1024, 768  # of a picture, at most, in pixels
-SMALL = 32               # cells of this size are doubled: WebP halves the resolution of colours
+SMALL = 32               # pixels: images up to this size are enlarged, as WebP halves the resolution of colours
 IMG = re.compile(r'<img class="picture" data-key="([^"]*)" width="(\d+)" height="(\d+)" data-rows="(\d+)" '
                  r'src="data:image/webp;base64,([A-Za-z0-9+/=]+)"')
 
@@ -55,15 +55,17 @@ class Pictures:
         for key, width, height, rows, webp in IMG.findall(text):
             self._made[html.unescape(key)] = Picture(html.unescape(key), int(width), int(height), int(rows), webp)
 
-    def series(self, kind: str, last_kimg: float, cell: tuple[int, int] | None, block: int = 1, most: int = MOST_FRAMES,
-               most_new: int | None = None) -> list[tuple[int, Picture]]:
+    def series(self, kind: str, first_kimg: float, last_kimg: float, cell: tuple[int, int] | None, block: int = 1,
+               most: int = MOST_FRAMES, most_new: int | None = None) -> list[tuple[int, Picture]]:
         """(kimg, picture) of <kind><kimg>.png up to last_kimg, in their order: `most` at most, evenly chosen, and the newest.
 
-        cell: height and width of the images in the grid. block: rows that belong together. most_new: make no more than these, the
-        newest first; None for no limit.
+        first_kimg: of <kind>_init.png. cell: height and width of the images in the grid. block: rows that belong together.
+        most_new: make no more than these, the newest first; None for no limit.
         """
         found = {int(m[1]): path for path in self._run_dir.glob(f'{kind}[0-9]*.png')
                  if (m := re.fullmatch(rf'{kind}(\d+)', path.stem)) and int(m[1]) <= last_kimg}
+        if (first := self._run_dir / f'{kind}_init.png').exists():
+            found[int(first_kimg)] = first
         result = []
         for kimg in reversed(choose(sorted(found), most)):
             new = _key(found[kimg]) not in self._made
@@ -120,13 +122,11 @@ def _make(path: Path, key: str, cell: tuple[int, int] | None, block: int) -> Pic
         else:
             image = opened.convert('RGB')
             image.thumbnail((WIDTH, WIDTH))
-    quality = 60 if rows and max(cell) <= SMALL else 80
-    webp = _encode(image, quality)
-    while len(webp) > MOST_BYTES and min(image.size) > 1:
-        quality -= 20
-        if quality < 40:
-            image, quality = image.resize((max(image.width * 3 // 4, 1), max(image.height * 3 // 4, 1))), 60
-        webp = _encode(image, quality)
+    webp = _encode(image, quality=60 if rows and max(cell) <= SMALL else 80)
+    while len(webp) > MOST_BYTES:  # of noise, or of other images that are hard to compress
+        scale = 0.9 * (MOST_BYTES / len(webp)) ** 0.5
+        image = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)))
+        webp = _encode(image, quality=60)
     return Picture(key, image.width, image.height, rows, base64.b64encode(webp).decode())
 
 
@@ -137,7 +137,8 @@ def _cut(size: tuple[int, int], cell: tuple[int, int], block: int) -> tuple[int,
     """
     height, width = cell
     longest = max(cell)
-    shown = longest * 2 if longest <= SMALL else min(longest, 128 if longest <= 256 else 256)  # pixels of the longer side
+    enlarged = min(max(WIDTH // size[0], 2), 8) if longest <= SMALL else 1
+    shown = min(longest * enlarged, 128 if longest <= 256 else 256)  # pixels of the longer side
     shown_height, shown_width = (max(round(side * shown / longest), 1) for side in cell)
     columns = min(size[0] // width, max(WIDTH // shown_width, 1))
     rows = min(size[1] // height, max(HEIGHT // shown_height, block))

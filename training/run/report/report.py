@@ -24,7 +24,7 @@ from training.run.report.pictures import Pictures
 from training.run.sessions import append_session
 
 FILE_NAME = 'report.html'
-MOST_NEW = 4  # pictures of a kind that one refresh makes: one, but for a run whose page was removed, where the rest comes later
+MOST_NEW = 2  # pictures of a kind that one refresh makes: one, but for a run whose page was removed, where the rest comes later
 
 
 class LiveReport:
@@ -66,7 +66,7 @@ class LiveReport:
         try:
             yield
         except Exception as err:
-            reason = f'{type(err).__name__}: {" ".join(str(err).split())}'
+            reason = getattr(err, 'strerror', None) or f'{type(err).__name__}: {" ".join(str(err).split())}'
             line = f'warning: {FILE_NAME} could not be written ({reason}); training continues'
             if line not in self._told:
                 self._told.add(line)
@@ -82,7 +82,7 @@ class LiveReport:
         self._log.error = error or self._log.error
         facts = Facts(self._run, self._log, str(self._run_dir))
         grids = make_grids(facts, self._pictures, most_new=MOST_NEW)
-        self._pictures.keep([picture for kind in grids.kinds for _, picture in kind.frames])
+        self._pictures.keep([picture for kind in grids for _, picture in kind.frames])
         text = page([facts], [grids], make_charts([self._run]))
         with atomic_open(path, 'w') as f:
             f.write(text)
