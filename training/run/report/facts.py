@@ -7,6 +7,7 @@ import json
 import math
 import shlex
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -161,6 +162,14 @@ class Facts:
             return None
         good = isinstance(best, dict) and isinstance(best.get('key'), str) and isinstance(best.get('snapshot_pkl'), str)
         return best if good and not math.isnan(number(best.get('kimg')) + number(best.get('value'))) else None
+
+
+def utc(seconds: float) -> str:
+    """A moment as '2026-11-27 13:05:09 UTC'; '' if it is none."""
+    try:
+        return time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return ''
 
 
 def short_names(runs: Sequence[Facts]) -> list[str]:

@@ -9,6 +9,7 @@ from training.run.records import GrowingFile
 
 FINDING = re.compile(r'(?:Error|[Ww]arning): .+')
 LAST_OF_TRACEBACK = re.compile(r'(?:\w+\.)*(\w*(?:Error|Exception|Interrupt))\b(?:: (.*))?')
+CONTINUES = re.compile(r'tick \d|Calculating |Exiting|(?:Error|[Ww]arning): ')  # what a run prints that has not ended
 SESSION_BEGINS, STOPPED = 'Num images:', 'Stopping early, as asked'
 MOST = 20  # lines, the newest
 
@@ -34,6 +35,8 @@ class Log:
         return list(self.findings.items())[-MOST:]
 
     def _add(self, line: str) -> None:
+        if CONTINUES.match(line):  # the traceback was of something that the run survived, such as a metric
+            self.error = None
         if line.startswith(SESSION_BEGINS):  # what ended the session before was overcome
             self.error, self.stopped, self._in_traceback = None, False, False
         elif line.startswith('Traceback '):

@@ -13,7 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from training.run.report.facts import Facts, differences, short_names
+from dnnlib.util import UserError
+from training.run.records import number
+from training.run.report.facts import Facts, differences, short_names, utc
 from training.run.report.grids import Kind
 
 HERE = Path(__file__).parent
@@ -36,7 +38,7 @@ def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequenc
         _pictures(of_run, name) for of_run, name in zip(grids, names, strict=True)) + '</div>')]
     body += [_charts(charts)]
     body += [_details_of(facts, name) for facts, name in zip(runs, names, strict=True)]
-    scripts = [_asset('script'), (HERE / 'page.js').read_text(encoding='utf-8')]
+    scripts = [_asset('script'), _own_file('page.js')]
     digests = ' '.join(f"'sha256-{_digest(script)}'" for script in scripts)
     data = dict(runs=names, charts=charts)
     return ''.join([
@@ -45,7 +47,7 @@ def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequenc
         f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src \'unsafe-inline\'; '
         f'script-src {digests}; base-uri \'none\'; form-action \'none\'">\n',
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n',
-        f'<title>{_text(title)}</title>\n<style>{_asset("style")}\n{(HERE / "page.css").read_text(encoding="utf-8")}</style>\n',
+        f'<title>{_text(title)}</title>\n<style>{_asset("style")}\n{_own_file("page.css")}</style>\n',
         f'<!-- Plots: {PLOTS["licence"]} -->\n</head><body>\n', '\n'.join(body),
         f'\n<script type="application/json" id="data">{script_json(data)}</script>\n',
         *(f'<script>{script}</script>\n' for script in scripts), '</body></html>\n'])
@@ -59,11 +61,17 @@ def script_json(value: Any) -> str:
 
 @cache
 def _asset(which: str) -> str:
-    """A file of uPlot. Raises OSError if its package is not installed."""
+    """A file of uPlot. Raises UserError if its package is not installed."""
     spec = importlib.util.find_spec(PLOTS['package'])
     if spec is None or not spec.origin:
-        raise ModuleNotFoundError(f'the package {PLOTS["package"]} is not installed (pip install -r requirements.txt)')
+        raise UserError(f'the package {PLOTS["package"]} is not installed; install what is in requirements.txt')
     return Path(spec.origin).parent.joinpath(PLOTS[which]).read_text(encoding='utf-8')
+
+
+@cache
+def _own_file(name: str) -> str:
+    """A file of this folder, as it was when the run began: the checkout may change meanwhile."""
+    return (HERE / name).read_text(encoding='utf-8')
 
 
 def _digest(script: str) -> str:
@@ -91,11 +99,8 @@ def _table(rows: Iterable[Sequence[Any]], head: Sequence[Any] = ()) -> str:
 
 def _time(seconds: float) -> str:
     """A moment, which page.js turns into local time."""
-    try:
-        moment = time.gmtime(seconds)
-    except (OverflowError, ValueError, OSError):
-        return ''
-    return f'<time datetime="{time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)}">{time.strftime("%Y-%m-%d %H:%M UTC", moment)}</time>'
+    text = utc(seconds)
+    return f'<time datetime="{text[:-4].replace(" ", "T")}Z">{text}</time>' if text else ''
 
 
 def _header(title: str, runs: Sequence[Facts], names: Sequence[str]) -> str:
@@ -158,7 +163,8 @@ def _charts(charts: Sequence[Mapping[str, Any]]) -> str:
     groups: dict[str, list[int]] = {}
     for i, chart in enumerate(charts):
         groups.setdefault(chart['group'], []).append(i)
-    return ''.join(_section(group, '<div class="charts">' + ''.join(
+    note = '<p class="muted">Over thousands of images. Drag to zoom in, double-click to zoom out.</p>'
+    return ''.join(_section(group, note + '<div class="charts">' + ''.join(
         f'<div class="card chart" data-chart="{i}"><h3>{_text(charts[i]["title"])}</h3></div>' for i in indices) + '</div>')
         for group, indices in groups.items())
 
@@ -198,6 +204,6 @@ def _configuration(facts: Facts) -> str:
 
 def _sessions(facts: Facts) -> str:
     """Each start of the run."""
-    rows = [(f'from {s.get("kimg")} kimg', ' '.join(map(str, s['command'])), str(s.get('revision', ''))[:10])
+    rows = [(utc(number(s.get('started'))), s.get('kimg'), ' '.join(map(str, s['command'])), str(s.get('revision', ''))[:10])
             for s in facts.sessions]
-    return _table(rows, ['', 'command', 'revision'])
+    return _table(rows, ['', 'from kimg', 'command', 'revision'])

@@ -66,7 +66,7 @@ class LiveReport:
         try:
             yield
         except Exception as err:
-            reason = getattr(err, 'strerror', None) or f'{type(err).__name__}: {" ".join(str(err).split())}'
+            reason = getattr(err, 'strerror', None) or _described(err)
             line = f'warning: {FILE_NAME} could not be written ({reason}); training continues'
             if line not in self._told:
                 self._told.add(line)
@@ -93,7 +93,13 @@ class LiveReport:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._shows and isinstance(error, Exception):
             with self._surviving():
-                self._write(str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {error}')
+                self._write(_described(error))
+
+
+def _described(error: Exception) -> str:
+    """In one line."""
+    text = ' '.join(str(error).split())
+    return text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'
 
 
 def report(run_dirs: Sequence[str]) -> str:

@@ -86,8 +86,11 @@ def test_how_a_run_ended_is_read_from_its_log(tmp_path):
     log.write_text(log.read_text() + 'Num images: 9\nStopping early, as asked: saving first ...\n')
     text = Elements(report.report([str(run_dir)])).text
     assert 'Ended by' not in text and 'Stopped early' in text
-    log.write_text(f'{traceback}torch.OutOfMemoryError: of 3 GiB\n')
+    log.write_text(f'{traceback}torch.OutOfMemoryError: of 3 GiB\nAnother line of it\n')
     assert 'Ended by: torch.OutOfMemoryError: of 3 GiB' in Elements(report.report([str(run_dir)])).text
+    log.write_text(f'{traceback}ValueError: in a metric\nError: --metrics=x is left out from now on\n')
+    text = Elements(report.report([str(run_dir)])).text
+    assert 'Ended by' not in text and 'Error: --metrics=x is left out' in text
 
 
 def test_sessions_are_added_to_the_file(tmp_path, monkeypatch):
