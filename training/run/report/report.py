@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -56,7 +57,7 @@ class LiveReport:
         with self._surviving():
             importance = getattr(mapping, 'importance', None)
             if importance is not None:
-                values = [round(value, 5) for value in importance.flatten().tolist()]
+                values = [round(value, 5) if math.isfinite(value) else None for value in importance.flatten().tolist()]
                 append_line(self._run_dir / IMPORTANCE, dict(kimg=cur_nimg / 1000, importance=values))
             self._write()
 

@@ -31,9 +31,9 @@ def test_each_snapshot_renews_the_page(tmp_path):
     assert '8 of 100 kimg' in text_of(run_dir) and 'In training' in text_of(run_dir)
     with (run_dir / 'stats.jsonl').open('a') as f:
         f.write('{"Progress/kimg": {"num": 1, "mean": 12.0}, "timestamp": 1.8e9}\n')
-    live.refresh(SimpleNamespace(importance=torch.nn.Parameter(torch.tensor([[0.25, -1.0]]))), 12000)
+    live.refresh(SimpleNamespace(importance=torch.nn.Parameter(torch.tensor([[0.25, torch.nan]]))), 12000)
     assert '12 of 100 kimg' in text_of(run_dir) and said == []
-    assert (run_dir / 'importance.jsonl').read_text().endswith('{"kimg": 12.0, "importance": [0.25, -1.0]}\n')
+    assert (run_dir / 'importance.jsonl').read_text().endswith('{"kimg": 12.0, "importance": [0.25, null]}\n')
     assert not list(run_dir.glob('.*.tmp'))
 
 
