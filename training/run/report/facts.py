@@ -86,7 +86,10 @@ class Facts:
         return {key: f'{curve.values[-1]:.4g} ({curve.kimg[-1]:g} kimg)' for key, curve in self.run.metrics.items()}
 
     def given_options(self) -> dict[str, str]:
-        """{option: value} of the command line that began the run; all others have their defaults."""
+        """{option: value} that the run was made from, by training_options.json, or else by the command line that began it; all
+        others have their defaults."""
+        if isinstance(noted := self.options.get('options'), dict):
+            return {f'--{name}'.replace('_', '-'): text for name, text in flatten(noted).items()}
         words = [str(word) for word in self.sessions[0]['command'][1:]] if self.sessions else []
         given: dict[str, str] = {}
         for i, word in enumerate(words):
@@ -127,7 +130,7 @@ class Facts:
 
     def settings(self) -> dict[str, str]:
         """The configuration: {'loss_kwargs.gamma': '0.1', ...}."""
-        return flatten(self.options)
+        return flatten({name: value for name, value in self.options.items() if name != 'options'})
 
     def environment(self) -> dict[str, str]:
         """Where and with what the last session ran."""

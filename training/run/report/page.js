@@ -28,7 +28,7 @@
       tables.push([part.x, ...part.series.map(([, values]) => values)]);
       for (const [label] of part.series) series.push({run: part.run, label, ...styleOf(part.run, labels.indexOf(label))});
     }
-    const modes = tables.map((table) => table.map(() => 1));  // a null in a curve is a gap; where another run has a point, there is none
+    const modes = tables.map((table) => table.map(() => 1));  // what is null stays null, a gap; points of another run make none
     return {series, columns: tables.length > 1 ? uPlot.join(tables, modes) : tables[0]};
   };
 
@@ -44,9 +44,9 @@
   // Of what begins at zero, the first tick, a single batch, would leave no room for the others.
   const withoutFirst = (chart, columns) => {
     if (!chart.zero || columns[0].length < 4) return columns;
-    const rest = columns.slice(1).flatMap((column) => column.slice(1).filter((value) => value !== null));
-    const most = Math.max(...rest);
-    return columns.map((column, i) => i === 0 ? column : column.map((value, k) => k === 0 && value > 1.5 * most ? null : value));
+    const rest = columns.slice(1).flatMap((column) => column.slice(1).filter((value) => value != null));
+    const most = Math.max(0, ...rest);
+    return columns.map((column, i) => i === 0 ? column : column.map((value, k) => k === 0 && most > 0 && value > 1.5 * most ? null : value));
   };
 
   const drawLine = (chart) => (u) => {
@@ -79,7 +79,7 @@
     return (columns, index) => numbers.forEach((number, i) => {
       const column = columns[i + 1];
       let k = index ?? column.length - 1;
-      while (k > 0 && column[k] === null) k--;
+      while (k > 0 && column[k] == null) k--;  // null: a gap; undefined: where only another run has a point
       number.textContent = short(column[k]);
     });
   };

@@ -49,6 +49,11 @@ def test_runs_are_compared(tmp_path):
     assert len(elements.of('figure', class_='frame')) == 6
 
 
+def test_options_are_those_that_the_run_noted(tmp_path):
+    text = Elements(report([str(write_run(tmp_path / 'run', options={'gamma': 2.5, 'method': ['cg-gan']}))])).text
+    assert '--gamma 2.5 --method ["cg-gan"]' in text and 'options.gamma' not in text
+
+
 def test_texts_from_files_are_only_shown(tmp_path):
     run_dir = write_run(tmp_path / 'run', description=HOSTILE, metrics=[HOSTILE], **{HOSTILE: HOSTILE})
     (run_dir / 'log.txt').write_text(f'Error: {HOSTILE}\n')
