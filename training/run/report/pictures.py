@@ -65,7 +65,7 @@ class Pictures:
         found = {int(m[1]): path for path in self._run_dir.glob(f'{kind}[0-9]*.png')
                  if (m := re.fullmatch(rf'{kind}(\d+)', path.stem)) and int(m[1]) <= last_kimg}
         if (first := self._run_dir / f'{kind}_init.png').exists():
-            found[int(first_kimg)] = first
+            found.setdefault(int(first_kimg), first)
         result = []
         for kimg in reversed(choose(sorted(found), most)):
             new = _key(found[kimg]) not in self._made
