@@ -163,8 +163,10 @@ def _charts(charts: Sequence[Mapping[str, Any]]) -> str:
     groups: dict[str, list[int]] = {}
     for i, chart in enumerate(charts):
         groups.setdefault(chart['group'], []).append(i)
-    note = '<p class="muted">Over thousands of images. Drag to zoom in, double-click to zoom out.</p>'
-    return ''.join(_section(group, note + '<div class="charts">' + ''.join(
+    if not charts:
+        return ''
+    note = '<p class="muted charts-note">Charts run over thousands of images. Drag to zoom in, double-click to zoom out.</p>'
+    return note + ''.join(_section(group, '<div class="charts">' + ''.join(
         f'<div class="card chart" data-chart="{i}"><h3>{_text(charts[i]["title"])}</h3></div>' for i in indices) + '</div>')
         for group, indices in groups.items())
 
