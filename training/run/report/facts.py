@@ -21,10 +21,11 @@ OF_EVERY_RUN = ('run_dir', 'resume_', 'data_digest')  # settings that differ bet
 
 
 class Facts:
-    """run, log: they are read again when the page is. given: the run directory as the user wrote it."""
+    """run, log: what was read of them so far. given: the run directory as the user wrote it. folder: where it is, seen
+    from the page."""
 
-    def __init__(self, run: Run, log: Log, given: str):
-        self.run, self.log, self.given = run, log, given
+    def __init__(self, run: Run, log: Log, given: str, folder: str = '.'):
+        self.run, self.log, self.given, self.folder = run, log, given, folder
         self.options = run.options()
         self.sessions = [s for s in read_records(run.path / SESSIONS) if isinstance(s.get('command'), list)]
         self.best = self._best()

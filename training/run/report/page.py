@@ -7,7 +7,9 @@ import hashlib
 import html
 import importlib.util
 import json
+import posixpath
 import time
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -35,7 +37,7 @@ def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequenc
     body += [_findings(facts, name) for facts, name in zip(runs, names, strict=True)]
     body += [_comparison(runs, names)] if several else [_tiles(runs[0])]
     body += [_section('Samples', f'<div class="runs{" several" if several else ""}">' + ''.join(
-        _pictures(of_run, name) for of_run, name in zip(grids, names, strict=True)) + '</div>')]
+        _pictures(of_run, name, facts.folder) for facts, of_run, name in zip(runs, grids, names, strict=True)) + '</div>')]
     body += [_charts(charts)]
     body += [_details_of(facts, name) for facts, name in zip(runs, names, strict=True)]
     scripts = [_asset('script'), _own_file('page.js')]
@@ -80,6 +82,10 @@ def _digest(script: str) -> str:
 
 def _text(value: Any) -> str:
     return html.escape(str(value))
+
+
+def _link(folder: str, file: str) -> str:
+    return _text('./' + urllib.parse.quote(posixpath.normpath(f'{folder}/{file}')))
 
 
 def _section(title: str, content: str) -> str:
@@ -138,16 +144,17 @@ def _comparison(runs: Sequence[Facts], names: Sequence[str]) -> str:
         'Settings that differ', settings or '<p class="muted">None.</p>')
 
 
-def _pictures(kinds: Sequence[Kind], name: str) -> str:
-    """The pictures of one run: over time with a slider, and beside them what is only shown as it is now."""
+def _pictures(kinds: Sequence[Kind], name: str, folder: str) -> str:
+    """The pictures of one run: over time with a slider, and beside them what is only shown as it is now. Each is a link to its
+    file, in `folder`."""
     cards = []
     for kind in kinds:
         captions = ''.join(f'<span>{_text(caption)}</span>' for caption in kind.captions)
         captions = f'<div class="captions">{captions}</div>' if captions else ''
-        frames = ''.join(f'<figure class="frame" data-kimg="{kimg}"{"" if i == len(kind.frames) - 1 else " hidden"}>'
-                         f'{captions}<a href="{_text(picture.file)}">{picture.img(f"{kind.title}, {kimg} kimg")}</a></figure>'
-                         for i, (kimg, picture) in enumerate(kind.frames))
         last = len(kind.frames) - 1
+        frames = ''.join(f'<figure class="frame" data-kimg="{kimg}"{"" if i == last else " hidden"}>{captions}'
+                         f'<a href="{_link(folder, picture.file)}">{picture.img(f"{kind.title}, {kimg} kimg")}</a></figure>'
+                         for i, (kimg, picture) in enumerate(kind.frames))
         slider = (f'<div class="slide"><input type="range" min="0" max="{last}" value="{last}" aria-label="Thousands of images">'
                   '<output></output></div>') if last > 0 else ''
         cards.append(f'<div class="card kind"><h3>{_text(kind.title)}</h3><p class="muted">{_text(kind.note)}</p>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -103,14 +104,16 @@ def _described(error: Exception) -> str:
     return text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'
 
 
-def report(run_dirs: Sequence[str]) -> str:
-    """The page of one run, or of several, from their files. Raises UserError for a directory that is not one of a run."""
+def report(run_dirs: Sequence[str], out: Path) -> str:
+    """The page of one run, or of several, from their files. out: where it will be written. Raises UserError for a directory that
+    is not one of a run."""
     runs = []
     for run_dir in dict.fromkeys(run_dirs):
         path = Path(run_dir)
         if not (path / 'training_options.json').is_file() and not (path / 'stats.jsonl').is_file():
             raise UserError(f'{run_dir}: has neither training_options.json nor stats.jsonl; pass a run directory of train.py')
-        runs.append(Facts(Run(path), Log(path), str(path)))
+        folder = Path(os.path.relpath(path, out.parent)).as_posix()
+        runs.append(Facts(Run(path), Log(path), str(path), folder))
     grids = []
     for facts in runs:
         old = facts.run.path / FILE_NAME if len(runs) == 1 else None
@@ -129,7 +132,7 @@ def main(run_dirs: tuple[str, ...], out: str | None) -> None:
     """
     several = len(set(run_dirs)) > 1
     path = Path(out) if out else Path('.' if several else run_dirs[0], FILE_NAME)
-    text = report(run_dirs)
+    text = report(run_dirs, path)
     with open_output(path, 'w') as f:
         f.write(text)
     print(f'Wrote {path} ({len(text.encode()) / 2 ** 20:.1f} MiB); open it in a browser')

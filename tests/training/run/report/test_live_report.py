@@ -20,6 +20,10 @@ class Images(list):
     image_shape, label_dim, has_onehot_labels, domains = [3, 8, 8], 2, True, ['red', 'green']
 
 
+def page_of(run_dir):
+    return report.report([str(run_dir)], run_dir / 'report.html')
+
+
 def text_of(run_dir):
     return Elements((run_dir / 'report.html').read_text()).text
 
@@ -82,14 +86,14 @@ def test_how_a_run_ended_is_read_from_its_log(tmp_path):
     traceback = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\n    raise UserError("y")\n'
     log = run_dir / 'log.txt'
     log.write_text(f'Num images: 9\n{traceback}dnnlib.errors.UserError: loss lost\n')
-    assert 'Ended by: loss lost' in Elements(report.report([str(run_dir)])).text
+    assert 'Ended by: loss lost' in Elements(page_of(run_dir)).text
     log.write_text(log.read_text() + 'Num images: 9\nStopping early, as asked: saving first ...\n')
-    text = Elements(report.report([str(run_dir)])).text
+    text = Elements(page_of(run_dir)).text
     assert 'Ended by' not in text and 'Stopped early' in text
     log.write_text(f'{traceback}torch.OutOfMemoryError: of 3 GiB\nAnother line of it\n')
-    assert 'Ended by: torch.OutOfMemoryError: of 3 GiB' in Elements(report.report([str(run_dir)])).text
+    assert 'Ended by: torch.OutOfMemoryError: of 3 GiB' in Elements(page_of(run_dir)).text
     log.write_text(f'{traceback}ValueError: in a metric\nError: --metrics=x is left out from now on\n')
-    text = Elements(report.report([str(run_dir)])).text
+    text = Elements(page_of(run_dir)).text
     assert 'Ended by' not in text and 'Error: --metrics=x is left out' in text
 
 

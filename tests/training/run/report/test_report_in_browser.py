@@ -36,7 +36,7 @@ def opened(browser, path, **kwargs):
 def test_the_page_is_quiet_and_fits(browser, tmp_path, runs):
     run_dirs = [write_run(tmp_path / f'0000{i}-{"long" * 30}', ticks=6 - i) for i in range(runs)]
     path = tmp_path / 'report.html'
-    path.write_text(report([str(run_dir) for run_dir in run_dirs]))
+    path.write_text(report([str(run_dir) for run_dir in run_dirs], path))
     for width, scheme in ((1280, 'light'), (400, 'dark')):
         with opened(browser, path, viewport=dict(width=width, height=800), color_scheme=scheme) as (tab, trouble):
             assert tab.evaluate('document.documentElement.scrollWidth') <= width
@@ -47,7 +47,7 @@ def test_the_page_is_quiet_and_fits(browser, tmp_path, runs):
 
 def test_sliders_move_together_and_keys_show_what_is_below_the_cursor(browser, tmp_path):
     path = tmp_path / 'report.html'
-    path.write_text(report([str(write_run(tmp_path / '00000-a')), str(write_run(tmp_path / '00001-b', snapshots=6))]))
+    path.write_text(report([str(write_run(tmp_path / '00000-a')), str(write_run(tmp_path / '00001-b', snapshots=6))], path))
     with opened(browser, path, viewport=dict(width=1280, height=800)) as (tab, trouble):
         def shown():
             return [int(frame.get_attribute('data-kimg')) for frame in tab.locator('.frame:visible').all()]
