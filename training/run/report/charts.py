@@ -18,11 +18,15 @@ LIVING = 0.1       # importance above which a style coordinate lives: training.n
 IMPORTANCE = 'importance.jsonl'
 MORE_PANELS = (
     Panel('Gradients that were not finite', {f'Loss/{net}/nonfinite_grads': net for net in 'GD'}, from_zero=True),
+    Panel('Variety of generated images', {'Health/variety': 'of that of real images'}, from_zero=True),
+    Panel('Held-out images', {'Health/held_out': 'how far D thinks them generated'}, from_zero=True),
+    Panel('Gradients of half precision that are zero', {'Health/zero_gradients': 'share'}, from_zero=True),
     Panel('Living style coordinates', {'Progress/style_dims': 'alive'}, from_zero=True, group='Style'),
     Panel('Milliseconds per phase', {f'Timing/{phase}': phase for phase in ('Gmain', 'Greg', 'Dmain', 'Dreg')}, from_zero=True,
           group='Machine'),
     Panel('Arithmetic, GFLOP/s', {'Timing/gflop_per_sec': 'all devices'}, from_zero=True, group='Machine'),
     Panel('Utilisation, % of peak', {'Timing/mfu_percent': 'MFU'}, from_zero=True, group='Machine'),
+    Panel('Waiting for images, % of the time', {'Timing/data_wait_percent': 'training'}, from_zero=True, group='Machine'),
     Panel('Snapshots, pictures and metrics, s', {'Timing/maintenance_sec': 'between two ticks'}, from_zero=True, group='Machine'),
 )
 STYLE_TERMS = ('sparse', 'img_sparse')  # of i-StyleGAN and CG-GAN
