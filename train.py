@@ -204,9 +204,9 @@ class Command(cli.Command):
 def main(ctx: click.Context, **options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 
-    Everything goes into DIR/<number>-<description>: training_options.json, log.txt, stats.jsonl, TensorBoard events,
-    reals.png, fakes<kimg>.png, network-snapshot-<kimg>.pkl and training-state-<kimg>.pt. Ctrl-C saves a snapshot and exits. The
-    same command with --resume=latest resumes.
+    Everything goes into DIR/<number>-<description>: report.html, which shows the run in a browser, training_options.json,
+    log.txt, stats.jsonl, TensorBoard events, reals.png, fakes<kimg>.png, network-snapshot-<kimg>.pkl and
+    training-state-<kimg>.pt. Ctrl-C saves a snapshot and exits. The same command with --resume=latest resumes.
 
     Every option can be written with hyphens or underscores.
     """
