@@ -36,7 +36,7 @@ Examples:
   # One domain per label; a network small enough for a laptop
   python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 --cbase=1024 --cmax=64 --kimg=100
 \b
-  # Start, or go on where the last run of this kind stopped: for queues that interrupt
+  # Start, or resume the last run of this kind: for queues that interrupt
   python train.py --outdir=runs --data=datasets/faces.zip --mirror=1 --resume=latest --max-minutes=230
 \b
   # Go on from a snapshot in a new directory, here with another method; or learn from networks of other images

@@ -161,7 +161,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
         if due.end:
             break
     if saved is None:
-        raise UserError(f'{run_dir}: the last snapshot could not be saved; make room, and go on from the one before by '
+        raise UserError(f'{run_dir}: the last snapshot could not be saved; free some space, then resume from the one before with '
                         f'--resume={run_dir}')
     stopped_by = distributed.broadcast_from_rank0(lambda: monitor.stopped_by)
     if stopped_by is not None and not schedule.finished:
