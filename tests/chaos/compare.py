@@ -9,6 +9,7 @@ from typing import Any
 from dnnlib.jsonl import read_lines
 
 TIMES = ('Timing/', 'Resources/', 'timestamp')
+EVERY_STEP = ('Loss/scores/', 'Loss/signs/', 'Loss/D/loss')  # what is in every part of a tick
 
 
 def differences(run_dir: Path, expected: Path) -> list[str]:
@@ -45,9 +46,9 @@ def _timeless(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_up(parts: list[dict[str, Any]], whole: dict[str, Any]) -> bool:
-    """Whether counts and sums of losses are those of the whole tick."""
+    """Whether counts and sums of what is reported at every step are those of the whole tick."""
     for name, values in whole.items():
-        if name.startswith('Loss/'):
+        if name.startswith(EVERY_STEP):
             found = [part[name] for part in parts if name in part and part[name]['num']]
             total = sum(part['num'] * part['mean'] for part in found)
             if sum(part['num'] for part in found) != values['num'] or (values['num'] and not math.isclose(

@@ -158,24 +158,23 @@ class DisturbedRun:
 
     def _second_run(self, fault: Fault) -> str:
         """Another one of the same directory, which is refused; it takes over if the first ends before it can be."""
-        if not self._snapshots():
-            return 'skipped: no snapshot yet'
+        if not self._has_pairs(1):
+            return 'skipped: it ended first'
         return self._compete()
 
     def _two_at_once(self, fault: Fault) -> str:
-        if not self._snapshots():
-            return 'skipped: no snapshot yet'
+        if not self._has_pairs(1):
+            return 'skipped: it ended first'
         self._end_all()
         self._start()
         return self._compete()
 
     def _corrupt(self, fault: Fault) -> str:
         """The newest pair, while the one before is intact."""
-        intact = [path for path in self._snapshots() if state_of(path)]
-        if len(intact) < 2:
-            return 'skipped: no two pairs yet'
+        if not self._has_pairs(2):
+            return 'skipped: it ended first'
         self._end_all()
-        network = [path for path in self._snapshots() if state_of(path)][-1]
+        network = self._pairs()[-1]
         victim = network if fault.target == 'launcher' else state_of(network)
         data = bytearray(victim.read_bytes())
         place = int(fault.chance * len(data))
@@ -232,8 +231,15 @@ class DisturbedRun:
         session = self._training.process.pid
         return [p for p in processes_of(session) if p.pid != session and 'resource_tracker' not in ' '.join(p.cmdline())]
 
-    def _snapshots(self) -> list[Path]:
-        return sorted(self.run_dir.glob('network-snapshot-*.pkl')) if self.run_dir else []
+    def _pairs(self) -> list[Path]:
+        """The network snapshots with an intact training state, the newest one last."""
+        return [path for path in sorted(self.run_dir.glob('network-snapshot-*.pkl')) if state_of(path)] if self.run_dir else []
+
+    def _has_pairs(self, count: int) -> bool:
+        """Wait until there are as many, or the run has ended."""
+        while self._is_alive() and len(self._pairs()) < count:
+            time.sleep(0.05)
+        return self._is_alive()
 
     def _wait_for_save(self) -> None:
         """Until a file is being written, or the run has ended."""

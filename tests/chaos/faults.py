@@ -26,6 +26,7 @@ class Fault:
 
 
 def draw(rng: random.Random, count: int) -> list[Fault]:
-    kinds = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
+    deck = [kind for kind, number in WEIGHTS.items() for _ in range(number)]
+    kinds = [kind for _ in range(0, count, len(deck)) for kind in rng.sample(deck, len(deck))][:count]
     return [Fault(kind, early=rng.random() < 0.25, moment=rng.random(), target=rng.choice(['launcher', 'one', 'all']),
                   chance=rng.random(), seconds=0.2 + LONGEST * rng.random(), hours=rng.uniform(-HOURS, HOURS)) for kind in kinds]

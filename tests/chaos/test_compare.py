@@ -9,7 +9,7 @@ from chaos.compare import differences
 
 
 def line(kimg, num=2, mean=1.5, seconds=1.0):
-    return {'Progress/kimg': dict(num=1, mean=kimg, std=0.0), 'Loss/G/loss': dict(num=num, mean=mean, std=0.1),
+    return {'Progress/kimg': dict(num=1, mean=kimg, std=0.0), 'Loss/D/loss': dict(num=num, mean=mean, std=0.1),
             'Timing/sec_per_tick': dict(num=1, mean=seconds, std=0.0), 'timestamp': seconds}
 
 
