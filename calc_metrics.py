@@ -14,6 +14,7 @@ from dnnlib.util import EasyDict, OptionError, UserError
 from metrics.context import STEPS, WAYS_OR_AUTO, Context
 from metrics.detectors import DETECTORS, check_detector
 from metrics.detectors.registry import RESIZES, detector_spec
+from metrics.domains import encoder
 from metrics.features.cache import FeatureCache
 from metrics.features.together import Together
 from metrics.quality.names import parse_name
@@ -99,9 +100,12 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 @click.option('--resize', help='How images come to the size of the detector. clean: anti-aliased; results get the suffix '
               '_clean.  [default: published]', type=click.Choice(RESIZES))
 @click.option('--by', help='How metrics of translation find the latents of real images. encoder: the discriminator of a network '
-              'that was trained with --method=clr-gan. projection: optimisation, for any network. auto: the encoder if it works.',
-              type=click.Choice(WAYS_OR_AUTO), default='auto', show_default=True)
-@click.option('--steps', help=f'Steps of a projection.  [default: {STEPS}]', type=click.IntRange(min=1), metavar='INT')
+              'that was trained with --method=clr-gan, or one that python -m training.encoder trained. projection: optimisation, '
+              'for any network. auto: an encoder if it works.', type=click.Choice(WAYS_OR_AUTO), default='auto',
+              show_default=True)
+@options.encoder
+@click.option('--steps', help=f"Steps of a projection, or of an optimisation that refines an encoder's latents.  [default: "
+              f'{STEPS} of a projection, none after an encoder]', type=click.IntRange(min=1), metavar='INT')
 @click.option('--data', type=cli.PATH,
               help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network '
               'was trained on, if it is still there]', metavar='PATH')
@@ -156,12 +160,10 @@ def check_options(o: EasyDict) -> None:
         raise OptionError('--images are compared with those of --data; give that, too')
     if o.images and o.eval_data:
         raise OptionError('--eval-data: --images are compared with those of --data; leave --eval-data out')
-    for option, given in (('by', None if o.by == 'auto' else o.by), ('steps', o.steps)):
+    for option, given in (('by', None if o.by == 'auto' else o.by), ('encoder', o.encoder), ('steps', o.steps)):
         if given is not None and not any(find_metric(name).translates for name in o.metrics):
             raise OptionError(f'--{option}={given}: none of the metrics {", ".join(o.metrics)} translates images; leave it out')
-    if o.steps is not None and o.by == 'encoder':
-        raise OptionError(f'--steps={o.steps}: is of a projection, not of --by=encoder; leave one of them out')
-    o.steps = o.steps or STEPS
+    o.by = options.way(o.by, o.encoder)
     used = list(dict.fromkeys(find_metric(name).detector for name in o.metrics if find_metric(name).detector))
     if o.detector_path is not None and len(used) != 1:
         raise OptionError(f'--detector-path={o.detector_path}: the metrics use {", ".join(used) or "no detector"}; ask for '
@@ -238,8 +240,8 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
     if o.verbose:
         print(f'Loading network from "{subject.network}"...', flush=True)
     wanted = [find_metric(name) for name in metrics]
-    may_encode = o.by == 'encoder' or (o.by == 'auto' and not is_export(subject.network))
-    needs_D = any(metric.needs_D or (metric.translates and may_encode) for metric in wanted)
+    translates = any(metric.translates for metric in wanted) and o.by != 'projection'
+    needs_D = any(metric.needs_D for metric in wanted) or (translates and o.encoder is None and not is_export(subject.network))
     snapshot = load_network_snapshot(subject.network, only=('G_ema', 'D') if needs_D else ('G_ema',))
     needs_data = any(m.needs_data or (m.needs_labels and snapshot.G_ema.c_dim > 0) for m in wanted)
     use_labels = snapshot.G_ema.c_dim > 0 or any(metric.needs_classes for metric in wanted)
@@ -251,8 +253,9 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
     if not caches:
         tell_background(o, metrics, snapshot.G_ema.img_channels)
     cache = caches.setdefault(dataset and (dataset.path, len(dataset), snapshot.G_ema.c_dim), {})
-    return Context(snapshot.G_ema.to(shared['device']), dataset, cache=cache, training_set=training_set,
-                   D=snapshot.D.to(shared['device']) if needs_D else None, **shared)
+    G = snapshot.G_ema.to(shared['device'])
+    return Context(G, dataset, cache=cache, training_set=training_set, D=snapshot.D.to(shared['device']) if needs_D else None,
+                   encoder=encoder.find(subject.network, G, o.encoder) if translates else None, **shared)
 
 
 def images_context(o: EasyDict, shared: dict[str, Any]) -> Context:

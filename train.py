@@ -13,10 +13,11 @@ from dnnlib.image_size import text_of
 from dnnlib.plugins import load_object
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import torchrun
-from training import methods, own_classes
+from training import methods, option_files, own_classes
 from training.augmentation.presets import AUGPIPES
 from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
 from training.data import held_out
+from training.run import symptoms
 from training.run.checks import ReadAhead, check_inputs, tell_data, tell_missing
 from training.run.directory import next_run_dir
 from training.run.plan import Plan, carry_out, carry_out_together
@@ -42,6 +43,12 @@ Examples:
   python train.py --outdir=runs --data=datasets/mnist.zip --method=cg-gan \\
       --resume=runs/00000-mnist-cond-auto1/network-snapshot-000100.pkl
   python train.py --outdir=runs --data=datasets/faces.zip --resume=ffhq256
+\b
+  # Options in a file, some of them changed; the options of another run; networks of another size
+  python train.py --config=faces.yaml --gamma=2
+  python train.py --like=runs/00000-faces-mirror-auto1 --seed=1
+  python train.py --outdir=runs --data=datasets/faces128.zip --transfer=partial \\
+      --resume=runs/00000-faces-auto1/network-snapshot-005000.pkl
 """
 
 
@@ -53,7 +60,11 @@ class Command(cli.Command):
     """The general options, and after --method those of all methods, the user's own included."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.obj = methods.load_methods(methods.paths_in(args))
+        in_files = option_files.named_in(args)
+        method = in_files['method'].value if 'method' in in_files else ''
+        words = cli.values_in(args, 'method') or (method if isinstance(method, list) else [str(method)])
+        ctx.obj = methods.load_methods(methods.paths_in(words))
+        ctx.default_map = option_files.as_defaults(ctx, self.get_params(ctx), in_files)
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -83,6 +94,8 @@ class Command(cli.Command):
 @click.option('--max-minutes', help='Wall-clock limit in minutes, counted from launch. Saves and exits before it is reached '
               '(for job queues).',
               type=float, metavar='MINUTES')
+@click.option('--stop-on', help='Save and exit with status 1 when one of these troubles shows, separated by commas: '
+              f'{", ".join(symptoms.RULES)}; or any. All of them are warned of (docs/health.md).', metavar='LIST')
 @click.option('--tick', help='Print progress every N thousand images.', type=float, default=4, show_default=True,
               metavar='KIMG')
 @click.option('--metrics', help='Metrics of each network snapshot, separated by commas: fid50k_full, fd5k_efficientnet_full, '
@@ -90,14 +103,23 @@ class Command(cli.Command):
               'computes them later.  [default: fid50k_full; on a CPU none]', metavar='LIST')
 @click.option('--metric-seed', help='Random seed of the metrics.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('--eval-data', type=cli.PATH,
-              help='Images that the metrics compare with, such as a held-out split of --data.  [default: --data]', metavar='PATH')
+              help='Held-out images: metrics compare with them, and overfitting is measured by them.  [default: metrics compare '
+              'with --data]', metavar='PATH')
 @click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
               'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
+@click.option('--wandb-images', help='Images that Weights & Biases gets. fakes: generated ones. all: training images and '
+              'their reconstructions, too.', type=click.Choice(['none', 'fakes', 'all']), default='fakes', show_default=True)
 @click.option('--seed', help='Random seed. Runs with the same seed are identical.', type=int, default=0, show_default=True,
               metavar='INT')
 @click.option('-n', '--dry-run', help='Check all that a run would check, print the configuration and exit.', is_flag=True)
 @click.option('--desc', help='Text to append to the name of the run directory.', metavar='STR')
+@click.option('--config', type=cli.PATH, metavar='FILE', help='Take options from a YAML or JSON file, or from the '
+              'training_options.json of a run. The command line wins (docs/configuration.md).')
+@click.option('--like', type=cli.PATH, metavar='RUN', help='Take the options of another run for a new one: its directory, or its '
+              'name in --outdir. --config and the command line win.')
+@click.option('--save-config', type=cli.PATH, metavar='FILE', help='Write the options to a .yaml or .json file for --config once '
+              'they are checked; then train. With --dry-run, only write it.')
 @click.option('--data', type=cli.PATH,
               help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
 @own_classes.OPTIONS[2]
@@ -155,6 +177,9 @@ class Command(cli.Command):
               'from 0 kimg.  [default: noresume]', metavar='WHAT')
 @click.option('--resume-kimg', help="Resume in a new directory and count from this kimg instead of the snapshot's. 0 means "
               'transfer learning with fresh optimisers.', type=int, metavar='KIMG')
+@click.option('--transfer', help='How the networks of --resume must fit. strict: tensors of one name have one shape. partial: '
+              'what fits is taken, the rest is listed, and the run counts from 0 kimg; for images of another size, other '
+              'channels or other labels.  [default: strict]', type=click.Choice(['strict', 'partial']))
 @click.option('--freezed', help='Freeze-D: freeze the first N layers of the discriminator.  [default: 0]', type=int,
               metavar='INT')
 @click.option('--precision', help='Precision of the four highest resolutions. auto: fp16 on CUDA; bf16 on CPUs where a short '
@@ -172,8 +197,8 @@ class Command(cli.Command):
 @click.option('--profile', help='Profile N steps after the first few. Writes trace.json.gz and profile.txt to the run '
               'directory. 16 steps include every lazy phase.', type=int, metavar='N')
 @click.option('--workers', help='Number of processes that read images.', type=int, default=3, show_default=True, metavar='INT')
-@click.pass_obj
-def main(methods_: tuple[methods.Method, ...], **options) -> None:
+@click.pass_context
+def main(ctx: click.Context, **options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 
     Everything goes into DIR/<number>-<description>: training_options.json, log.txt, stats.jsonl, TensorBoard events,
@@ -182,7 +207,12 @@ def main(methods_: tuple[methods.Method, ...], **options) -> None:
 
     Every option can be written with hyphens or underscores.
     """
-    o = methods.complete_options(EasyDict(options), methods_)
+    with option_files.naming_files(ctx):
+        train(methods.complete_options(EasyDict(options, given=option_files.given(ctx)), ctx.obj))
+
+
+def train(o: EasyDict) -> None:
+    """Train as the options say, as one process that starts others, or as one of the ranks that torchrun started."""
     o.gpus = torchrun.how_many(o.gpus)
     if torchrun.under_torchrun() and not o.dry_run:
         from training.training_loop import training_loop
@@ -196,9 +226,11 @@ def main(methods_: tuple[methods.Method, ...], **options) -> None:
 
 def make_plan(o: EasyDict) -> Plan | None:
     """Turn options into a plan, check its inputs and print it; None if there is nothing to do."""
+    if o.save_config is not None:
+        option_files.check_name(o.save_config)
     training_set, info = open_dataset(o)
     desc = run_description(o, info)
-    resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc)
+    resume = find_resume(o.resume, o.resume_kimg, o.outdir, desc, partial=o.transfer == 'partial')
     config = build_config(o, info, resume)
     own_classes.complete(config, o, training_set)
     complete_eval_data(config, o, training_set)
@@ -209,6 +241,9 @@ def make_plan(o: EasyDict) -> Plan | None:
     config.resume_stamp = None if resume is None else resume.stamp
     read_ahead = ReadAhead()
     start_nimg = check_inputs(config, training_set, read_ahead, goes_on, o.dry_run)
+    if o.save_config is not None:
+        option_files.save(o.save_config, o.given)
+        print(f'Options are in {o.save_config}: python train.py --config={o.save_config}')
     if o.dry_run:
         tell_missing(config)
         print('Dry run; exiting.')
@@ -221,7 +256,8 @@ def make_plan(o: EasyDict) -> Plan | None:
         # What starts a run again and again until it is done shall not take that for a failure.
         print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; ask for more to go on')
         return None
-    return Plan(config, resume, Path(o.outdir), desc, read_ahead)
+    options = option_files.of_run(o.given, resume.run_dir if goes_on else None)
+    return Plan(config, options, resume, Path(o.outdir), desc, read_ahead)
 
 
 def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
@@ -237,8 +273,6 @@ def complete_eval_data(config: EasyDict, o: EasyDict, training_set: Any) -> None
     """Add the images of --eval-data to the configuration. Raises OptionError if they don't fit the training images."""
     if o.eval_data is None:
         return
-    if not config.metrics:
-        raise OptionError('--eval-data has no effect without metrics; ask for some with --metrics')
     kwargs = dict(class_name=config.training_set_kwargs['class_name'], path=o.eval_data, xflip=o.mirror)
     data = held_out.open_eval_data(load_object(kwargs['class_name']), o.eval_data, bool(o.cond), o.mirror, training_set)
     try:

@@ -7,7 +7,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -82,6 +83,17 @@ def _hyphenated(arg: str) -> str:
         return arg
     name, equals, value = arg.partition('=')
     return name.replace('_', '-') + equals + value
+
+
+def values_in(args: Sequence[str], name: str) -> list[str]:
+    """The values of `--name` on a command line that is not parsed yet, in either spelling of the name."""
+    args, flag, values = [_hyphenated(arg) for arg in args], f'--{name}', []
+    for arg, following in pairwise([*args, None]):
+        if arg.startswith(f'{flag}='):
+            values.append(arg.partition('=')[2])
+        elif arg == flag and following is not None:
+            values.append(following)
+    return values
 
 
 class NumRange(click.ParamType):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from metrics.features.cache import FeatureCache
 
 
-WAYS_OR_AUTO = ('auto', 'encoder', 'projection')  # how latents of real images are found (metrics.domains.inversion)
+WAYS_OR_AUTO = ('auto', 'encoder', 'projection')  # how latents of real images are to be found (metrics.domains.inversion),
+ENCODER, TRAINED, PROJECTION = WAYS = ('encoder', 'trained encoder', 'projection')  # and how they were
 STEPS = 200  # of a projection
 
 
@@ -35,7 +36,8 @@ class Context:
     beside it, or None. dataset: real images to compare with, with labels; None where there is none. eval_data: what records call
     them where they are not the training images. training_set: the training images then, if they are available; generated images
     get labels that are drawn from it.
-    by, steps: how latents of real images are found, of WAYS_OR_AUTO, and in how many steps of an optimisation.
+    by, encoder, steps: how latents of real images are found, of WAYS_OR_AUTO or WAYS; an encoder that was trained for G, or None;
+    and steps of an optimisation, None for as many as metrics.domains.inversion has by default.
     seed: fixes the result. verbose: show progress. cache: results of `once`, to be shared by the contexts of several networks
     with the same dataset and seed.
     batch: images that a detector takes at a time. detectors: those that are loaded, to be shared by all contexts.
@@ -63,7 +65,8 @@ class Context:
     eval_data: str | None = None
     training_set: Any = None
     by: str = 'auto'
-    steps: int = STEPS
+    encoder: torch.nn.Module | None = None
+    steps: int | None = None
 
     @property
     def labels_of(self) -> Any:
@@ -78,9 +81,12 @@ class Context:
 
     def detector(self, name: str, resize: str = 'published') -> Any:
         """The detector of this name (metrics.detectors), or AlexNet with its `lpips`, loaded once for all contexts that share
-        `detectors`."""
+        `detectors`; the one that is trained on the dataset, once for those that share `cache`."""
         if (name, resize) not in self.detectors:
-            from metrics.detectors import ALEXNET, load_detector, load_lpips
+            from metrics.detectors import ALEXNET, OWN, load_detector, load_lpips
+            if name == OWN:
+                from metrics.detectors import own_training
+                return self.once('own detector', lambda: own_training.load(self))
             path = self.detector_paths.get(name)
             self.detectors[name, resize] = (load_lpips('alex', self.device, path).net if name == ALEXNET else
                                             load_detector(name, self.device, path=path, resize=resize))

@@ -5,6 +5,7 @@ Names are known without importing torch; a metric is imported when it is asked f
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import math
@@ -16,17 +17,18 @@ from typing import Any, NamedTuple
 from dnnlib.channels import has_alpha
 from dnnlib.util import OptionError, format_time
 from metrics.context import Context, Result
+from metrics.detectors import OWN
 from metrics.domains import names as domain_names
 from metrics.quality import names
 
 
 class Metric(NamedTuple):
-    """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the
-    images of the dataset, and at the discriminator. translates: whether it needs latents of real images, which the discriminator
-    may find. needs_labels: whether it looks at the labels of the dataset, for networks that take some; needs_classes: for all
-    networks. detector: name of the feature detector, None without one. check: `module:name` of a function `(Context)` that raises
-    UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or 'higher' values of its first
-    result are better, or None where that can't be said."""
+    """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the images
+    of the dataset, and at the discriminator. translates: whether it needs latents of real images, which the discriminator or a
+    trained encoder may find. needs_labels: whether it looks at the labels of the dataset, for networks that take some;
+    needs_classes: for all networks. detector: name of the feature detector, None without one. check: `module:name` of a function
+    `(Context)` that raises UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or
+    'higher' values of its first result are better, or None where that can't be said."""
 
     function: str
     needs_data: bool
@@ -65,7 +67,8 @@ def _of_quality(name: names.Name) -> Metric:
         function = 'metrics.domains.distances:distances'
         kwargs |= dict(key=str(name._replace(by_domain=False)), kernel=name.family in ('kid', 'kd'))
     return Metric(function, needs_data=name.family not in ('is', 'ppl'), kwargs=MappingProxyType(kwargs), needs_labels=True,
-                  needs_classes=name.family == 'modes', detector=name.detector, better=BETTER.get(name.family, 'lower'),
+                  needs_classes=name.family == 'modes' or name.detector == OWN, detector=name.detector,
+                  better=BETTER.get(name.family, 'lower'),
                   check='metrics.domains.distances:check' if name.by_domain else '')
 
 
@@ -85,7 +88,7 @@ def _of_domains(name: domain_names.DomainName) -> Metric:
     package = 'metrics.identifiability' if published == 'identifiability' else 'metrics.domains'
     return Metric(f'{package}.{module}:{function}', needs_data=published != 'mcc', kwargs=MappingProxyType(kwargs),
                   needs_D=published == 'mcc', translates=published in ('tfid', 'tlpips', 'truth', 'identifiability'),
-                  needs_labels=True, detector=name.detector, better=better,
+                  needs_labels=True, needs_classes=name.detector == OWN, detector=name.detector, better=better,
                   check=f'{package}.domain_images:check' if published == 'dipd' else f'{package}.{module}:check')
 
 
@@ -159,11 +162,22 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
     start = time.monotonic()
     with full_precision():
         result = _imported(metric.function)(context, **metric.kwargs)
+    if (warning := _warning(name, metric, context)) is not None:
+        result = dataclasses.replace(result, notes=(*result.notes, warning))
     seconds = time.monotonic() - start
     values = {key: value if value is None or math.isfinite(value) else None for key, value in result.values.items()}
     eval_data = {} if context.eval_data is None else dict(eval_data=context.eval_data)
     return result, dict(results=values, metric=name, total_time=seconds, total_time_str=format_time(seconds),
                         num_gpus=distributed.world_size(), **result.facts, **eval_data)
+
+
+def _warning(name: str, metric: Metric, context: Context) -> str | None:
+    """A line on a distance that is known not to rise with damage of the dataset."""
+    quality = names.parse_name(name)
+    if quality is None or metric.detector is None or context.dataset is None:
+        return None
+    from metrics.calibration.record import warning
+    return warning(context.feature_cache, context.dataset, name, quality.family, metric.detector)
 
 
 def check_metric(name: str, context: Context) -> None:
@@ -175,6 +189,8 @@ def check_metric(name: str, context: Context) -> None:
     if metric.detector is not None:
         from metrics.detectors import check_detector
         check_detector(metric.detector, context.detector_paths.get(metric.detector))
+    if metric.detector == OWN:
+        _imported('metrics.detectors.own_training:check')(context)
     if metric.check:
         _imported(metric.check)(context)
     elif quality is not None:

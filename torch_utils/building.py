@@ -80,16 +80,24 @@ def obtain(path: Path, name: str, sources: Path, kind: str, duration: str) -> Pa
     return path
 
 
-def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> None:
-    root, cuda = path.parent, kind == 'cuda'
+def tools(kind: str) -> dict[str, str]:
+    """The environment variables of a build. Builds nothing. Raises CannotBuild for a tool that is missing."""
+    _macros()
     # pip puts ninja beside this Python; PATH has that folder only in an activated environment.
     path_variable = f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{Path(sys.executable).parent}'
-    compiler, *options = _compiler()
-    env = {**os.environ, 'PATH': path_variable, 'CXX': compiler}
+    env = {**os.environ, 'PATH': path_variable, 'CXX': compiler()[0]}
     if shutil.which('ninja', path=env['PATH']) is None:
         raise CannotBuild('ninja is missing', 'install it (pip install ninja)')
-    if cuda:
+    if kind == 'cuda':
+        _gpus()
         env['CUDA_HOME'] = str(_cuda_home())
+    return env
+
+
+def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> None:
+    root, cuda = path.parent, kind == 'cuda'
+    env = tools(kind)
+    cxx, *options = compiler()
     _say(f'Compiling the operators for this machine, once; about {duration} ...')
     for left in root.glob('.build.*'):
         shutil.rmtree(left, ignore_errors=True)
@@ -97,7 +105,7 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
     # Not linked with -fopenmp: the library uses the libgomp that torch has loaded, because two thread pools slow each other
     # down. Clang needs another OpenMP library than torch's.
     openmp = [] if b'__clang__' in _macros() else ['-fopenmp']
-    host_compiler = ['-ccbin', compiler] if os.environ.get('CXX') else []
+    host_compiler = ['-ccbin', cxx] if os.environ.get('CXX') else []
     with tempfile.TemporaryDirectory(prefix='.build.', dir=root) as folder, open(root / 'build.log', 'wb') as log:
         arguments = dict(
             name=name, build_directory=folder, is_python_module=False, with_cuda=cuda, verbose=True,
@@ -112,7 +120,7 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
             f.write(Path(folder, f'{name}.so').read_bytes())
 
 
-def _compiler() -> list[str]:
+def compiler() -> list[str]:
     """The program and the options of $CXX. cpp_extension takes a program only, and finds ccache by itself."""
     words = shlex.split(os.environ.get('CXX') or 'c++')
     first = next((i for i, word in enumerate(words) if i and word.startswith('-')), len(words))
@@ -121,7 +129,7 @@ def _compiler() -> list[str]:
 
 def _macros() -> bytes:
     """What the C++ compiler predefines: its version, and the instructions of this CPU, which -march=native asks for."""
-    command = _compiler()
+    command = compiler()
     try:
         done = subprocess.run([*command, *CXX_FLAGS, '-dM', '-E', '-x', 'c++', os.devnull], capture_output=True,
                               stdin=subprocess.DEVNULL)

@@ -81,6 +81,17 @@ def full_precision() -> Iterator[None]:
             switch.allow_tf32 = value
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, the CPU computes with one thread: sums are then rounded in the same way however many threads a process has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def has_float64(device: torch.device) -> bool:
     """Whether `device` computes in float64."""
     return device.type != 'mps'

@@ -6,6 +6,7 @@ Every function but rank, world_size and is_rank0 is a collective call: all ranks
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
 import hashlib
 import pickle
@@ -18,7 +19,7 @@ import torch
 from torch import distributed as dist
 
 T = TypeVar('T')
-SIGN_OF_LIFE = 2.0  # seconds between messages of a rank 0 that others wait for
+SIGN_OF_LIFE = 2.0  # seconds between messages of a rank that others wait for
 
 
 # --- Who is who ---
@@ -127,6 +128,22 @@ def _give_signs_of_life(done: threading.Event, lost: list[Exception]) -> None:
         except Exception as err:  # of another rank, or it is gone
             lost.append(err)
             return
+
+
+def patiently(make: Callable[[], T]) -> T:
+    """What `make` returns, on each rank, once all are ready. It may take as long as it needs on any of them: a download, say.
+
+    An exception on one rank is raised on all. `make` runs in a thread and must not make collective calls.
+    """
+    if world_size() == 1:
+        return make()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        made = pool.submit(make)
+        while True:
+            concurrent.futures.wait([made], timeout=SIGN_OF_LIFE)
+            done = made.done()
+            if not agree(made.exception() if done else None, busy=not done):
+                return made.result()
 
 
 def broadcast_object(value: T) -> T:

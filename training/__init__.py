@@ -2,6 +2,7 @@
 
     training_loop   one run, top to bottom
     config          options -> one plain configuration;  own_classes: networks and datasets of the user's own
+    option_files    options in YAML and JSON, and those of earlier runs
     inputs          what one iteration gets: real images, latents, labels, random numbers
     methods/        one folder per method: options, defaults, checks, loss terms
     losses/         what the terms of all methods share: term, batch, phase
@@ -11,6 +12,8 @@
     run/            plan, directory, resume, checkpoint, schedule, monitor, evaluation of one run
     snapshots/      the file format, published pickles, model hubs
     sampling/       the commands of generate.py
+    encoder/        `python -m training.encoder`: an encoder of real images for a trained generator
+    doctor/         what works on this machine
 
 dataset, augment, flow, snapshot and curves keep names that are imported or run from outside. Nothing in them but that.
 """

@@ -16,6 +16,7 @@ from metrics.registry import parse_metrics
 from training import methods, own_classes
 from training.augmentation.presets import AUGPIPES
 from training.data.labels import MOST_CLASSES
+from training.run import symptoms
 from training.run.resume import PRESETS as RESUME_PRESETS
 from training.run.resume import Resume
 from training.start_grid import levels, top_level
@@ -152,18 +153,20 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c.slow_metrics = o.metrics is not None
     c.image_snapshot_ticks = c.network_snapshot_ticks = o.snap or 50
     c.keep, c.snap_minutes, c.max_minutes = o.keep, o.snap_minutes, o.max_minutes
+    c.stop_on = symptoms.parse(o.stop_on)
     methods.configure(o, c, data.label_dim)
     c.anneal = annealing(o, c)
     if o.cond and data.label_dim == 0:
         raise OptionError('--cond=True requires labels specified in dataset.json')
     c.resume_pkl, c.resume_state, c.resume_nimg, c.transfer = None, None, None, False
+    c.resume_partial = o.transfer == 'partial' and resume is not None and resume.run_dir is None
     if resume is not None:
         c.resume_pkl, c.resume_state, c.resume_nimg = resume.network_pkl, resume.training_state, resume.start_nimg
         # As published, where networks are good already, but nothing is known of their run: then, and when that goes on.
         c.transfer = resume.training_state is None or resume.transfer
         if c.transfer:
             c.ada_kimg, c.ema_rampup = 100, None
-    c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT)
+    c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT, images=o.wandb_images)
     c.profile = o.profile
     c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
     return c

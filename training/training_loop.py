@@ -11,7 +11,7 @@ import torch
 
 from dnnlib import plugins
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
-from torch_utils import devices, distributed, misc, training_stats
+from torch_utils import devices, distributed, misc
 from torch_utils.flops import FlopMeter, peak_flops
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
@@ -28,6 +28,7 @@ from training.run.clock import Clock
 from training.run.evaluation import Evaluation
 from training.run.memory import smaller_options
 from training.run.monitor import Monitor
+from training.run.probes import Probes
 from training.run.profiling import Profiler
 from training.run.restore import restore_networks, restore_state, share_networks
 from training.run.sample_grid import SampleGrid
@@ -103,13 +104,14 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
             monitor.image(name, path, cur_nimg)
     evaluation = Evaluation(c, networks, device, monitor,
                             stop=lambda: stop_requested() or clock.is_over(checkpoints.longest_save))
-    clock = Clock(c)
+    clock, probes = Clock(c), Probes(c, training_set, networks, device)
     inputs = RandomInputs(c, training_set, G.z_dim, device)
     batches = at_the_end.enter_context(contextlib.closing(real_batches(c, training_set, cur_nimg, device)))
     while True:
         inputs.begin(cur_nimg)
         annealing.apply(cur_nimg)
-        real_images, real_c = next(batches)
+        with monitor.waiting_for_data():
+            real_images, real_c = next(batches)
         for phase in phases:
             if cur_nimg // c.batch_size % phase.interval == 0:
                 with stopwatches[phase.name], meter.counting(phase.name):
@@ -122,12 +124,12 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
         monitor.progress(cur_nimg)
         profiler.step()
 
-        stop, time_to_save = distributed.any_rank(stop_requested() or clock.time_is_up(checkpoints.longest_save),
+        ill = monitor.stopped_by is not None
+        stop, time_to_save = distributed.any_rank(stop_requested() or ill or clock.time_is_up(checkpoints.longest_save),
                                                 clock.snapshot_is_due(checkpoints.saved_at))
         due = schedule.after(cur_nimg, stop, time_to_save)
         if due.tick:
-            if G.mapping.i_dim > 0:
-                training_stats.report0('Progress/style_dims', G.mapping.style_mask().sum())
+            probes.report()
             augment_p = 0.0 if augment_pipe is None else float(augment_pipe.p)
             monitor.end_of_tick(due.number, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device),
                                 flops=meter.per_repetition())
@@ -152,6 +154,9 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     if saved is None:
         raise UserError(f'{run_dir}: the last snapshot could not be saved; make room, and go on from the one before by '
                         f'--resume={run_dir}')
+    stopped_by = distributed.broadcast_from_rank0(lambda: monitor.stopped_by)
+    if stopped_by is not None and not schedule.finished:
+        raise UserError(f'{run_dir}: stopped, with everything saved, by {stopped_by}')
     print('\nExiting...')
     return schedule.finished
 

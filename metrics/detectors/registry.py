@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from dnnlib.errors import OptionError
-from metrics.detectors.weight_files import Found, Source, check_source, find_weights, is_here, kind_of
+from metrics.detectors.weight_files import Found, Source, check_source, find_weights, is_here, kind_of, place_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from metrics.detectors.detector import Detector
     from metrics.detectors.lpips import LPIPS
 
+OWN = 'own'  # is trained on the dataset: metrics.detectors.own_training
 RESIZES = ('published', 'clean')
 ALTERNATIVE = '--metrics=pd_div_efficientnet or tpd_efficientnet'  # to LPIPS; needs neither a network nor a file
 
 
 class DetectorSpec(NamedTuple):
     """network: `module:class` of a subclass of Detector. script: the same for its published TorchScript file, if there is one.
-    source: its weights. summary: a few words for help texts."""
+    source: its weights; None if it is trained on the dataset. summary: a few words for help texts."""
 
     network: str
-    source: Source
+    source: Source | None
     num_features: int
     summary: str
     script: str = ''
@@ -51,6 +52,9 @@ DETECTORS = {
         Source('vit_large_patch14_dinov2.lvd142m.safetensors', sha256='', megabytes=1217, licence='Apache-2.0',
                url='https://huggingface.co/timm/vit_large_patch14_dinov2.lvd142m/resolve/main/model.safetensors'),
         num_features=1024, summary='DINOv2 ViT-L/14, which agrees better with people than Inception does'),
+    OWN: DetectorSpec(
+        'metrics.detectors.own:Own', None, num_features=448,
+        summary='a small classifier, trained on the labels and contents of the dataset; for small pictures'),
     'efficientnet': DetectorSpec(
         'metrics.detectors.efficientnet:EfficientNet',
         Source('efficientnet-lite0-57934424.pth', megabytes=19, licence='Apache-2.0',
@@ -83,16 +87,33 @@ def check_detector(name: str, path: str | None = None) -> None:
 
     path: of --detector-path, a file or URL; None for the usual places. Nothing is loaded or downloaded. Only if there is no
     file, the server is asked, for 5 seconds at most. Raises UserError that says what to get, from where, to which path, and
-    the alternative that needs no network; OptionError for an unknown name.
+    the alternative that needs no network; OptionError for an unknown name, and for a path where there is no file.
     """
     if name == ALEXNET:
         check_lpips('alex', path)
+    elif detector_spec(name).source is None:
+        if path is not None:
+            raise OptionError(f'--detector-path={path}: --detector={name} is trained on the dataset and has no file; leave '
+                              '--detector-path out')
     else:
         check_source(name, detector_spec(name).source, path)
 
 
+def weights_of(name: str) -> tuple[str, float, str]:
+    """(where the weights of a detector are, '' if nowhere on this machine; their megabytes; how to get them). Nothing is read."""
+    source = (LPIPS_NETWORKS['alex'] if name == ALEXNET else detector_spec(name)).source
+    place, remedy = place_of(source)
+    return place, source.megabytes, remedy
+
+
+def check_resize(name: str | None, option: str) -> None:
+    """Raise OptionError if a detector, or None, does not resize images. option: what asks for another way to resize."""
+    if name == OWN:
+        raise OptionError(f'{option}: --detector={OWN} does not resize images; leave _clean and --resize out')
+
+
 def load_detector(name: str, device: torch.device, path: str | None = None, resize: str = 'published') -> Detector:
-    """Load a detector onto a device, in eval mode, in float32, without gradients.
+    """Load a detector, other than `own`, onto a device, in eval mode, in float32, without gradients.
 
     path: weights in a file or at a URL, instead of those found in the cache or downloaded. For `inception` and `vgg16` also
     the published TorchScript file; see metrics.detectors.scripts on what such a file may do.

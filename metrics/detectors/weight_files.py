@@ -55,6 +55,14 @@ def is_here(source: Source) -> bool:
     return local_path(source) is not None or (bool(source.url) and cached_path(source.url).is_file())
 
 
+def place_of(source: Source) -> tuple[str, str]:
+    """(where the file is, '' if that is nowhere; how to get it)."""
+    there = local_path(source)
+    if there is None:
+        return 'downloaded' if is_here(source) else '', _remedy(source)
+    return 'in the cache' if there == cache_dir('detectors', source.filename) else 'installed', _remedy(source)
+
+
 def kind_of(path: Path, source: Source) -> str:
     """'safetensors', 'torch' or 'torchscript', by the content of a file. Raises UserError for others."""
     with open(path, 'rb') as f:

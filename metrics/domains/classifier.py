@@ -12,6 +12,7 @@ from torch import nn
 
 from dnnlib.channels import has_alpha, num_colors, over
 from metrics.context import batches
+from metrics.domains.regression import make_schedule
 
 SIZE = 32      # images are shrunk to this length of the longer side: enough to tell digits and animals, and cheap
 MARGIN = 2     # pixels by which training images are moved about, in each direction
@@ -26,16 +27,30 @@ class Trained(NamedTuple):
     accuracy: float
 
 
-def shrink(images: torch.Tensor) -> torch.Tensor:
-    """Clamp images [N, C, H, W] to [-1, 1] and average square blocks of pixels so that the longer side has about SIZE.
+class TrainedHeads(NamedTuple):
+    """A network in eval mode, [N, C, H, W] -> logits of all heads side by side [N, sum of classes], and the share of right
+    answers of each head on held-out images."""
+
+    net: nn.Sequential
+    accuracies: tuple[float, ...]
+
+
+def shrink(images: torch.Tensor, factor: int | None = None) -> torch.Tensor:
+    """Clamp images [N, C, H, W] to [-1, 1] and average square blocks of pixels so that the longer side has about SIZE, or blocks
+    of factor x factor pixels.
 
     Those with alpha come on black, and keep it: what cannot be seen shall tell nothing.
     """
-    factor = max(max(images.shape[2:]) // SIZE, 1)
+    factor = factor or shrinking(images.shape[2:])
     images = images.clamp(-1, 1)
     if has_alpha(images.shape[1]):
         images = torch.cat([over(images, background=-1, low=-1, high=1), images[:, -1:]], dim=1)
     return F.avg_pool2d(images, factor)
+
+
+def shrinking(size: Sequence[int]) -> int:
+    """How many pixels of images of (height, width) `shrink` makes one of, in each direction."""
+    return max(max(size) // SIZE, 1)
 
 
 def shape_of(images: torch.Tensor) -> torch.Tensor:
@@ -56,10 +71,21 @@ def shape_of(images: torch.Tensor) -> torch.Tensor:
 def train_classifier(images: torch.Tensor, labels: torch.Tensor, num_classes: int, generator: torch.Generator, epochs: int = 8,
                      batch: int = 50, lr: float = 8e-3, good_enough: float = 0.995,
                      progress: Callable[[Iterable], Iterable] = iter) -> Trained:
-    """Train on 90% of images float32 [N, C, H, W] with labels int64 [N] of 0..num_classes - 1; hold out the rest.
+    """Train on 90% of images float32 [N, C, H, W] with labels int64 [N] of 0..num_classes - 1; hold out the rest. See
+    train_heads."""
+    trained = train_heads(images, labels[:, None], [num_classes], generator, epochs, batch, lr, good_enough, progress)
+    return Trained(trained.net, trained.accuracies[0])
+
+
+def train_heads(images: torch.Tensor, labels: torch.Tensor, num_classes: Sequence[int], generator: torch.Generator,
+                epochs: int = 8, batch: int = 50, lr: float = 8e-3, good_enough: float = 0.995,
+                progress: Callable[[Iterable], Iterable] = iter) -> TrainedHeads:
+    """Train one network to answer several questions: 90% of images float32 [N, C, H, W] with labels int64 [N, K], the k-th of
+    0..num_classes[k] - 1; hold out the rest. The loss is the sum of the K cross-entropies.
 
     epochs: of few images it makes more, until there are MIN_STEPS steps. Stops early once a share `good_enough` of the
-    held-out images is right, and of an epoch's training images too, for a few held-out ones may be right by luck.
+    held-out images is right, and of an epoch's training images too, for a few held-out ones may be right by luck; for each
+    question.
     Deterministic on a CPU: all random numbers come from `generator`, none from the global ones. Needs 2 images.
     progress: wraps the list of epochs.
     """
@@ -67,39 +93,50 @@ def train_classifier(images: torch.Tensor, labels: torch.Tensor, num_classes: in
     order = torch.randperm(len(images), generator=generator)
     held_out, kept = order[:num_held_out], order[num_held_out:]
     images = images.contiguous(memory_format=torch.channels_last)
-    net = make_network(images.shape[1], images.shape[2:], num_classes, generator).to(images.device)
+    net = make_network(images.shape[1], images.shape[2:], sum(num_classes), generator).to(images.device)
     net = net.to(memory_format=torch.channels_last)
     steps_per_epoch = math.ceil(len(kept) / batch)
     epochs = max(epochs, math.ceil(MIN_STEPS / steps_per_epoch))
     steps = epochs * steps_per_epoch
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(  # up for a fifth of the time, then down to 0
-        optimizer, lambda step: min((step + 1) / (0.2 * steps), (steps - step) / (0.8 * steps)))
-    accuracy = 0.0
+    schedule = make_schedule(optimizer, steps)
+    accuracies = torch.zeros(len(num_classes), dtype=torch.float64)
     with torch.enable_grad():
         for _ in progress(range(epochs)):
             net.train()
-            num_right = 0
+            num_right = torch.zeros(len(num_classes), dtype=torch.float64)
             shuffled = kept[torch.randperm(len(kept), generator=generator)]
             for part in batches(len(shuffled), batch):
                 chosen = shuffled[part].to(images.device)
                 net.zero_grad()
                 logits = net(moved_about(images[chosen], generator))
-                F.cross_entropy(logits, labels[chosen]).backward()
+                heads = logits.split(list(num_classes), dim=1)
+                sum(F.cross_entropy(head, labels[chosen, k]) for k, head in enumerate(heads)).backward()
                 optimizer.step()
                 schedule.step()
-                num_right += int((logits.argmax(dim=1) == labels[chosen]).sum())
+                num_right += _right(logits, labels[chosen], num_classes).sum(dim=0)
             net.eval()
-            accuracy = float((predict(net, images[held_out]) == labels[held_out]).cpu().double().mean())
-            if min(accuracy, num_right / len(kept)) >= good_enough:
+            accuracies = _right(apply(net, images[held_out]), labels[held_out], num_classes).mean(dim=0)
+            if min(*accuracies, *num_right / len(kept)) >= good_enough:
                 break
-    return Trained(net.requires_grad_(False), accuracy)
+    return TrainedHeads(net.requires_grad_(False), tuple(accuracies.tolist()))
 
 
-def predict(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
-    """The most likely class of each image: [N, C, H, W] -> int64 [N]."""
+def _right(logits: torch.Tensor, labels: torch.Tensor, num_classes: Sequence[int]) -> torch.Tensor:
+    """Whether each answer is right: float64 [N, K] on the CPU."""
+    answers = torch.stack([head.argmax(dim=1) for head in logits.split(list(num_classes), dim=1)], dim=1)
+    return (answers == labels).cpu().double()
+
+
+def apply(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
+    """What a network makes of images [N, C, H, W], a batch at a time."""
     with torch.no_grad():
-        return torch.cat([net(images[part]).argmax(dim=1) for part in batches(len(images), batch)])
+        return torch.cat([net(images[part]) for part in batches(len(images), batch)])
+
+
+def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The most likely class of each image: [N, C, H, W] -> int64 [N]."""
+    return apply(net, images).argmax(dim=1)
 
 
 def moved_about(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

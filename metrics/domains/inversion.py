@@ -1,15 +1,17 @@
 """Latents of real images: what a generator G(z, c) must be given to draw them. With another label c' the same z then gives the
 image in another domain.
 
-Two ways. encoder: the discriminator of CLR-GAN gives z directly. projection: gradient descent on z, for every network (Abdal et
-al., "Image2StyleGAN", ICCV 2019, and Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 5,
-do this for w. Here it is z, since w has the domain in it). i-StyleGAN's flow moves the style part of z to the target domain; a
+Three ways. encoder: the discriminator of CLR-GAN gives z directly. trained encoder: so does a network that was trained for the
+generator afterwards (metrics.domains.encoder). projection: gradient descent on z, for every network (Abdal et al.,
+"Image2StyleGAN", ICCV 2019, and Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 5, do this
+for w. Here it is z, since w has the domain in it). i-StyleGAN's flow moves the style part of z to the target domain; a
 concatenated label leaves all of z unchanged.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,29 +19,34 @@ import torch.nn.functional as F
 from torch import nn
 
 from dnnlib.errors import UserError
-from metrics.context import STEPS
+from metrics.context import ENCODER, PROJECTION, STEPS, TRAINED
+from metrics.domains.encoder import Encoder
 
 CANDIDATES = 512          # random latents, of which the search begins with the one whose image is nearest
 CANDIDATE_BATCH, CANDIDATE_SIDE = 32, 32  # images drawn per batch; side in pixels at which they are compared
 LEARNING_RATE, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.5  # ramps: shares of all steps
 PRIOR = 1e-3              # weight of the mean square of z
 COARSEST = 4              # side of the smallest level at which images are compared
+REFINING_RATE = 0.05      # learning rate at which the latents of an encoder are refined
 TRIED, MOST_MISSING = 16, 0.9  # images that an encoder is tried on; the relative error above which it finds nothing
 
 
 @torch.no_grad()
-def encode(D: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """The latents [N, z_dim] that D finds in images [N, C, H, W] in [-1, 1] of labels c [N, c_dim].
+def encode(net: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """The latents [N, z_dim] that a discriminator or a trained encoder finds in images [N, C, H, W] in [-1, 1] of labels c
+    [N, c_dim].
 
     One image at a time: minibatch stddev would make the result depend on the others.
     """
-    return torch.cat([D(images[i:i + 1], c[i:i + 1], return_latent=True)[1] for i in range(len(images))])
+    if isinstance(net, Encoder):
+        return torch.cat([net(images[i:i + 1], c[i:i + 1]) for i in range(len(images))])
+    return torch.cat([net(images[i:i + 1], c[i:i + 1], return_latent=True)[1] for i in range(len(images))])
 
 
 @torch.no_grad()
-def rebuilding(G: nn.Module, D: nn.Module, device: torch.device) -> float:
-    """How well G rebuilds images that it drew itself from the latents that D finds in them: the mean square of what is missing,
-    relative to that of images of other latents in the same domain. 0 at best; 1 if the latents say nothing."""
+def rebuilding(G: nn.Module, net: nn.Module, device: torch.device) -> float:
+    """How well G rebuilds images that it drew itself from the latents that `net` finds in them (encode): the mean square of what
+    is missing, relative to that of images of other latents in the same domain. 0 at best; 1 if the latents say nothing."""
     z = torch.cat([torch.from_numpy(np.random.RandomState(seed).randn(1, G.z_dim)) for seed in range(TRIED)])
     z = z.to(device, torch.float32)
     c = torch.eye(G.c_dim, device=device)[:1]
@@ -48,7 +55,7 @@ def rebuilding(G: nn.Module, D: nn.Module, device: torch.device) -> float:
         return torch.cat([G(latents[i:i + 1], c, noise_mode='const') for i in range(len(latents))])
 
     x = drawn(z)
-    again = drawn(encode(D, x, c.expand(len(z), -1)))
+    again = drawn(encode(net, x, c.expand(len(z), -1)))
     distances = torch.cdist(again.flatten(1), x.flatten(1)).square()
     return (distances.diagonal().mean() / distances.mean()).item()
 
@@ -62,17 +69,60 @@ def check_encoder(G: nn.Module, D: nn.Module | None, remedy: str = '') -> None:
                         f'{G.z_dim}; train with --method=clr-gan, alone or beside another{remedy}')
 
 
-def choose(by: str, G: nn.Module, D: nn.Module | None, device: torch.device) -> str:
-    """'encoder' or 'projection', as `by` says. 'auto' takes the encoder if the network has one that finds its own images again.
+def choose(by: str, G: nn.Module, D: nn.Module | None, device: torch.device, encoder: nn.Module | None = None) -> str:
+    """One of metrics.context.WAYS, as `by` says, of these or of WAYS_OR_AUTO. encoder: a trained one.
 
-    Raises UserError if `by` is 'encoder' and the network has none.
+    'encoder': the discriminator if it finds images that the network drew itself, else the trained encoder. 'auto': one of them if
+    it finds such images, the discriminator first; else projection. Raises UserError for 'encoder' if the network has none.
     """
-    if by == 'encoder':
-        check_encoder(G, D, '; or find latents by optimisation, with --by=projection')
-    if by != 'auto':
+    if by == 'encoder' and encoder is None:
+        check_encoder(G, D, '; or train an encoder for it, with python -m training.encoder; or find latents by optimisation, '
+                      'with --by=projection')
+        return ENCODER
+    if by in (TRAINED, PROJECTION):
         return by
-    fits = D is not None and D.latent_dim == G.z_dim
-    return 'encoder' if fits and rebuilding(G, D, device) <= MOST_MISSING else 'projection'
+    for way, net in ((ENCODER, D), (TRAINED, encoder)):
+        if net is not None and net.latent_dim == G.z_dim and rebuilding(G, net, device) <= MOST_MISSING:
+            return way
+    return TRAINED if by == 'encoder' else PROJECTION
+
+
+def default_steps(way: str) -> int:
+    """Steps of the optimisation, where nothing else is asked for: an encoder needs none."""
+    return STEPS if way == PROJECTION else 0
+
+
+def make_finder(way: str, G: nn.Module, net: nn.Module | None, steps: int, seed: int = 0, noise_mode: str = 'const'
+                ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """What finds latents: images [N, C, H, W] in [-1, 1] and labels [N, c_dim] -> z [N, z_dim], each by itself.
+
+    net: the discriminator or the trained encoder; not for a projection. steps: of the projection, or that refine the encoder's
+    latents. seed, noise_mode: of the projection's first latents; while refining.
+    """
+    if way == PROJECTION:
+        return Projector(G, steps, seed)
+    return lambda x, c: refine(G, encode(net, x, c), x, c, steps, noise_mode)
+
+
+def refine(G: nn.Module, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, steps: int, noise_mode: str) -> torch.Tensor:
+    """Move latents code [N, z_dim] so that G(code, c) comes closer to x [N, C, H, W], by `steps` steps of Adam on the mean
+    square; of all latents on the way, the best of each image is returned, so that none gets worse. Random noise is left out."""
+    if steps == 0:
+        return code
+    noise_mode = 'none' if noise_mode == 'random' else noise_mode
+    z = code.clone().requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=REFINING_RATE)
+    best, best_error = code, torch.full([len(code)], torch.inf, device=code.device)
+    with torch.enable_grad():
+        for step in range(steps + 1):
+            error = (G(z, c, noise_mode=noise_mode) - x).square().mean(dim=(1, 2, 3))
+            better = error.detach() < best_error
+            best, best_error = torch.where(better[:, None], z.detach(), best), torch.where(better, error.detach(), best_error)
+            if step < steps:
+                optimizer.zero_grad()
+                error.sum().backward()
+                optimizer.step()
+    return best
 
 
 def learning_rate(t: float) -> float:

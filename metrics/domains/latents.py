@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from metrics.context import Context
+from metrics.context import ENCODER, PROJECTION, TRAINED, Context
 from metrics.domains import inversion
 from metrics.features import extraction
 from metrics.features.generation import sub_batches
@@ -24,8 +24,8 @@ BATCH = 32  # images whose latents are searched at a time: what an interruption 
 
 
 class Latents(NamedTuple):
-    """z: float32 [N, z_dim] on the device. errors: mean |G(z, own domain) - image| of values in [0, 1], float64 [N]. by:
-    'encoder' or 'projection'."""
+    """z: float32 [N, z_dim] on the device. errors: mean |G(z, own domain) - image| of values in [0, 1], float64 [N]. by: one of
+    metrics.context.WAYS."""
 
     z: torch.Tensor
     errors: np.ndarray
@@ -33,9 +33,19 @@ class Latents(NamedTuple):
 
 
 def way(context: Context) -> str:
-    """'encoder' or 'projection', as context.by says; the same for all metrics of the network."""
+    """One of metrics.context.WAYS, as context.by says; the same for all metrics of the network."""
     return context.together.once('way', lambda: distributed.broadcast_from_rank0(
-        lambda: inversion.choose(context.by, context.G, context.D, context.device)))
+        lambda: inversion.choose(context.by, context.G, context.D, context.device, context.encoder)))
+
+
+def steps(context: Context) -> int:
+    """Steps of the optimisation: of the projection, or that refine the latents of an encoder."""
+    return inversion.default_steps(way(context)) if context.steps is None else context.steps
+
+
+def network(context: Context) -> torch.nn.Module | None:
+    """What gives latents directly; None for a projection."""
+    return {ENCODER: context.D, TRAINED: context.encoder, PROJECTION: None}[way(context)]
 
 
 def find(context: Context, dataset: Any, items: Sequence[int], text: str) -> Latents:
@@ -49,13 +59,14 @@ def facts(context: Context, found: Sequence[Latents]) -> dict[str, Any]:
     """What a record says of the latents that a metric used: how they were found, and how well they rebuild the images."""
     errors = np.concatenate([some.errors for some in found])
     error = float(errors.mean()) if len(errors) else math.nan
-    steps = dict(steps=context.steps) if found[0].by == 'projection' else {}
-    return dict(by=found[0].by, **steps, reconstruction_error=error if math.isfinite(error) else None)
+    taken = dict(steps=steps(context)) if steps(context) else {}
+    which = dict(encoder=module_digest(context.encoder)[:8]) if found[0].by == TRAINED else {}
+    return dict(by=found[0].by, **taken, **which, reconstruction_error=error if math.isfinite(error) else None)
 
 
 def _find(context: Context, by: str, dataset: Any, items: list[int], text: str) -> Latents:
     context = dataclasses.replace(context, batch=min(context.batch, BATCH))
-    search = _Search(context, by, dataset)
+    search = _Search(context, dataset)
     stats = FeatureStats(capture_all=True, max_items=len(items))
     extraction.of_batches(context, len(items), lambda parts: (search(items[part]) for part in parts), lambda rows: rows, stats,
                           f'{text}, latents by {by}')
@@ -66,13 +77,15 @@ def _find(context: Context, by: str, dataset: Any, items: list[int], text: str) 
 class _Search:
     """Items of a dataset -> rows [N, z_dim + 1] on the device: latents, and the error of each."""
 
-    def __init__(self, context: Context, by: str, dataset: Any):
-        self._context, self._by, self._dataset = context, by, dataset
-        self._project = inversion.Projector(context.G, context.steps, context.seed) if by == 'projection' else None
-        identity = _identity(dataset)
-        kept = context.feature_cache is not None and self._project is not None and identity is not None
-        self._key = dict(latents=module_digest(context.G), images=identity, steps=context.steps, seed=context.seed,
-                         device=context.device.type) if kept else None
+    def __init__(self, context: Context, dataset: Any):
+        self._context, self._dataset = context, dataset
+        net, num_steps, identity = network(context), steps(context), _identity(dataset)
+        self._find = inversion.make_finder(way(context), context.G, net, num_steps, context.seed)
+        self._key = None
+        if context.feature_cache is not None and num_steps > 0 and identity is not None:
+            refined = {} if net is None else dict(encoder=module_digest(net))
+            self._key = dict(latents=module_digest(context.G), images=identity, steps=num_steps, seed=context.seed,
+                             device=context.device.type, **refined)
 
     def __call__(self, items: list[int]) -> torch.Tensor:
         key = None if self._key is None else self._key | dict(items=_hash(self._dataset, items))
@@ -86,11 +99,11 @@ class _Search:
         return rows
 
     def _rows(self, items: Sequence[int]) -> torch.Tensor:
-        G, D, device = self._context.G, self._context.D, self._context.device
+        G, device = self._context.G, self._context.device
         pixels, labels = zip(*(self._dataset[i] for i in items), strict=True)
         x = torch.from_numpy(np.stack(pixels)).to(device, torch.float32) / 127.5 - 1
         c = torch.from_numpy(np.stack(labels)).to(device, torch.float32)
-        z = self._project(x, c) if self._project is not None else inversion.encode(D, x, c)
+        z = self._find(x, c)
         return torch.cat([z, rebuilt_error(G, z, c, x)[:, None]], dim=1)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from dnnlib.util import OptionError
 from metrics.detectors import ALEXNET, DETECTORS
+from metrics.detectors.registry import check_resize
 
 
 class Family(NamedTuple):
@@ -80,6 +81,8 @@ def parse_name(text: str) -> DomainName | None:
     if found['clean'] and not family.resizes:
         return None
     _check_detector(name, f'--metrics={text}')
+    if name.resize != 'published':
+        check_resize(name.detector, f'--metrics={text}')
     if num < family.fewest:
         raise OptionError(f'--metrics={text}: needs at least {family.fewest}')
     return name
@@ -104,6 +107,7 @@ def with_options(name: DomainName, detector: str | None = None, resize: str | No
             raise OptionError(f'--resize={resize}: {name} takes images resized in one way only; leave --resize out')
         if name.resize != 'published':
             raise OptionError(f'--resize={resize}: --metrics={name} says otherwise; leave one of them out')
+        check_resize(name.detector, f'--resize={resize}')
         name = name._replace(resize=resize)
     if num is not None:
         if num < family.fewest:

@@ -1,6 +1,7 @@
 """Does a real image keep its content when it is translated to another domain? Judged by classifiers trained on the data.
 
-x' = G(E(x), u): CLR-GAN's discriminator or an optimisation finds the latent E(x), the generator draws it in domain u.
+x' = G(E(x), u): CLR-GAN's discriminator, a trained encoder or an optimisation finds the latent E(x), the generator draws it in
+domain u.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from metrics.context import Context, Result, batches
+from metrics.context import ENCODER, Context, Result, batches
 from metrics.domains import domains, inversion, latents
 from metrics.domains.classifier import predict, shape_of, shrink
 
@@ -18,8 +19,8 @@ CHOICE = 4  # what random numbers are for
 def translation(context: Context, num_images: int = 512, max_reals: int = 10_000, batch: int = 32) -> Result:
     """Reconstructions in their own domain, and translations to all others, of num_images random images of the dataset.
 
-    Constant noise, no refinement of the encoder's latents. It encodes images in batches, as in training: minibatch stddev lets
-    the code of one depend a little on the others.
+    Constant noise. A discriminator encodes images in batches, as in training, unless its latents are refined: minibatch stddev
+    lets the code of one depend a little on the others.
 
     Values:
       domain_test_accuracy, content_test_accuracy   of the classifiers, on real images held out
@@ -36,7 +37,8 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
     G, D, data = context.G, context.D, context.dataset
     _, domain_judge, content_judge = context.once('judges', lambda: domains.train_judges(context, max_reals))
     items = torch.randperm(len(data), generator=context.generator(CHOICE))[:num_images].tolist()
-    projected = latents.find(context, data, items, 'images').z if latents.way(context) == 'projection' else None
+    in_batches = latents.way(context) == ENCODER and latents.steps(context) == 0
+    found = None if in_batches else latents.find(context, data, items, 'images').z
     labels = torch.eye(G.c_dim, device=context.device)
     errors, absolute, contents, seen, examples = [], [], [], [], []
     for part in context.progress(batches(len(items), batch), 'translations'):
@@ -44,7 +46,7 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
         x = torch.from_numpy(np.stack(pixels)).to(context.device, torch.float32) / 127.5 - 1
         c = torch.from_numpy(np.stack(own)).to(context.device)
         with torch.no_grad():
-            code = D(x, c, return_latent=True)[1] if projected is None else projected[part]
+            code = D(x, c, return_latent=True)[1] if found is None else found[part]
             drawn = [G(code, label.expand(len(x), -1), noise_mode='const') for label in (c, *labels)]
         errors.append((drawn[0] - x).square().mean(dim=(1, 2, 3)))
         absolute.append((drawn[0].clamp(-1, 1) - x).abs().mean(dim=(1, 2, 3)) / 2)
@@ -71,15 +73,15 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
         values['translation_content'] = float(right[:, 1:][others].double().mean())
     arrays = {'images': torch.cat(examples)[:8].numpy()}
     names = data.domains or [str(u) for u in range(G.c_dim)]
-    found = latents.Latents(projected, torch.cat(absolute).double().cpu().numpy(), latents.way(context))
-    return Result(values, arrays, lambda: draw(arrays['images'], names), facts=latents.facts(context, [found]))
+    used = latents.Latents(found, torch.cat(absolute).double().cpu().numpy(), latents.way(context))
+    return Result(values, arrays, lambda: draw(arrays['images'], names), facts=latents.facts(context, [used]))
 
 
 def check(context: Context) -> None:
     """Raise UserError for what `translation` does not take."""
     domains.check(context)
     if context.by == 'encoder':
-        inversion.choose(context.by, context.G, context.D, context.device)
+        inversion.choose(context.by, context.G, context.D, context.device, context.encoder)
 
 
 def draw(images: np.ndarray, names: list[str]):

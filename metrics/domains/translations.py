@@ -14,11 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from metrics.context import Context
+from metrics.context import ENCODER, PROJECTION, TRAINED, Context
 from metrics.domains import domain_images, inversion, latents
 from metrics.features.generation import Draws, sub_batches
 
 STYLES = 600  # what random numbers are for
+REMEDIES = {  # where latents rebuild nothing
+    ENCODER: 'was it trained with --method=clr-gan, long enough?',
+    TRAINED: 'train it for longer, and with --data=<images like these>',
+    PROJECTION: 'was the network trained long enough, and on images like these?',
+}
 
 
 def check(context: Context) -> None:
@@ -26,7 +31,7 @@ def check(context: Context) -> None:
     for."""
     domain_images.check(context)
     if context.by == 'encoder':
-        inversion.choose(context.by, context.G, context.D, context.device)
+        inversion.choose(context.by, context.G, context.D, context.device, context.encoder)
 
 
 @dataclass(frozen=True)
@@ -107,11 +112,9 @@ def rebuilding_note(key: str, pairs: list[tuple[str, Translations]], count: int 
         spreads.append(float((x - x.mean(dim=0)).square().mean()))
     if np.mean(errors) < np.mean(spreads):
         return ()
-    encodes = pairs[0][1].latents.by == 'encoder'
-    return (f'{key}: the {"encoder" if encodes else "projection"} does not find images again (mean square error '
-            f'{np.mean(errors):.3g}, their variance {np.mean(spreads):.3g}), so that the translations are none; '
-            + ('was it trained with --method=clr-gan, long enough?' if encodes else
-               'was the network trained long enough, and on images like these?'),)
+    by = pairs[0][1].latents.by
+    return (f'{key}: the {by} does not find images again (mean square error {np.mean(errors):.3g}, their variance '
+            f'{np.mean(spreads):.3g}), so that the translations are none; {REMEDIES[by]}',)
 
 
 def examples(pairs: list[tuple[str, Translations]], count: int = 4, num_styles: int = 5) -> dict[str, np.ndarray]:

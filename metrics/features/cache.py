@@ -16,8 +16,9 @@ import os
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +32,8 @@ LIMIT = 'DNNLIB_METRICS_CACHE_GIB'  # environment variable
 DEFAULT_GIB = 8.0
 ABANDONED = 24 * 3600              # seconds after which a temporary file is that of a killed process
 BLOCK = 1 << 22
+KEY = 'key'                        # the array of an entry that says what it is of
+T = TypeVar('T')
 
 
 class FeatureCache:
@@ -44,29 +47,39 @@ class FeatureCache:
     def load(self, key: dict[str, Any]) -> FeatureStats | None:
         """The statistics that were saved under this key; None if there are none, or damaged ones, which are removed. Captured
         features stay in the file, and are read where they are looked at."""
+        return self._load(key, FeatureStats.from_arrays)
+
+    def load_arrays(self, key: dict[str, Any]) -> dict[str, np.ndarray] | None:
+        """The arrays that save_arrays kept under this key; as `load` otherwise."""
+        return self._load(key, lambda arrays: arrays)
+
+    def _load(self, key: dict[str, Any], make: Callable[[dict[str, np.ndarray]], T]) -> T | None:
         path = next(iter(self.directory.glob(f'*-{_digest(key)}.npz')), None)
         if path is None:
             return None
         try:
-            stats = FeatureStats.from_arrays(_read(path))
+            found = make({name: array for name, array in _read(path).items() if name != KEY})
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
-        return stats
+        return found
 
     def save(self, key: dict[str, Any], stats: FeatureStats, name: str) -> None:
         """Keep statistics. name: beginning of the file's name, for people. Where that is not possible, for lack of room or
         permission, nothing is kept: it only saves time."""
-        arrays = stats.arrays()
+        self.save_arrays(key, stats.arrays(), name)
+
+    def save_arrays(self, key: dict[str, Any], arrays: dict[str, np.ndarray], name: str) -> None:
+        """As `save`, for arrays with names other than KEY."""
         if sum(array.nbytes for array in arrays.values()) > self.limit:
             return
         name = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)[:100]
         with contextlib.suppress(OSError):
             with atomic_open(self.directory / f'{name}-{_digest(key)}.npz') as f:
-                np.savez(f, key=np.array(_text(key)), **arrays)
+                np.savez(f, **{KEY: np.array(_text(key))}, **arrays)
             self._make_room()
 
     def _make_room(self) -> None:

@@ -55,6 +55,14 @@ def rank_correlations(codes: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return correlations(ranks(codes), ranks(columns))
 
 
+def class_correlations(codes: np.ndarray, factor: Factor) -> np.ndarray:
+    """Correlations of codes [N, F] with the function of a class that fits each best, its mean in the class: [F, 1]. The
+    correlation ratio (Pearson 1905)."""
+    members = factor.columns()
+    sums = members.T @ standardised(codes)  # [C, F]
+    return np.sqrt(np.minimum((np.square(sums) / members.sum(axis=0)[:, None]).sum(axis=0) / len(codes), 1))[:, None]
+
+
 def best_columns(codes: np.ndarray, factors: Sequence[Factor],
                  measure: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """The factors as numbers [N, D]; cosine and sine of each circle from the zero at which they fit two codes best."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from metrics.identifiability.correlation import best_columns, correlations
+from metrics.identifiability.correlation import best_columns, class_correlations, correlations
 from metrics.identifiability.factors import Factor
 
 SHOWN = ('mcc_strong', 'mcc_spearman', 'mcc_monotone', 'mcc_weak', 'mcc_strong_style', 'r2_content_from_content',
@@ -21,10 +21,15 @@ MOST_CODES = 40  # rows of the matrix
 def arrays(codes: np.ndarray, style: np.ndarray, factors: list[Factor]) -> dict[str, np.ndarray]:
     """What `draw` needs: correlations [F, D], style [F], and the names of the D columns."""
     codes = codes.astype(np.float64)
-    ordered = [factor for factor in factors if factor.kind != 'class']
-    names = [f'{name}{factor.name}' for factor in ordered for name in (('cos ', 'sin ') if factor.kind == 'circle' else ('',))]
-    matrix = correlations(codes, best_columns(codes, ordered, correlations)) if ordered else np.zeros([codes.shape[1], 0])
-    return dict(correlations=matrix, style=style, names=np.array(names))
+    names, parts = [], []
+    for factor in factors:
+        if factor.kind == 'class':
+            names.append(f'{factor.name} (class)')
+            parts.append(class_correlations(codes, factor))
+        else:
+            names += [f'{name}{factor.name}' for name in (('cos ', 'sin ') if factor.kind == 'circle' else ('',))]
+            parts.append(correlations(codes, best_columns(codes, [factor], correlations)))
+    return dict(correlations=np.concatenate(parts, axis=1), style=style, names=np.array(names))
 
 
 def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray], key: str) -> Any:

@@ -7,18 +7,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from dnnlib.errors import UserError
-from metrics.context import Context, Result
+from metrics.context import ENCODER, PROJECTION, TRAINED, Context, Result
 from metrics.domains import inversion, translations
-from metrics.domains.classifier import shrink
+from metrics.domains.classifier import apply, shrink
 from metrics.domains.names import FAMILIES
+from metrics.domains.regression import make_network
 from metrics.features import extraction
 from metrics.features.generation import Draws, sub_batches
 from metrics.features.statistics import FeatureStats
 from metrics.identifiability import figure
 from metrics.identifiability.factors import Factor
-from metrics.identifiability.inverse import apply, make_network, recovered, train_inverse
+from metrics.identifiability.inverse import recovered, train_inverse
 from metrics.identifiability.measures import measures, principal_components
 from torch_utils import distributed
 
@@ -27,12 +29,14 @@ NUM_TRAINED, NUM_HELD_OUT = 5000, 500  # samples of the network for the regressi
 MAKE = 'make one with dataset_tool.py --source=synthetic'
 BASELINES = ('random', 'pca', 'shuffled')
 FEWEST = FAMILIES['identifiability'].fewest
+SOURCES = {ENCODER: 'the network', TRAINED: 'an encoder that was trained for the network',
+           'regression': 'a regression on its samples'}  # of codes
 FEW = 0.1  # of the variance of latents: below it, the codes are not those of the network
 
 
 class Codes(NamedTuple):
-    """values: float32 [N, F], of real images. r2: how well the latents of the network's own samples are found. by: 'encoder' or
-    'regression'. images: the real images [N, C, H, W] at most 32 pixels wide."""
+    """values: float32 [N, F], of real images. r2: how well the latents of the network's own samples are found. by: 'encoder',
+    'trained encoder' or 'regression'. images: the real images [N, C, H, W] at most 32 pixels wide."""
 
     values: np.ndarray
     r2: float
@@ -44,14 +48,15 @@ def identifiability(context: Context, key: str, num_gen: int) -> Result:
     """Measures of the latents that are found in num_gen real images, against the factors that these were rendered from.
 
     The latent is that after the flow and normalisation (u, [N, z_dim]). CLR-GAN's discriminator finds it, if it finds that of the
-    network's own samples at all; else, and with by='projection', a regression that is trained on such samples. Mirrored images
-    are left out.
+    network's own samples at all; else an encoder that was trained for the network, likewise; else, and with by='projection', a
+    regression that is trained on such samples here. Mirrored images are left out.
 
     Values: those of metrics.identifiability.measures, and for each of them <name>_random, <name>_pca and <name>_shuffled: the
     same of an untrained network, of principal components of the pixels, and of the codes of other images; and
       code_r2   R² of the latents of the network's own samples, held out from training, as they are found in the images
-    Arrays: correlations float64 [z_dim, D] of codes and of factors as numbers, and style bool [z_dim].
-    Facts: by, 'encoder' or 'regression'.
+    MCC leaves classes out, and is None, with a note, where there is nothing else.
+    Arrays: correlations float64 [z_dim, D] of codes and of factors, and style bool [z_dim].
+    Facts: by, 'encoder', 'trained encoder' or 'regression'.
     Raises UserError for networks without domains, and datasets without factors or with too few images.
     """
     check(context)
@@ -65,8 +70,8 @@ def identifiability(context: Context, key: str, num_gen: int) -> Result:
     codes = find_codes(context, dataset, items)
     style = context.G.mapping.style_mask().cpu().numpy()
     values, arrays = distributed.broadcast_from_rank0(lambda: compare(context, codes, style, factors))
-    notes = [f'{key}: codes by {"the network" if codes.by == "encoder" else "a regression on its samples"}, which finds '
-             f'{max(values["code_r2"], 0):.0%} of the variance of its latents']
+    notes = [f'{key}: codes by {SOURCES[codes.by]}, which finds {max(values["code_r2"], 0):.0%} of the variance of its latents']
+    notes += left_out(key, factors)
     if values['code_r2'] < FEW:
         notes.append(f'{key}: so little of the latents shows in the images that the measures say next to nothing of the network')
     return Result(values, arrays, lambda: figure.draw(values, arrays, key), tuple(notes), dict(by=codes.by))
@@ -76,7 +81,7 @@ def check(context: Context) -> None:
     """Raise UserError for what `identifiability` does not take."""
     translations.check(context)
     if not getattr(context.dataset, 'factor_names', None):
-        raise UserError(f'{context.dataset.path}: has no known factors, such as hue and position; {MAKE}')
+        raise UserError(f'{context.dataset.path}: has no known factors, such as hue and position; {MAKE} or glyphs')
 
 
 def known_factors(dataset: Any, items: Sequence[int]) -> list[Factor]:
@@ -89,6 +94,15 @@ def known_factors(dataset: Any, items: Sequence[int]) -> list[Factor]:
     return factors
 
 
+def left_out(key: str, factors: Sequence[Factor]) -> list[str]:
+    """What to say if MCC has no value because all factors are classes, or all that are style."""
+    for which, some in (('', factors), ('_style', [factor for factor in factors if factor.style])):
+        if some and all(factor.kind == 'class' for factor in some):
+            names = ', '.join(factor.name for factor in some)
+            return [f'{key}: no mcc_...{which}, which is of numbers and circles: {names} are classes']
+    return []
+
+
 def find_codes(context: Context, dataset: Any, items: Sequence[int]) -> Codes:
     """Codes of real images, and how they were found. On other ranks than 0 arrays are empty."""
     def real(numbers: Sequence[int]) -> torch.Tensor:
@@ -99,16 +113,13 @@ def find_codes(context: Context, dataset: Any, items: Sequence[int]) -> Codes:
 
     small = _rows(context, len(items), lambda numbers: shrink(real(numbers)).flatten(start_dim=1), 'real images')
     images = _pictures(context, small)
-    G, D = context.G, context.D
-    if D is not None and D.latent_dim == G.z_dim and context.by != 'projection':
-        def both(numbers: Sequence[int]) -> torch.Tensor:
-            x, u, c = sample(context, numbers)
-            return torch.cat([u, _encoded(context, x, c)], dim=1)
-        pairs = _rows(context, NUM_HELD_OUT, both, 'samples')
-        r2 = distributed.broadcast_from_rank0(lambda: recovered(*map(torch.from_numpy, np.split(pairs, 2, axis=1)[::-1])))
-        if r2 > 0 or context.by == 'encoder':
-            found = _rows(context, len(items), lambda numbers: _encoded(context, real(numbers), labels(numbers)), 'codes')
-            return Codes(found, r2, 'encoder', images)
+    G, encoders = context.G, _encoders(context)
+    for i, (by, net) in enumerate(encoders):
+        r2 = _recovered_by(context, net)
+        if r2 > 0 or (context.by != 'auto' and i == len(encoders) - 1):
+            found = _rows(context, len(items), lambda numbers, net=net: _encoded(context, net, real(numbers), labels(numbers)),
+                          'codes')
+            return Codes(found, r2, by, images)
 
     def drawn(numbers: Sequence[int]) -> torch.Tensor:
         x, u, _ = sample(context, numbers)
@@ -154,10 +165,26 @@ def sample(context: Context, numbers: Sequence[int]) -> tuple[torch.Tensor, torc
     return torch.cat(images), torch.cat(latents), torch.cat(labels)
 
 
+def _encoders(context: Context) -> list[tuple[str, nn.Module]]:
+    """The networks that may find latents, and what records call them; the first one that does is taken."""
+    asked = [TRAINED] if context.by == TRAINED else [] if context.by == PROJECTION else [ENCODER, TRAINED]
+    networks = {ENCODER: context.D, TRAINED: context.encoder}
+    return [(by, networks[by]) for by in asked if networks[by] is not None and networks[by].latent_dim == context.G.z_dim]
+
+
+def _recovered_by(context: Context, net: nn.Module) -> float:
+    """R² of the latents u of the network's samples, as an encoder finds them."""
+    def both(numbers: Sequence[int]) -> torch.Tensor:
+        x, u, c = sample(context, numbers)
+        return torch.cat([_encoded(context, net, x, c), u], dim=1)
+    pairs = _rows(context, NUM_HELD_OUT, both, 'samples')
+    return distributed.broadcast_from_rank0(lambda: recovered(*map(torch.from_numpy, np.split(pairs, 2, axis=1))))
+
+
 @torch.no_grad()
-def _encoded(context: Context, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """The latents u [N, z_dim] that the discriminator finds in images of labels c."""
-    return context.G.mapping.latent(inversion.encode(context.D, images, c), c)[:, :context.G.z_dim]
+def _encoded(context: Context, net: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """The latents u [N, z_dim] that an encoder finds in images of labels c."""
+    return context.G.mapping.latent(inversion.encode(net, images, c), c)[:, :context.G.z_dim]
 
 
 def _rows(context: Context, count: int, make: Callable[[Sequence[int]], torch.Tensor], text: str) -> np.ndarray:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from metrics.context import batches
+from metrics.domains.classifier import apply
+from metrics.domains.regression import make_network, make_schedule
 
-WIDTHS = (16, 32, 64)  # of convolutions with stride 2, as long as more than SMALLEST pixels are left
-SMALLEST, HIDDEN = 4, 128
 EPOCHS, BATCH, LEARNING_RATE = 10, 50, 4e-3
 
 
@@ -37,8 +37,7 @@ def train_inverse(images: torch.Tensor, latents: torch.Tensor, num_held_out: int
     net = make_network(images.shape[1:], latents.shape[1], generator).to(images.device)
     optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
     steps = epochs * math.ceil(count / BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(  # up for a fifth of the time, then down to 0
-        optimizer, lambda step: min((step + 1) / (0.2 * steps), (steps - step) / (0.8 * steps)))
+    schedule = make_schedule(optimizer, steps)
     net.train()
     with torch.enable_grad():
         for _ in progress(range(epochs)):
@@ -61,29 +60,3 @@ def recovered(found: torch.Tensor, latents: torch.Tensor) -> float:
     return float((1 - errors[varying] / variance[varying]).mean()) if varying.any() else 0.0
 
 
-def apply(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
-    """The network's results for images [N, C, H, W]: [N, F]."""
-    with torch.no_grad():
-        return torch.cat([net(images[part]) for part in batches(len(images), batch)])
-
-
-def make_network(shape: Sequence[int], features: int, generator: torch.Generator) -> nn.Module:
-    """Convolutions with batch normalisation, and two linear layers: images [N, *shape] -> [N, features].
-
-    Weights: He et al. 2015, from `generator`. Untrained and in eval mode, it is the random encoder that codes are compared with.
-    """
-    layers: list[nn.Module] = []
-    channels, *sides = shape
-    with torch.random.fork_rng(devices=[]):  # layers begin with global random numbers, which are replaced below
-        for width in WIDTHS:
-            stride = 2 if min(sides) > SMALLEST else 1
-            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1, stride=stride, bias=False), nn.BatchNorm2d(width),
-                       nn.ReLU()]
-            channels, sides = width, [math.ceil(side / stride) for side in sides]
-        layers += [nn.Flatten(), nn.Linear(channels * math.prod(sides), HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, features)]
-    for layer in layers:
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity='relu', generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    return nn.Sequential(*layers)

@@ -39,9 +39,9 @@ class ClassJudge(NamedTuple):
         return digits @ torch.tensor([100, 10, 1], device=digits.device)
 
 
-def as_input(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, C, H, W] -> float32 [N, C, S, S] in [-1, 1], what the classifier takes."""
-    return shrink(images.to(torch.float32) / 127.5 - 1)
+def as_input(images: torch.Tensor, factor: int | None = None) -> torch.Tensor:
+    """uint8 [N, C, H, W] -> float32 [N, C, S, S] in [-1, 1], what the classifier takes. factor: as of `shrink`."""
+    return shrink(images.to(torch.float32) / 127.5 - 1, factor)
 
 
 def make_class_judge(context: Context) -> ClassJudge:
@@ -57,21 +57,31 @@ def make_class_judge(context: Context) -> ClassJudge:
 def _train(context: Context) -> ClassJudge:
     dataset = context.dataset.all_images(False)
     labels = np.array([int(dataset.get_details(i).raw_label) for i in range(len(dataset))])
-    may_be_stacked = dataset.num_channels == CHANNELS and 100 < dataset.label_dim <= DIGITS ** CHANNELS
     order = torch.randperm(len(dataset), generator=context.generator(SUBSET))
-    if may_be_stacked:
+    if may_be_stacked(dataset):
         chosen = order[:MOST_DIGITS // CHANNELS].sort().values.numpy()
-        images = _read(context, dataset, chosen).flatten(end_dim=1)[:, None]
-        targets = torch.from_numpy(digits_of(labels[chosen]).reshape(-1))
-        if linear_accuracy(images[:LINEAR_IMAGES * CHANNELS], targets[:LINEAR_IMAGES * CHANNELS]) > BY_CHANCE:
-            trained = _fit(context, images, targets, DIGITS)
+        images = read_inputs(context, dataset, chosen)
+        if shows_digits(images, labels[chosen]):
+            targets = torch.from_numpy(digits_of(labels[chosen]).reshape(-1))
+            trained = _fit(context, images.flatten(end_dim=1)[:, None], targets, DIGITS)
             single = np.bincount(digits_of(labels).reshape(-1), minlength=DIGITS) / (CHANNELS * len(labels))
             real = np.einsum('a,b,c->abc', single, single, single).reshape(-1)
             return ClassJudge(trained.net, trained.accuracy ** CHANNELS, real, stacked=True)
     chosen = order[:MOST_IMAGES].sort().values.numpy()
-    trained = _fit(context, _read(context, dataset, chosen), torch.from_numpy(labels[chosen]), dataset.label_dim)
+    trained = _fit(context, read_inputs(context, dataset, chosen), torch.from_numpy(labels[chosen]), dataset.label_dim)
     real = np.bincount(labels, minlength=dataset.label_dim) / len(labels)
     return ClassJudge(_without(trained.net, real == 0), trained.accuracy, real, stacked=False)
+
+
+def may_be_stacked(dataset: Any) -> bool:
+    """Whether a dataset has as many channels and classes as StackedMNIST."""
+    return dataset.num_channels == CHANNELS and 100 < dataset.label_dim <= DIGITS ** CHANNELS
+
+
+def shows_digits(images: torch.Tensor, labels: np.ndarray) -> bool:
+    """Whether the three channels of images [N, 3, S, S] show the digits of their labels, int64 [N]."""
+    targets = torch.from_numpy(digits_of(labels[:LINEAR_IMAGES]).reshape(-1))
+    return linear_accuracy(images[:LINEAR_IMAGES].flatten(end_dim=1)[:, None], targets) > BY_CHANCE
 
 
 def digits_of(labels: np.ndarray) -> np.ndarray:
@@ -92,7 +102,7 @@ def linear_accuracy(images: torch.Tensor, labels: torch.Tensor) -> float:
     return float(((inputs[count:] @ weights).argmax(dim=1) == labels[count:]).double().mean())
 
 
-def _read(context: Context, dataset: Any, items: np.ndarray) -> torch.Tensor:
+def read_inputs(context: Context, dataset: Any, items: np.ndarray) -> torch.Tensor:
     """The images of these numbers, as `as_input` makes them, on the CPU."""
     parts = [items[i:i + context.batch] for i in range(0, len(items), context.batch)]
     with context.count('labelled images', len(items)) as progress:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from dnnlib.util import OptionError
 from metrics.detectors import DETECTORS
+from metrics.detectors.registry import check_resize
 
 PUBLISHED_DETECTOR = {'fid': 'inception', 'kid': 'inception', 'is': 'inception', 'pr': 'vgg16', 'dc': 'vgg16'}
 MOST_REALS = {'kid': 1_000_000, 'kd': 1_000_000, 'pr': 200_000, 'dc': 200_000}  # as published; that of pr for dc
@@ -99,6 +100,8 @@ def _number(found: re.Match) -> int:
 
 
 def _checked(name: Name, text: str) -> Name:
+    if name.resize != 'published':
+        check_resize(name.detector, f'--metrics={text}')
     if name.num < FEWEST[name.family]:
         raise OptionError(f'--metrics={text}: needs at least {FEWEST[name.family]} generated images')
     return name
@@ -132,6 +135,7 @@ def with_options(name: Name, detector: str | None = None, resize: str | None = N
             raise OptionError(f'--resize={resize}: {name} does not resize images; leave --resize out')
         if name.resize != 'published':
             raise OptionError(f'--resize={resize}: --metrics={name} says otherwise; leave one of them out')
+        check_resize(name.detector, f'--resize={resize}')
         name = name._replace(resize=resize)
     if num is not None:
         if num < FEWEST[name.family]:

@@ -31,9 +31,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, *args):
+def run(folder, *args, data='data.zip'):
     return subprocess.run([sys.executable, ROOT / 'calc_metrics.py', f'--network={folder / "network-snapshot-000001.pkl"}',
-                           f'--data={folder / "data.zip"}', '--device=cpu', '--ops=torch', '--verbose=0', *args],
+                           f'--data={folder / data}', '--device=cpu', '--ops=torch', '--verbose=0', *args],
                           capture_output=True, text=True)
 
 
@@ -46,6 +46,18 @@ def test_results_and_a_figure_are_written(folder):
     assert all(np.isfinite(value) for value in found.values() if value is not None)
     assert 'identifiability200: codes by a regression on its samples' in done.stdout
     assert (folder / 'out' / 'identifiability200-network-snapshot-000001.png').stat().st_size > 5000
+
+
+def test_of_glyphs_only_classes_are_known(folder):
+    tool('--source=glyphs', '--chars=greek', '--paired', '--resolution=8', '--mode=rgb', '--workers=1',
+         f'--dest={folder / "greek.zip"}')
+    done = run(folder, '--metrics=identifiability', '--num=200', f'--outdir={folder / "glyphs"}', data='greek.zip')
+    assert done.returncode == 0, done.stderr
+    assert 'no mcc_..., which is of numbers and circles: category, marks, typeface are classes' in done.stdout
+    found = json.loads((folder / 'glyphs' / 'metric-identifiability200.jsonl').read_text())['results']
+    assert all(value is None for name, value in found.items() if name.startswith('mcc'))
+    assert all(np.isfinite(value) for name, value in found.items() if name.startswith(('r2', 'sap', 'mig')))
+    assert found['r2_content_from_content_shuffled'] < 0.1
 
 
 def test_what_is_wrong_is_one_line(folder):

@@ -1,6 +1,8 @@
 """`generate.py explore`: its pixels are those of the other commands, its options, and the page in a browser."""
 
+import contextlib
 import errno
+import http.client
 import io
 import os
 import re
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
@@ -371,6 +374,31 @@ def server(network, tmp_path_factory):
     yield server
     assert server.end(signal.SIGINT) == (0, '')
     assert list(cwd.iterdir()) == []  # nothing is left behind
+
+
+def status(server, path='/', **headers):
+    """HTTP status of a request with these headers."""
+    address = urllib.parse.urlsplit(server.address)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+    connection.putrequest('GET', path, skip_host=True)
+    for name, value in {'Host': address.netloc, **headers}.items():
+        connection.putheader(name.replace('_', '-'), value)
+    connection.endheaders()
+    with contextlib.closing(connection):
+        return connection.getresponse().status
+
+
+def test_forged_requests_are_refused(server):
+    """By DNS rebinding, and of web pages that are open beside this one; also over the socket that moves the sliders."""
+    upgrade = dict(Upgrade='websocket', Connection='Upgrade', Sec_WebSocket_Key='MDEyMzQ1Njc4OWFiY2RlZg==',
+                   Sec_WebSocket_Version='13')
+    path = '/_nicegui_ws/socket.io/?EIO=4&transport=websocket'
+    here = f'http://{urllib.parse.urlsplit(server.address).netloc}'
+    assert status(server) == 200
+    assert status(server, Host='evil.example') == status(server, Origin='http://evil.example') == 403
+    assert status(server, path, Origin=here, **upgrade) == 101
+    assert status(server, path, Origin='http://evil.example', **upgrade) == 403
+    assert status(server, path, Host='evil.example', Origin='http://evil.example', **upgrade) == 403
 
 
 @pytest.fixture(scope='module')

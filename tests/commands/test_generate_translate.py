@@ -15,7 +15,6 @@ from helpers.drawing import assert_close
 from metrics.domains import inversion
 from training.data.images import encode_png
 from training.sampling import captioned_grid as grid
-from training.sampling.commands import translate
 from training.snapshots.file import load_network_snapshot, save_network_snapshot
 
 LABELS = [2, 0, 1, 1, 2, 0] * 3  # of 18 images, more than are shown, and than are drawn at once
@@ -154,14 +153,14 @@ def test_refinement_lowers_the_error_and_makes_no_image_worse(flow, monkeypatch)
     code[2] += 1e-5  # fits already: whatever Adam does makes it worse
 
     def errors(steps):
-        z = translate.refine(G, code.clone(), x, c, steps, 'none')
+        z = inversion.refine(G, code.clone(), x, c, steps, 'none')
         assert torch.equal(z[2], code[2]) and not z.requires_grad
         assert steps > 0 or torch.equal(z, code)
         return (G(z, c, noise_mode='none') - x).square().mean(dim=(1, 2, 3))[[0, 1, 3]]
 
     before = errors(0)
     assert (errors(1) <= before).all() and (errors(1) < before).any() and (errors(20) < 0.99 * before).all()
-    monkeypatch.setattr(translate, 'LEARNING_RATE', 3)  # far too large: errors go up and down, and the best is kept
+    monkeypatch.setattr(inversion, 'REFINING_RATE', 3)  # far too large: errors go up and down, and the best is kept
     assert (torch.stack([errors(steps) for steps in range(12)]).diff(dim=0) < 1e-6).all()
 
 
@@ -171,7 +170,7 @@ def test_steps_refine_what_is_drawn(flow, images):
     for i, k in plain:
         x, code = find(flow, i)
         assert_close(plain[i, k], expected(flow, code, k))
-        code = translate.refine(load(flow).G_ema, code, x, ONE_HOT[LABELS[i]][None], 10, 'const')
+        code = inversion.refine(load(flow).G_ema, code, x, ONE_HOT[LABELS[i]][None], 10, 'const')
         assert_close(refined[i, k], expected(flow, code, k))
         assert np.abs(refined[i, k].astype(int) - plain[i, k]).max() > 4
 
@@ -191,7 +190,8 @@ def test_networks_that_cannot_translate_are_refused(images):
         text = 'net.pkl: cannot translate, having 1 domain(s); train with --cond=1'
         assert_refused(1, text, save_network('net.pkl', c_dim), images)
     text = ('net.pkl: this network cannot encode images: its discriminator finds 16 numbers, but latents have 8; train with '
-            '--method=clr-gan, alone or beside another; or find latents by optimisation, with --by=projection')
+            '--method=clr-gan, alone or beside another; or train an encoder for it, with python -m training.encoder; or find '
+            'latents by optimisation, with --by=projection')
     assert_refused(1, text, save_network('net.pkl', 3, 8), images, '--by=encoder')
     Path('text.pkl').write_text('hello')
     assert_refused(1, 'text.pkl: not a readable network snapshot', 'text.pkl', images)

@@ -201,7 +201,7 @@ def test_the_other_commands_take_it(exported, network, tmp_path, monkeypatch):
         made = [drawing.draw(*command[:1], source, *command[1:], outdir=f'out{i}{command[0]}')
                 for i, source in enumerate((network, exported, exported / 'model.safetensors'))]
         assert all(made[0].keys() == m.keys() and all(np.array_equal(made[0][k], m[k]) for k in m) for m in made)
-    drawing.assert_refused(1, 'is G_ema alone, without D', 'translate', exported, '--images=x.zip', '--by=encoder')
+    drawing.assert_refused(1, 'which is the discriminator, is missing', 'translate', exported, '--images=x.zip', '--by=encoder')
     status, out, err = run_program(calc_metrics.main, '--metrics=none', f'--network={exported}', '--device=cpu')
     assert (status, err) == (0, '') and 'Loading network' in out
 

@@ -128,3 +128,9 @@ def test_a_real_process_ends_likewise():
 def test_a_slip_in_a_range_does_not_fill_the_memory():
     result = CliRunner().invoke(command, ['--seeds=0-99999999999'])
     assert result.exit_code == 2 and 'more than 10000000 numbers' in result.output
+
+
+def test_values_are_found_on_a_line_that_is_not_parsed():
+    line = ['--some_value', 'a', '--seeds', '1', '--some-value=b=c', '--some-values=d', '--some-value']
+    assert cli.values_in(line, 'some-value') == ['a', 'b=c'] and cli.values_in(line, 'seeds') == ['1']
+    assert cli.values_in(line, 'none') == []

@@ -35,11 +35,12 @@ def talk(folder):
                  flags=distributed.any_rank(rank == 1, False, True), object=distributed.broadcast_object({'a': rank}),
                  gathered=distributed.gather_objects('abc'[rank]), total=distributed.total(np.array([1.0, rank])),
                  decided=distributed.broadcast_from_rank0(lambda: calls.append(rank) or 'made'), calls=calls,
-                 threads=torch.get_num_threads())
-    try:
-        distributed.broadcast_from_rank0(lambda: fail_by_user_error(rank))
-    except OptionError as err:
-        found['error'] = str(err)
+                 patient=distributed.patiently(lambda: time.sleep(rank / 4) or rank), threads=torch.get_num_threads())
+    for name, call in (('error', distributed.broadcast_from_rank0), ('patient_error', distributed.patiently)):
+        try:
+            call(lambda: fail_by_user_error(rank) if rank == 0 else None)
+        except OptionError as err:
+            found[name] = str(err)
     torch.save(found, f'{folder}/{rank}.pt')
 
 
@@ -75,6 +76,10 @@ def test_objects_sums_and_votes_are_shared(found):
 def test_rank_0_decides_for_all_and_its_errors_reach_all(found):
     assert [f['decided'] for f in found] == ['made'] * 3 and [f['calls'] for f in found] == [[0], [], []]
     assert [f['error'] for f in found] == ['told by 0'] * 3
+
+
+def test_all_wait_for_each_other_and_hear_of_errors(found):
+    assert [f['patient'] for f in found] == [0, 1, 2] and [f['patient_error'] for f in found] == ['told by 0'] * 3
 
 
 def test_alone_nothing_has_to_be_joined(tmp_path):
@@ -162,6 +167,16 @@ def test_a_rank_that_hangs_is_not_waited_for_for_ever(monkeypatch):
 
 def decide_slowly(seconds):
     assert distributed.broadcast_from_rank0(lambda: time.sleep(seconds) or 'made') == 'made'
+
+
+def work_slowly(seconds):
+    assert distributed.patiently(lambda: time.sleep(seconds * distributed.rank()) or 'made') == 'made'
+
+
+@pytest.mark.slow
+def test_others_wait_for_any_rank_longer_than_the_time_out(monkeypatch):
+    monkeypatch.setenv(process_group.TIMEOUT, '8')
+    launch(work_slowly, [12], 2, 'cpu')
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ class Copies(TorchDispatchMode):
 class Bystander:
     """Takes the place of what looks at a run between ticks."""
 
-    longest_save = 0.0
+    longest_save, stopped_by = 0.0, None
 
     def __init__(self, *args, **kwargs):
         pass
@@ -44,11 +44,14 @@ class Bystander:
     def surviving(self, name):
         return contextlib.nullcontext()
 
+    def waiting_for_data(self):
+        return contextlib.nullcontext()
+
 
 @pytest.fixture
 def pinned(monkeypatch):
     """The loop on the meta device, as if it were CUDA. Gives the tensors that were pinned."""
-    for name in ('Monitor', 'SampleGrid', 'Checkpoints', 'Evaluation'):
+    for name in ('Monitor', 'Probes', 'SampleGrid', 'Checkpoints', 'Evaluation'):
         monkeypatch.setattr(loop, name, Bystander)
     monkeypatch.setattr(devices, 'start', lambda *args: META)
     monkeypatch.setattr(devices, 'wants_few_shapes', lambda device: device == META)

@@ -155,7 +155,7 @@ def test_living_style_coordinates_are_counted_at_the_end_of_each_tick(domains, t
     stats = [json.loads(line) for line in (tmp_path / 'a' / 'stats.jsonl').read_text().splitlines()]
     living = [line['Progress/style_dims']['mean'] for line in stats]
     assert living[0] == 3 and living[-1] == 0 and living == sorted(living, reverse=True)
-    assert capsys.readouterr().out.count('warning: no style coordinate is left alive') == 1
+    assert capsys.readouterr().out.count('warning: style: no style coordinate is alive') == 1
 
 
 def test_a_damaged_image_is_named_although_a_worker_reads_it(data, tmp_path):

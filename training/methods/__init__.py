@@ -9,7 +9,6 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import click
@@ -74,10 +73,8 @@ class MethodNames(click.ParamType):
         return list(dict.fromkeys(words))
 
 
-def paths_in(args: Sequence[str]) -> list[str]:
-    """The paths that --method names on a command line that is not parsed yet."""
-    values = [arg.partition('=')[2] for arg in args if arg.startswith('--method=')]
-    values += [value for arg, value in pairwise(args) if arg == '--method']
+def paths_in(values: Iterable[str]) -> list[str]:
+    """The paths in values of --method."""
     return [word.strip() for value in values for word in value.split(',') if is_path(word.strip())]
 
 

@@ -92,8 +92,10 @@ def check_inputs(config: EasyDict, training_set: Any, read_ahead: ReadAhead, goe
         with devices.SHAPES_ONLY:
             networks = make_networks(config, construct_class_by_name(**config.training_set_kwargs))
         snapshot = read_snapshot(config, networks)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
             cur_nimg = restore_networks(EasyDict(config, ada_target=None), networks, None, snapshot).cur_nimg
+        if dry_run and config.resume_partial:
+            print(said.getvalue())
         if config.num_gpus == 1 or torchrun.under_torchrun():  # ranks in other processes would not see it
             read_ahead.put(config.resume_pkl, snapshot)
     if config.ops == 'native' or not dry_run:

@@ -13,7 +13,8 @@ class Clock:
 
     def __init__(self, c: EasyDict):
         self._snap_seconds, self._max_seconds = (None if m is None else 60 * m for m in (c.snap_minutes, c.max_minutes))
-        self._previous, self._longest_step = time.monotonic(), 0.0
+        self._previous = self._skipped = time.monotonic()
+        self._longest_step = 0.0
         # From here on by a clock that nobody sets: a time of day that jumps would end the run, or keep it from ending.
         self._started = time.monotonic() - (time.time() - torchrun.started_at())
 
@@ -30,9 +31,9 @@ class Clock:
         return self._max_seconds is not None and (time.monotonic() - self._started) + margin >= self._max_seconds
 
     def skip(self) -> None:
-        """Don't count what was since the last step as part of the next one: an evaluation, which ends when time is up."""
-        self._previous = time.monotonic()
+        """Don't count the time since the last step, an evaluation, as part of the next step or towards the next snapshot."""
+        self._previous = self._skipped = time.monotonic()
 
     def snapshot_is_due(self, saved_at: float) -> bool:
         """saved_at: time.monotonic() of the last snapshot."""
-        return self._snap_seconds is not None and time.monotonic() - saved_at >= self._snap_seconds
+        return self._snap_seconds is not None and time.monotonic() - max(saved_at, self._skipped) >= self._snap_seconds

@@ -6,9 +6,9 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from dnnlib.files import atomic_open, lock, remove_leftovers
 from dnnlib.util import EasyDict, UserError
@@ -81,12 +81,13 @@ def take_as_rank(run_dir: Path) -> IO:
         raise UserError(f'{run_dir}: cannot be written ({err.strerror}); make it writable') from err
 
 
-def write_options(config: EasyDict) -> None:
-    """Write training_options.json. Raises UserError if that can't be."""
+def write_options(config: EasyDict, options: Mapping[str, Any]) -> None:
+    """Write training_options.json: the configuration, and as its item `options` what it was made from, which --like reads. Raises
+    UserError if that can't be."""
     path = Path(config.run_dir) / 'training_options.json'
     try:
         with atomic_open(path, 'w') as f:
-            json.dump(config, f, indent=2)
+            json.dump({**config, 'options': options}, f, indent=2)
     except OSError as err:
         raise UserError(f'{path}: cannot be written ({err.strerror}); make room, or make the directory writable') from err
 

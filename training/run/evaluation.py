@@ -25,7 +25,6 @@ from training.run.best import Best
 from training.run.monitor import Monitor
 
 T = TypeVar('T')
-MOST_AT_ONCE = 64  # images that a detector takes
 
 
 class Evaluation:
@@ -57,7 +56,7 @@ class Evaluation:
                 dataset = construct_class_by_name(**c.eval_set_kwargs, use_labels=True)
                 eval_data = describe(dataset.all_images(False))
             self._context = Context(networks['G_ema'], dataset, device, c.metric_seed, verbose=True, D=networks['D'],
-                                    batch=min(c.batch_gpu, MOST_AT_ONCE), feature_cache=FeatureCache(), stop=stop,
+                                    feature_cache=FeatureCache(), stop=stop,
                                     eval_data=eval_data, training_set=training_set,
                                     by='encoder' if c.reconstructs else 'projection')
         except UserError as err:
@@ -82,7 +81,8 @@ class Evaluation:
                 raise
             raise UserError(f'{err} (in a run: --metrics={OFFLINE})') from err
         if metric.detector is not None:
-            self._context.detector(metric.detector, metric.kwargs.get('resize', 'published'))
+            resize = metric.kwargs.get('resize', 'published')
+            distributed.patiently(lambda: self._context.detector(metric.detector, resize))  # may be downloaded
 
     def evaluate(self, network_pkl: Path, cur_nimg: int) -> None:
         """Evaluate what was just saved as network_pkl: a line in metric-<name>.jsonl, a picture, points for the loggers; and

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from training.run.health import Health
 from training.run.loggers.jsonl import StatsFile, finite_or_none, keep_lines
 from training.run.loggers.tensorboard import TensorBoardLogger
 from training.run.loggers.weights_biases import WandbLogger, resolve_mode
+from training.run.watch import Watch
 
 LONGEST_SIDE = 2048  # of a picture sent to the loggers, in pixels; the PNG in the run directory is not scaled down
 
@@ -43,7 +44,8 @@ class Monitor:
         self._rows, self._peak_flops = config.get('batch_size', 1) // distributed.world_size(), peak_flops
         self._collector = training_stats.Collector()
         self._health = Health(run_dir, start_nimg, config.get('resume_pkl'))
-        self._style_lives = True
+        self._waited = 0.0
+        self._watch: Watch | None = None
         self._process = psutil.Process()
         self._run_dir, self._is_first = Path(run_dir), rank == 0
         terminal = self._is_first and sys.__stderr__ is not None and sys.__stderr__.isatty()
@@ -55,6 +57,7 @@ class Monitor:
             for path in self._run_dir.glob('metric-*.jsonl'):
                 keep_lines(path)
             self._stats = StatsFile(run_dir, start_nimg)
+            self._watch = Watch(run_dir, start_nimg, config, self.print)
             try:
                 self._loggers.append(TensorBoardLogger(run_dir, start_nimg))
             except OSError as err:
@@ -109,6 +112,7 @@ class Monitor:
             *self._arithmetic(flops, images / seconds),
             f'left {format_time(max(left, 0))}',
         ]))
+        report('Timing/data_wait_percent', 100 * self._waited / seconds if seconds else 0.0)
         report('Timing/total_hours', total / 3600)
         report('Timing/total_days', total / 86400)
         self._tick_nimg = cur_nimg
@@ -139,20 +143,31 @@ class Monitor:
         for name, values in stats.items():
             if name.endswith('/nonfinite_grads') and values['mean'] > 0:
                 self.print(f'warning: {name.split("/")[1]} had gradients that were not finite in this tick; they were zeroed')
-        if self._style_lives and stats.get('Progress/style_dims', {'mean': 1})['mean'] == 0:
-            self._style_lives = False
-            self.print('warning: no style coordinate is left alive (importance above 0.1), so that all domains share all latents '
-                       'and there is no Jacobian to make sparse; a smaller --lambda-sparse keeps more of them')
         if self._is_first:
             try:
                 self._stats.write(stats)
             except OSError as err:
                 self.print(f'Error: {self._run_dir / "stats.jsonl"} could not be written ({err.strerror}); training goes on')
         self._log_scalars({name: values['mean'] for name, values in stats.items() if values['num']}, cur_nimg)
+        for name, text in self._watch.look(stats, cur_nimg).items() if self._watch else ():
+            for logger in self._loggers:
+                logger.alert(name, text, cur_nimg)
+
+    @property
+    def stopped_by(self) -> str | None:
+        """What --stop-on stops the run for, and what to change; None if nothing does, and on all ranks but the first."""
+        return self._watch and self._watch.stopped_by
+
+    @contextlib.contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Counts the time inside as waiting for images."""
+        start = time.time()
+        yield
+        self._waited += time.time() - start
 
     def start_tick(self) -> None:
         """The next tick begins now: what was between is maintenance."""
-        self._tick_start = time.monotonic()
+        self._tick_start, self._waited = time.monotonic(), 0.0
 
     def image(self, name: str, path: str | Path, cur_nimg: int) -> None:
         """Send a picture, such as the grid of fakes that was just written to `path`, to the loggers, scaled down if need be."""

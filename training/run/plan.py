@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dnnlib.log import TeeOutput
 from dnnlib.signals import StopOnSignal
@@ -20,11 +21,13 @@ from training.run.resume import Resume
 class Plan:
     """What will be done.
 
-    config: of the run, with the directory that it resumes in, or that it would make. resume: the files that it resumes from.
+    config: of the run, with the directory that it resumes in, or that it would make. options: what it was made from.
+    resume: the files that it resumes from.
     outdir, desc: where a new directory is made, and its name after the number. read_ahead: the snapshot, if it was read.
     """
 
     config: EasyDict
+    options: dict[str, Any]
     resume: Resume | None
     outdir: Path
     desc: str
@@ -74,9 +77,9 @@ def options_after_restart(o: EasyDict, again: bool, run_dir: str | None) -> Easy
     """The options by which a run goes on that torchrun starts again. run_dir: where the same torchrun began it, if that is
     known: then without a snapshot it begins anew, and the newest run of this kind, by --resume=latest, is another one."""
     if run_dir is not None and any(Path(run_dir).glob('network-snapshot-*.pkl')):
-        return EasyDict(o, resume=run_dir, resume_kimg=None)
+        return EasyDict(o, resume=run_dir, resume_kimg=None, transfer=None)
     if run_dir is None and again:
-        return EasyDict(o, resume='latest', resume_kimg=None)
+        return EasyDict(o, resume='latest', resume_kimg=None, transfer=None)
     return o
 
 
@@ -94,7 +97,7 @@ def directory_of(plan: Plan) -> Iterator[None]:
     with take(run_dir), TeeOutput(run_dir / 'log.txt'):
         if plan.goes_on and not plan.resume.is_current():
             raise UserError(f'{run_dir}: another process has just saved in it; start again')
-        write_options(config)
+        write_options(config, plan.options)
         yield
 
 

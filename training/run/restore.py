@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from dnnlib.image_size import text_of
 from dnnlib.util import EasyDict, UserError
 from torch_utils import distributed
 from torch_utils.misc import copy_params_and_buffers
+from training.run.partial import listed, transfer_partially
 from training.run.resume import stamp_of
 from training.run.schedule import Position
 from training.run.state import TrainingState
@@ -23,37 +24,46 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
     run that adapts it. Returns the images seen, by c.resume_nimg or else by the file or its name.
 
     snapshot: what is in it, if it was read already.
-    Raises UserError if the snapshot can't be read, or a network has nothing in common with its namesake in it, or they have
-    tensors of one name and different shapes.
+    Raises UserError if the snapshot can't be read, or a network has nothing in common with its namesake in it, or, unless
+    c.resume_partial is set, they have tensors of one name and different shapes.
     """
     if c.resume_pkl is None:
         return Position()
     print(f'Resuming from "{c.resume_pkl}"')
     snapshot = snapshot or read_snapshot(c, networks)
-    for name in NETWORKS:
-        target, source = networks[name], snapshot[name]
-        try:
-            new = copy_params_and_buffers(source, target)
-        except ValueError as err:
-            if source.c_dim != target.c_dim:
-                raise UserError(f'{c.resume_pkl}: its {name} does not fit this run: it takes {_labels(source.c_dim)}, but the '
-                                f'run has {_labels(target.c_dim)}; use the --cond and dataset that it was trained with') from err
-            if source.img_resolution != target.img_resolution:
-                raise UserError(f'{c.resume_pkl}: its {name} does not fit this run: it is for images of '
-                                f'{text_of(source.img_resolution)}, but those of the run are {text_of(target.img_resolution)}; '
-                                'use a dataset of its size') from err
-            raise UserError(f'{c.resume_pkl}: its {name} does not fit this run ({err}); '
-                            'use the options and dataset layout that it was trained with') from err
-        wanted = target.state_dict().keys()
-        if len(new) == len(wanted):
-            raise UserError(f'{c.resume_pkl}: its {name} has nothing in common with that of this run')
-        unused = [key for key in source.state_dict() if key not in wanted]
-        print(f'{name}: {len(wanted) - len(new)} tensors restored' + _listed('; new: ', new) + _listed('; not used: ', unused))
+    if c.get('resume_partial'):
+        transfer_partially(c.resume_pkl, {name: snapshot[name] for name in NETWORKS}, networks)
+    else:
+        for name in NETWORKS:
+            _restore(c, name, snapshot[name], networks[name])
     if c.resume_nimg != 0 and c.ada_target is not None and snapshot.augment_p is not None:
         augment_pipe.p.fill_(snapshot.augment_p)
         print(f'Augmentation goes on at p = {snapshot.augment_p:.3f}')
     cur_nimg = next(n for n in (c.resume_nimg, snapshot.cur_nimg, _nimg_in_name(c.resume_pkl), 0) if n is not None)
     return Position(cur_nimg, tick_start_nimg=cur_nimg)
+
+
+def _restore(c: EasyDict, name: str, source: nn.Module, target: nn.Module) -> None:
+    """Copy the weights of one network, and say which are new and which are not used. Raises UserError if they don't fit."""
+    remedy = f'or take what fits: --transfer=partial --resume={c.resume_pkl}'
+    try:
+        new = copy_params_and_buffers(source, target)
+    except ValueError as err:
+        if source.c_dim != target.c_dim:
+            raise UserError(f'{c.resume_pkl}: its {name} does not fit this run: it takes {_labels(source.c_dim)}, but the '
+                            f'run has {_labels(target.c_dim)}; use the --cond and dataset that it was trained with, '
+                            f'{remedy}') from err
+        if source.img_resolution != target.img_resolution:
+            raise UserError(f'{c.resume_pkl}: its {name} does not fit this run: it is for images of '
+                            f'{text_of(source.img_resolution)}, but those of the run are {text_of(target.img_resolution)}; '
+                            f'use a dataset of its size, {remedy}') from err
+        raise UserError(f'{c.resume_pkl}: its {name} does not fit this run ({err}); '
+                        f'use the options and dataset layout that it was trained with, {remedy}') from err
+    wanted = target.state_dict().keys()
+    if len(new) == len(wanted):
+        raise UserError(f'{c.resume_pkl}: its {name} has nothing in common with that of this run')
+    unused = [key for key in source.state_dict() if key not in wanted]
+    print(f'{name}: {len(wanted) - len(new)} tensors restored' + listed('; new: ', new) + listed('; not used: ', unused))
 
 
 def read_snapshot(c: EasyDict, networks: Mapping[str, nn.Module]) -> EasyDict:
@@ -80,7 +90,7 @@ def restore_state(c: EasyDict, state: TrainingState, position: Position) -> Posi
                   'Optimisers and counters start anew: transfer learning')
         return position
     restored, missing = state.restore(c.resume_state)
-    print(f'Optimisers and counters restored from "{c.resume_state}"' + _listed('; starting anew: ', missing))
+    print(f'Optimisers and counters restored from "{c.resume_state}"' + listed('; starting anew: ', missing))
     return position if c.resume_nimg is not None else restored
 
 
@@ -92,10 +102,3 @@ def _nimg_in_name(source: str) -> int | None:
 
 def _labels(c_dim: int) -> str:
     return f'labels of {c_dim} classes or numbers' if c_dim else 'no labels'
-
-
-def _listed(title: str, names: Sequence[str], most: int = 6) -> str:
-    if not names:
-        return ''
-    rest = f' and {len(names) - most} more' if len(names) > most else ''
-    return title + ', '.join(names[:most]) + rest

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dnnlib import seal
@@ -70,14 +70,24 @@ def _stamps(run_dir: Path) -> dict[str, list[int] | None]:
 
 
 def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
-                say: Callable[[str], None] = print) -> Resume | None:
+                say: Callable[[str], None] = print, partial: bool = False) -> Resume | None:
     """Understand --resume=source and --resume-kimg=kimg; None for a run that starts from the beginning.
 
     desc: the description in the name that this run would have; `latest` is the newest run in outdir with that name, its
     length (-kimg<N>) and origin (-resume<...>) aside. say: is told which corrupt files are skipped. With kimg, a run goes
-    on in a new directory: in its own, what it did from there on would have to go. Raises OptionError for a directory without a
-    snapshot.
+    on in a new directory: in its own, what it did from there on would have to go. partial: --transfer=partial, so that a new
+    directory begins at 0 or kimg, without a training state, which belongs to networks of the same shapes. Raises OptionError for
+    a directory without a snapshot.
     """
+    if partial and source in (None, 'noresume', 'latest'):
+        raise OptionError('--transfer=partial has no effect without a network to take from; name a snapshot with --resume')
+    resume = _find(source, kimg, outdir, desc, say)
+    if partial and resume.run_dir is None:
+        resume = replace(resume, training_state=None, start_nimg=resume.start_nimg or 0)
+    return resume
+
+
+def _find(source: str | None, kimg: int | None, outdir: str, desc: str, say: Callable[[str], None]) -> Resume | None:
     if kimg is not None and (kimg < 0 or source in (None, 'noresume')):
         raise OptionError('--resume-kimg must be non-negative' if kimg < 0 else '--resume-kimg has no effect without --resume')
     start_nimg = None if kimg is None else kimg * 1000

@@ -14,11 +14,13 @@ from dnnlib.channels import NAMES, on_checkerboard
 from dnnlib.files import atomic_open
 from dnnlib.image_size import ImageSize, height_width
 from dnnlib.util import EasyDict
-from torch_utils import devices, distributed
+from torch_utils import devices, distributed, training_stats
 from training.inputs import GRID
+from training.run.probes import variety
 
 WIDTH, HEIGHT = 7680, 4320  # the published limits of the picture, in pixels
 SMALL = 16                  # columns and rows of a picture that is not to take long
+VARIETY = 'Health/variety'
 HIGHEST = 16384             # and ours of one by domain: what can still be opened
 
 
@@ -52,17 +54,21 @@ class SampleGrid:
         self.save_fakes(G_ema, path)
         yield 'fakes', path
 
-    def save_fakes(self, G_ema: torch.nn.Module, path: Path) -> None:
+    def save_fakes(self, G_ema: torch.nn.Module, path: Path) -> np.ndarray:
+        """Draw, write and return the generated images: [N, C, H, W] in bytes' units, 0 to 255, unrounded."""
         with torch.no_grad():
-            images = [G_ema(z, c, noise_mode='const').cpu() for z, c in zip(self.z, self.c, strict=True)]
-        save_image_grid(torch.cat(images).numpy(), path, (-1, 1), self.size)
+            images = torch.cat([G_ema(z, c, noise_mode='const').cpu() for z, c in zip(self.z, self.c, strict=True)]).numpy()
+        save_image_grid(images, path, (-1, 1), self.size)
+        return (images.clip(-1, 1) + 1) * 127.5
 
     def save_snapshot(self, G_ema: torch.nn.Module, D: torch.nn.Module, run_dir: Path, kimg: int) -> Iterator[tuple[str, Path]]:
-        """Write the pictures after `kimg` thousand images; yields (kind, path) of each."""
+        """Write the pictures after `kimg` thousand images, and report their variety; yields (kind, path) of each."""
         if not self._shows:
+            training_stats.report0(VARIETY, [])  # the name is known on all ranks
             return
         path = run_dir / f'fakes{kimg:06d}.png'
-        self.save_fakes(G_ema, path)
+        fakes = self.save_fakes(G_ema, path)
+        training_stats.report0(VARIETY, variety(fakes, self.reals, torch.cat(self.c).cpu().numpy()))
         yield 'fakes', path
         if self.reconstructs:
             path = run_dir / f'recon{kimg:06d}.png'

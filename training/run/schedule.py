@@ -62,7 +62,7 @@ class Schedule:
         if full or self.finished:  # a tick that a stop cuts short continues when the run resumes
             self.position = Position(cur_nimg, tick + 1, cur_nimg)
         if not (full or end):
-            return Due(tick, snapshot=time_to_save)
+            return Due(tick, snapshot=time_to_save, evaluation=time_to_save)
         snapshot = end or time_to_save or _is_due(self._network_ticks, tick)
         return Due(tick, tick=True, images=end or _is_due(self._image_ticks, tick), snapshot=snapshot,
                    evaluation=snapshot and (self.finished or not stop),  # a run that is asked to stop must not wait

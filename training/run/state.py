@@ -7,6 +7,7 @@ in it. The moving average of the weights is in the network snapshot.
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -103,7 +104,7 @@ def _read(source: str) -> dict[str, Any]:
     except torch.cuda.OutOfMemoryError:  # a RuntimeError
         raise
     except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError,
-            pickle.UnpicklingError, zipfile.BadZipFile) as err:  # of torch.load, which runs on the CPU alone
+            pickle.UnpicklingError, struct.error, zipfile.BadZipFile) as err:  # of torch.load, which runs on the CPU alone
         raise UserError(f'{source}: not a readable training state ({" ".join(str(err).split())[:200]}); move it away to resume '
                         'from the network snapshot with fresh optimisers') from err
 

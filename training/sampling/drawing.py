@@ -16,6 +16,7 @@ from dnnlib.files import open_output
 from dnnlib.image_size import height_width
 from dnnlib.util import OptionError, UserError
 from torch_utils.devices import seed_everything
+from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
 from training.sampling import options
 from training.snapshots.file import load_network_snapshot
@@ -39,6 +40,14 @@ def open_generator(network: str, device: torch.device) -> Generator:
     if G.img_channels not in NAMES:
         raise UserError(f'{network}: draws {G.img_channels} channels, and pictures have 1 to 4; call its generator from Python')
     return G.to(device)
+
+
+def check_shape(dataset: ImageFolderDataset, G: Generator) -> None:
+    """Raise UserError unless the images of a dataset are of the shape that a network draws."""
+    wanted = [G.img_channels, *height_width(G.img_resolution)]
+    if dataset.image_shape != wanted:
+        raise UserError(f'{dataset.path}: images are {dataset.image_shape}, but the network draws {wanted}; convert them with '
+                        'dataset_tool.py')
 
 
 def seed_latent(G: Generator, seed: int, device: torch.device) -> torch.Tensor:

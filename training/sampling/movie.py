@@ -18,6 +18,7 @@ from dnnlib.progress import Progress
 from dnnlib.util import OptionError, UserError
 
 SUFFIXES = ('.mp4', '.gif', '.webp')
+MOST_GIF_BYTES = 500 << 20  # of the frames of a GIF, all of which Pillow keeps in memory until the end
 MOST_GIF_FPS = 25  # a GIF counts in hundredths of a second, and browsers slow down what is faster than 50 fps
 
 
@@ -36,15 +37,21 @@ def movie_path(path: str | Path) -> Path:
 def write_movie(path: Path, frames: Iterable[np.ndarray], count: int, fps: int, megabits: int) -> None:
     """Write `count` frames, uint8 [H, W, C] with C = 1 or 3, all of one size; with a bar of progress. path: of movie_path.
 
-    An MP4 has `megabits` per second (libx264). A GIF has 25 frames per second at most: it leaves some out. It appears when it
-    is complete, or not at all. Raises UserError where it can't be written.
+    An MP4 has `megabits` per second (libx264). A GIF has 25 frames per second and 500 MB of pixels at most: it leaves frames out.
+    The file appears when it is complete, or not at all. Raises UserError where it can't be written.
     """
     frames = _counted((np.broadcast_to(frame, (*frame.shape[:2], 3)) for frame in frames), count)
     if path.suffix == '.mp4':
         _write_mp4(path, frames, fps, megabits)
         return
-    step, tick = (-(-fps // MOST_GIF_FPS), 10) if path.suffix == '.gif' else (1, 1)  # tick: what times are rounded to, ms
-    pictures = (PIL.Image.fromarray(np.ascontiguousarray(frame)) for i, frame in enumerate(frames) if i % step == 0)
+    first = next(frames)
+    step, tick = 1, 1  # tick: what times are rounded to, ms
+    if path.suffix == '.gif':
+        step, tick = max(-(-fps // MOST_GIF_FPS), -(-count * first.size // MOST_GIF_BYTES)), 10
+        if step > -(-fps // MOST_GIF_FPS):
+            print(f'warn: only one of {step} frames, to save memory; pip install imageio-ffmpeg for *.mp4 with all frames')
+    frames = itertools.islice(itertools.chain([first], frames), 0, None, step)
+    pictures = (PIL.Image.fromarray(np.ascontiguousarray(frame)) for frame in frames)
     # Rounded are times, not lengths, which would add up to another length of the whole.
     times = np.round(np.minimum(np.arange(-(-count // step) + 1) * step, count) * 1000 / fps / tick) * tick
     with open_output(path) as f:

@@ -12,6 +12,7 @@ import torch
 
 from dnnlib import cli
 from dnnlib.util import OptionError
+from metrics.context import TRAINED
 from torch_utils import devices
 from torch_utils.ops import backend
 from training.networks.synthesis import NOISE_MODES
@@ -90,6 +91,8 @@ ops = click.option('--ops', help='What computes resampling, filters and activati
                    "compiler and nvcc, now if necessary. torch: PyTorch's. auto: our own; on CUDA, NVRTC compiles them in "
                    'seconds; on a CPU only if they are built already, as train.py or `python -m torch_utils.custom_ops` does.',
                    type=click.Choice(backend.CHOICES), default='auto', show_default=True, envvar='STYLEGAN_OPS', show_envvar=True)
+encoder = click.option('--encoder', type=cli.PATH, help='The encoder that python -m training.encoder trained for this network.  '
+                       '[default: the one beside the network, if there is one]', metavar='PATH')
 domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.",
                             type=float, default=1, show_default=True, metavar='PSI')
 
@@ -133,6 +136,13 @@ def start_on(device: str, ops: str, cudnn_benchmark: bool = False) -> torch.devi
     where = devices.start(device, cudnn_benchmark)
     backend.select(ops, where, build=False)  # nobody waits half a minute for a compiler to see one image
     return where
+
+
+def way(by: str, encoder: str | None) -> str:
+    """What --by means with --encoder: by that one and no other. Raises OptionError where they contradict each other."""
+    if encoder is not None and by == 'projection':
+        raise OptionError(f'--encoder={encoder}: --by=projection uses no encoder; leave one of them out')
+    return by if encoder is None else TRAINED
 
 
 def check_seeds(seeds: list[int], name: str = '--seeds') -> None:

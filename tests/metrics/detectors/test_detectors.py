@@ -79,7 +79,7 @@ def test_names_are_known_without_torch():
     code = 'import sys; from metrics.detectors import DETECTORS, check_detector; check_detector("efficientnet"); ' \
            'print(*DETECTORS, "torch" in sys.modules)'
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ['inception', 'vgg16', 'dinov2', 'efficientnet', 'False']
+    assert run.stdout.split() == ['inception', 'vgg16', 'dinov2', 'own', 'efficientnet', 'False']
 
 
 def test_an_unknown_name_gets_the_nearest_and_the_list():

@@ -28,7 +28,7 @@ def test_every_name_is_read_as_it_is_written():
     count = 0
     for (family, what), num, resize in itertools.product(FAMILIES.items(), (None, 207, 3000), ('published', 'clean')):
         for detector in dict.fromkeys((what.detector, *what.detectors)):
-            if resize == 'published' or what.resizes:
+            if resize == 'published' or (what.resizes and detector != 'own'):
                 name = DomainName(family, num or what.num, detector, resize)
                 assert parse_name(str(name)) == name
                 count += 1

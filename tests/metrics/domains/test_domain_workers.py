@@ -5,13 +5,14 @@ import pytest
 import torch
 from helpers.domain_cases import Cells, context, networks, pictures, write_dataset
 
+from metrics.domains.encoder import Encoder
 from metrics.features.cache import FeatureCache
 from metrics.registry import calc_metric
 from training.data.dataset import ImageFolderDataset
 
 NAMES = ['fid20_full_domains', 'kid20_domains', 'jfid20', 'dipd15', 'lpips_div9', 'tfid5', 'tlpips9', 'mcc20',
-         'truth9_efficientnet']
-PROJECTED = {'truth9_efficientnet': dict(by='projection', steps=2)}
+         'truth9_efficientnet', 'truth8_efficientnet']
+WAYS = {'truth9_efficientnet': dict(by='projection', steps=2), 'truth8_efficientnet': dict(by='trained encoder', steps=1)}
 
 
 @pytest.fixture(scope='module')
@@ -24,8 +25,9 @@ def path(tmp_path_factory):
 def evaluate(path, name, **kwargs):
     """The record of a metric. Batches of 4: the last round of some leaves one of two processes nothing to do."""
     G, D = networks()
-    kwargs |= PROJECTED.get(name, {})
-    return calc_metric(name, context(G, ImageFolderDataset(path, use_labels=True), D, batch=4, **kwargs))[1]
+    kwargs |= WAYS.get(name, {})
+    encoder = Encoder(G, torch.Generator().manual_seed(0)).eval()
+    return calc_metric(name, context(G, ImageFolderDataset(path, use_labels=True), D, batch=4, encoder=encoder, **kwargs))[1]
 
 
 def worker(rank, folder, path):

@@ -8,6 +8,8 @@ from torch import nn
 
 from dnnlib import UserError
 from metrics import Context
+from metrics.domains import regression
+from metrics.domains.classifier import apply
 from metrics.identifiability import identifiability as metric
 from metrics.identifiability import inverse
 from metrics.identifiability.factors import Factor
@@ -88,7 +90,7 @@ def test_the_encoder_of_the_network_is_taken_if_it_works(path):
     # Codes are grey values of columns: those of the background and of the light are among them.
     assert values['mcc_weak'] > values['mcc_weak_shuffled'] + 0.1
     assert len(values) == 4 * 18 + 1 and all(value is None or np.isfinite(value) for value in values.values())
-    assert result.arrays['correlations'].shape == (Z, 9 - 1 + 2) and len(result.draw().axes) == 3
+    assert result.arrays['correlations'].shape == (Z, 9 + 2) and len(result.draw().axes) == 3
 
 
 def test_else_a_regression_is_trained_on_samples(path):
@@ -97,6 +99,17 @@ def test_else_a_regression_is_trained_on_samples(path):
     again = calc_metric('identifiability200', context(path, Reader(works=False)))[1]['results']
     other = calc_metric('identifiability200', context(path, seed=1))[1]['results']
     assert again == record['results'] != other
+
+
+def test_a_trained_encoder_is_taken_before_the_regression(path):
+    data, works, fails = ImageFolderDataset(path, use_labels=True), Reader(), Reader(works=False)
+    for by, D, encoder, expected in (
+            ('auto', None, works, 'trained encoder'), ('auto', fails, works, 'trained encoder'),
+            ('auto', works, works, 'encoder'), ('auto', None, fails, 'regression'), ('encoder', fails, works, 'trained encoder'),
+            ('encoder', fails, fails, 'trained encoder'), ('trained encoder', works, works, 'trained encoder'),
+            ('projection', works, works, 'regression')):
+        codes = metric.find_codes(Context(Flags(), data, CPU, D=D, by=by, encoder=encoder), data, range(20))
+        assert codes.by == expected and codes.values.shape == (20, Z)
 
 
 def worker(rank, folder, path):
@@ -124,7 +137,7 @@ def test_what_is_refused_is_one_line_with_the_remedy(path, tmp_path):
     plain.factor_names = None
     convert(plain, str(tmp_path / 'plain.zip'), make_transform(None, None, None))
     with pytest.raises(UserError, match=r'plain\.zip: has no known factors, such as hue and position; make one with '
-                                        r'dataset_tool\.py --source=synthetic'):
+                                        r'dataset_tool\.py --source=synthetic or glyphs'):
         check_metric('identifiability', context(tmp_path / 'plain.zip'))
     alone = context(path)
     alone.G.c_dim = 0
@@ -156,10 +169,10 @@ def supervised(count, held_out):
     style = np.concatenate([[factor.style] * part.shape[1] for factor, part in zip(known, columns, strict=True)])
     targets = torch.from_numpy(np.concatenate(columns, axis=1)).float()
     trained = inverse.train_inverse(images, targets, held_out, torch.Generator().manual_seed(0), epochs=15)
-    untrained = inverse.make_network(images.shape[1:], targets.shape[1], torch.Generator().manual_seed(1)).eval()
+    untrained = regression.make_network(images.shape[1:], targets.shape[1], torch.Generator().manual_seed(1)).eval()
     blocks = np.flatnonzero(~style), np.flatnonzero(style)
     test = [factor.rows(slice(count - held_out, None)) for factor in known]
-    return [measures(inverse.apply(net, images[-held_out:]).numpy(), *blocks, test) for net in (trained.net, untrained)]
+    return [measures(apply(net, images[-held_out:]).numpy(), *blocks, test) for net in (trained.net, untrained)]
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_every_size_family_and_detector_can_be_asked_for():
         for family in ('fd', 'kd', 'pr', 'dc'):
             for detector in set(DETECTORS) - {'inception'}:
                 for full in (False, True):
-                    for resize in ('published', 'clean'):
+                    for resize in ('published', 'clean') if detector != 'own' else ('published',):
                         name = Name(family, num, detector, full, resize)
                         assert parse_name(str(name)) == name and find_metric(str(name)).kwargs['key'] == str(name)
 

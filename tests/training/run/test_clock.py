@@ -35,6 +35,18 @@ def test_a_snapshot_is_due_so_long_after_the_last(at):
     assert clock.snapshot_is_due(100)
 
 
+def test_an_evaluation_does_not_make_the_next_snapshot_due(at):
+    clock, set_time = at(snap_minutes=2)
+    set_time(130)
+    assert clock.snapshot_is_due(0)
+    set_time(500)
+    clock.skip()  # saved at 130, evaluated until 500
+    set_time(619)
+    assert not clock.snapshot_is_due(130)
+    set_time(620)
+    assert clock.snapshot_is_due(130)
+
+
 def test_it_stops_early_enough_for_two_more_steps_and_saves(at):
     clock, set_time = at(max_minutes=10)
     for t in range(10, 601, 10):

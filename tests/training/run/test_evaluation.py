@@ -192,12 +192,12 @@ def train_with_failures(data, run_dir):
 
         def compute(self, images):
             calls.append(1)
-            if self.name == 'vgg16' and len(calls) > 3 and distributed.rank() == 1:
+            if self.name == 'vgg16' and distributed.rank() == 1:
                 raise RuntimeError('no more memory')
             return features(self, images)
 
         patch.setattr(StandIn, 'features', compute)
-        c = measured(data, run_dir, ['pr100_3_full', 'fid100_full'], batch_gpu=5)  # 25 images each
+        c = measured(data, run_dir, ['pr100_3_full', 'fid100_full'])
         Path(run_dir).mkdir(exist_ok=True)
         assert training_loop(c)
 

@@ -58,16 +58,16 @@ def test_the_bar_is_for_terminals_only(stream, shown, tmp_path, monkeypatch, cap
     assert capsys.readouterr().out == 'a line\n'
 
 
-def test_a_style_that_has_died_out_is_warned_of_once(tmp_path, capsys):
+def test_a_style_that_has_died_out_is_warned_of_whenever_it_does(tmp_path, capsys):
     monitor = Monitor(tmp_path, 0, 1000)
     warnings = []
     for living in (None, 3, 1, 0, 0, 2, 0):
         if living is not None:
             training_stats.report0('Progress/style_dims', living)
         monitor.write(500, {})
-        warnings.append(capsys.readouterr().out.count('warning: no style coordinate is left alive'))
+        warnings.append(capsys.readouterr().out.count('warning: style: no style coordinate is alive'))
     monitor.close()
-    assert warnings == [0, 0, 0, 1, 0, 0, 0]
+    assert warnings == [0, 0, 0, 1, 0, 0, 1]
 
 
 def test_what_is_not_finite_becomes_null_and_is_warned_of(tmp_path, capsys):

@@ -41,9 +41,9 @@ def test_pictures_and_snapshots_come_every_n_ticks_and_at_the_end_but_not_at_tic
     assert [due.number for due in snapshots if due.images] == [4]
 
 
-def test_within_a_tick_a_snapshot_that_time_asks_for_comes_alone():
+def test_within_a_tick_a_snapshot_that_time_asks_for_is_evaluated_like_others():
     s = schedule()
-    assert follow(s, save_at=(300, 1100))[300] == Due(1, snapshot=True)
+    assert follow(s, save_at=(300, 1100))[300] == Due(1, snapshot=True, evaluation=True)
     assert follow(schedule(), save_at=(1100,))[1100] == Due(2, tick=True, snapshot=True, evaluation=True)
 
 

@@ -36,6 +36,13 @@ def test_a_gif_leaves_frames_out_but_takes_the_same_time(tmp_path, fps, step):
     np.testing.assert_allclose([level for _, level in shown], [20 * i for i in range(0, 12, step)], atol=2)
 
 
+def test_a_long_gif_leaves_frames_out_rather_than_fill_the_memory(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(movie, 'MOST_GIF_BYTES', 4 * 16 * 24 * 3)
+    movie.write_movie(tmp_path / 'a.gif', frames(12), 12, 10, 1)
+    assert [ms for ms, _ in lengths(tmp_path / 'a.gif')] == [300] * 4
+    assert 'warn: only one of 3 frames, to save memory; pip install imageio-ffmpeg' in capsys.readouterr().out
+
+
 def test_a_webp_keeps_all_frames(tmp_path):
     movie.write_movie(tmp_path / 'a.webp', frames(12, channels=1), 12, 60, 1)
     shown = lengths(tmp_path / 'a.webp')

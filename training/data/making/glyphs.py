@@ -15,14 +15,14 @@ import PIL.ImageFont
 
 from dnnlib import UserError
 from dnnlib.progress import Progress
+from training.data.making.characters import HANGUL, LETTERS_AND_DIGITS, SCRIPTS, factor_names, factors, is_of
 from training.data.making.dealing import deal
 from training.data.making.looks import unlike
 from training.data.making.sources import Source, SourceImage
 
 DEFAULT_FONTS = ('DejaVuSans-Bold', 'DejaVuSerif', 'DejaVuSansMono-Oblique')  # they differ in weight, serifs and slant
-SCRIPTS = {'latin': 'LATIN ', 'greek': 'GREEK ', 'cyrillic': 'CYRILLIC '}  # how the names of their characters begin
-HANGUL = range(0xAC00, 0xD7A4)  # syllables
-LETTERS_AND_DIGITS = ('Lu', 'Ll', 'Lt', 'Lo', 'Nd')  # categories of Unicode
+PLACED = (('right', 'number', 'content'), ('down', 'number', 'content'), ('scale', 'number', 'content'))  # as of Placement
+TYPEFACE = ('typeface', 'class', 'style')
 CAPITAL = 0.55  # height of a capital letter, as a share of the image
 MARGIN = 1 / 16  # around what is drawn, likewise
 OVERSAMPLING = 8  # draw N times as large, then average
@@ -116,7 +116,7 @@ def choose_characters(chars: str, faces: Sequence[Face]) -> str:
         wanted = [code for code in sorted(common) if code in HANGUL]
     elif chars == 'common' or chars in SCRIPTS:
         wanted = [code for code in sorted(common) if unicodedata.category(chr(code)) in LETTERS_AND_DIGITS
-                  and unicodedata.name(chr(code), '').startswith(SCRIPTS.get(chars, ''))]
+                  and (chars == 'common' or is_of(chars, chr(code)))]
     else:
         try:
             text = Path(chars).expanduser().read_text(encoding='utf-8')
@@ -179,7 +179,8 @@ def open_glyphs(fonts: Sequence[str] | None = None, chars: str = 'common', size:
                 split: str | None = None, jitter: float = 0.0, seed: int = 0) -> Source:
     """Every character in one typeface, drawn at random so that typefaces have equally many; or in all of them if `paired`.
 
-    Labels are the typefaces. Contents are the characters: their numbers are the same in both splits and in any pairing.
+    Labels are the typefaces. Contents are the characters: their numbers are the same in both splits and in any pairing. Factors
+    are what is known of the character, where it was asked to be with `jitter`, and the typeface, the only one that is style.
     size: pixels. split: 'train' or 'test', which has every tenth character by a draw; None for all.
     jitter: largest shift, as a share of the image, and largest change of size, as a share of it. A character is shifted alike in
     all typefaces.
@@ -191,13 +192,15 @@ def open_glyphs(fonts: Sequence[str] | None = None, chars: str = 'common', size:
     dealt = deal(len(characters), len(faces), rng, paired, split)
     moves = np.round(rng.uniform(-jitter, jitter, [len(characters), 3]), 4)
     placements = {i: Placement(*moves[i, :2].tolist(), 1 + moves[i, 2].item()) for i, _ in dealt}
+    stored = {i: [place.right, place.down, place.scale] for i, place in placements.items()} if jitter else {}
+    known = factors(characters)
 
     def images() -> Iterator[SourceImage]:
         for i, domains in dealt:
             for domain in domains:
                 yield SourceImage(partial(draw, faces[domain], characters[i], size, placements[i]), domain,
-                                  f'{characters[i]!r} of {faces[domain].name}', i)
+                                  f'{characters[i]!r} of {faces[domain].name}', i, [*known[i], *stored.get(i, ()), domain])
 
-    stored = {i: [place.right, place.down, place.scale] for i, place in placements.items()} if jitter else None
     return Source(images(), sum(len(domains) for _, domains in dealt), [face.name for face in faces],
-                  contents=list(characters), placements=stored)
+                  contents=list(characters), placements=stored,
+                  factor_names=[*factor_names(characters), *(PLACED if jitter else ()), TYPEFACE])

@@ -102,7 +102,8 @@ def open_imagenet_npz(path: str) -> tuple[Iterator[tuple[np.ndarray, int, str]],
                 if any(info.file_size > LARGEST_NPZ for info in batch.zip.infolist()):
                     raise ValueError('it unpacks to far more than such a file')
                 return batch[key]
-        except (OSError, MemoryError, AttributeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
+        except (OSError, MemoryError, AttributeError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile,
+                zlib.error) as err:  # RuntimeError: encrypted, or compressed in a way that zipfile does not know
             raise UserError(f'{file}: not a complete ImageNet batch ({err}); download it again') from err
 
     labels = [load(file, 'labels').astype(np.int64).reshape(-1) - 1 for file in files]

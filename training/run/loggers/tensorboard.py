@@ -34,6 +34,10 @@ class TensorBoardLogger:
         self._writer.add_image(name, pixels, global_step=cur_nimg // 1000, dataformats='HWC')
         self._writer.flush()
 
+    def alert(self, rule: str, text: str, cur_nimg: int) -> None:
+        """Something is wrong with the run."""
+        self._writer.add_text(f'Health/{rule}', text, global_step=cur_nimg // 1000)
+
     def close(self) -> None:
         self._writer.close()
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +20,7 @@ ENVIRONMENT = {
     'WANDB_SILENT': 'true', 'WANDB_ERROR_REPORTING': 'false',  # nothing on the terminal, no reports about this program
     'WANDB_INIT_TIMEOUT': '30', 'WANDB_FINISH_TIMEOUT': '60',  # seconds to wait for the server: at the start, and at the end
 }
+REAL = ('reals', 'recon')  # pictures that show training images
 MODES = {'online': 'online', 'run': 'online', 'offline': 'offline', 'dryrun': 'offline'}  # of WANDB_MODE; others mean off
 
 
@@ -45,14 +46,15 @@ def resolve_mode(option: str) -> str:
 class WandbLogger:
     """One run of Weights & Biases, named after the run directory, whose files go into <run_dir>/wandb.
 
-    options: mode (online or offline) and project; WANDB_PROJECT and WANDB_ENTITY come first. config: shown beside the curves.
+    options: mode (online or offline), project (WANDB_PROJECT and WANDB_ENTITY come first), and images: none, fakes or all, of
+    which only all sends pictures of training images. config: shown beside the curves, without the folders of absolute paths.
     The id of the run is kept in the directory, so that a resumed run continues its curves. Without a server, what would be
     sent is kept in files for `wandb sync`. say: called with the lines that tell the user.
     """
 
     def __init__(self, run_dir: str | Path, options: Mapping[str, Any], config: Mapping[str, Any], say: Callable[[str], None]):
         self._run_dir, self._say = Path(run_dir), say
-        self._run = None
+        self._run, self._images = None, options.get('images', 'fakes')
         try:
             self._wandb = wandb = _import()
             wandb.setup(wandb.Settings(mode=options['mode']))
@@ -63,8 +65,14 @@ class WandbLogger:
             self._run = self._start(options, config)
             self._run.define_metric(STEP)
             self._run.define_metric('*', step_metric=STEP)
+            if not self._run.offline:
+                say(f'Weights & Biases: sends {self._what()} to {self._run.url} (--wandb=disabled turns it off)')
         except Exception as err:
             self._give_up('could not be started', err)
+
+    def _what(self) -> str:
+        images = {'none': '', 'fakes': ' and generated images', 'all': ', generated and training images'}
+        return 'curves and options' + images[self._images]
 
     def scalars(self, values: Mapping[str, float], cur_nimg: int) -> None:
         """One point for each name."""
@@ -72,7 +80,16 @@ class WandbLogger:
 
     def image(self, name: str, pixels: np.ndarray, cur_nimg: int) -> None:
         """pixels: uint8 [H, W, C], C = 1 or 3."""
-        self._log(lambda: {name: self._wandb.Image(pixels)}, cur_nimg)
+        if self._images == 'all' or (self._images == 'fakes' and name not in REAL):
+            self._log(lambda: {name: self._wandb.Image(pixels)}, cur_nimg)
+
+    def alert(self, rule: str, text: str, cur_nimg: int) -> None:
+        """Something is wrong with the run: an alert, which the service can send as an e-mail."""
+        if self._run is not None:
+            try:
+                self._run.alert(title=rule, text=text)
+            except Exception as err:
+                self._give_up('failed', err)
 
     def close(self) -> None:
         """Wait until everything has been sent, but not for longer than WANDB_FINISH_TIMEOUT."""
@@ -99,10 +116,11 @@ class WandbLogger:
         wandb, run_dir = self._wandb, self._run_dir
         settings = wandb.Settings(
             console='off', save_code=False, disable_code=True, disable_git=True,  # the log is log.txt
+            x_disable_meta=True,  # host, user, folders
             finish_timeout_raises=True)
         kwargs = dict(
             project=os.environ.get('WANDB_PROJECT') or options['project'], name=run_dir.resolve().name,
-            id=_run_id(run_dir), resume='allow', dir=str(run_dir), config=dict(config), settings=settings)
+            id=_run_id(run_dir), resume='allow', dir=str(run_dir), config=without_folders(config), settings=settings)
         try:
             return wandb.init(mode=options['mode'], **kwargs)
         except wandb.errors.CommError as err:
@@ -115,6 +133,18 @@ class WandbLogger:
     def _give_up(self, what: str, err: Exception) -> None:
         self._run = None
         self._say(f'Weights & Biases {what} ({_reason(err)}); training continues without it')
+
+
+def without_folders(value: Any) -> Any:
+    """A configuration whose absolute paths, of any operating system, are replaced by their last parts."""
+    if isinstance(value, Mapping):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(item) for item in value]
+    for kind in (PurePosixPath, PureWindowsPath):
+        if isinstance(value, str) and kind(value).is_absolute():
+            return kind(value).name
+    return value
 
 
 def _import() -> ModuleType:

@@ -8,10 +8,10 @@ import os
 import socket
 import sys
 import threading
+import urllib.parse
 import warnings
 import webbrowser
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import click
 
@@ -21,9 +21,7 @@ from dnnlib.util import OptionError, UserError
 from training.sampling import drawing, options
 from training.sampling.commands import domains
 from training.sampling.explorer.explorer import Explorer, State
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+from training.sampling.explorer.guard import App, Guard
 
 FIRST_PORT, PORTS_TRIED = 8080, 100
 EXAMPLES = """\b
@@ -111,9 +109,14 @@ def is_loopback(sock: socket.socket) -> bool:
     return ipaddress.ip_address(sock.getsockname()[0].partition('%')[0]).is_loopback
 
 
+def is_everywhere(sock: socket.socket) -> bool:
+    """Whether it listens on all addresses of this machine."""
+    return ipaddress.ip_address(sock.getsockname()[0].partition('%')[0]).is_unspecified
+
+
 def url_of(host: str, sock: socket.socket) -> str:
     """What to type into a browser on this machine."""
-    if ipaddress.ip_address(sock.getsockname()[0].partition('%')[0]).is_unspecified:
+    if is_everywhere(sock):
         host = socket.gethostname()
     return f'http://{f"[{host}]" if ":" in host else host}:{sock.getsockname()[1]}'
 
@@ -123,7 +126,7 @@ def has_display() -> bool:
     return sys.platform in ('win32', 'darwin') or bool(os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'))
 
 
-def serve(app: FastAPI, sock: socket.socket, address: str, open_browser: bool) -> None:
+def serve(app: App, sock: socket.socket, address: str, open_browser: bool) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     import uvicorn
 
@@ -136,6 +139,7 @@ def serve(app: FastAPI, sock: socket.socket, address: str, open_browser: bool) -
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    server = Server(uvicorn.Config(app, log_level='warning', ws='wsproto', timeout_graceful_shutdown=2))
+    guard = Guard(app, urllib.parse.urlsplit(address).hostname, is_everywhere(sock))
+    server = Server(uvicorn.Config(guard, log_level='warning', ws='wsproto', timeout_graceful_shutdown=2))
     with StopOnSignal(quiet=True):  # uvicorn ends at a signal, and then sends it once more
         server.run(sockets=[sock])

@@ -13,11 +13,11 @@ from torch import nn
 
 from dnnlib import cli
 from dnnlib.files import open_output
-from dnnlib.image_size import height_width
 from dnnlib.util import OptionError, UserError
-from metrics.context import STEPS, WAYS_OR_AUTO
+from metrics.context import ENCODER, PROJECTION, STEPS, TRAINED, WAYS_OR_AUTO
+from metrics.domains import encoder as trained
 from metrics.domains import inversion
-from metrics.domains.inversion import MOST_MISSING, encode, rebuilding
+from metrics.domains.inversion import MOST_MISSING, rebuilding
 from torch_utils.misc import module_digest
 from training.data.dataset import ImageFolderDataset
 from training.networks import Generator
@@ -28,7 +28,8 @@ from training.snapshots.file import load_network_snapshot
 from training.snapshots.hub import is_export
 
 GRID_ROWS = 16  # images that the overview shows
-LEARNING_RATE = 0.05
+QUESTIONS = {ENCODER: 'was the network trained with --method=clr-gan, and for long enough?',
+             TRAINED: 'was it trained for long enough?'}
 
 EXAMPLES = """\b
 Examples:
@@ -46,11 +47,11 @@ Examples:
 
 
 class Networks(NamedTuple):
-    """G, D or None, and how latents are found: 'encoder' or 'projection'."""
+    """G; how latents are found, of metrics.context.WAYS; and the discriminator or trained encoder that gives them, or None."""
 
     G: Generator
-    D: nn.Module | None
     by: str
+    net: nn.Module | None
 
 
 @click.command(cls=cli.Command, epilog=EXAMPLES)
@@ -64,10 +65,11 @@ class Networks(NamedTuple):
 @click.option('--max-images', help='Take only the first so many.', type=click.IntRange(min=1), default=16, show_default=True,
               metavar='INT')
 @click.option('--by', help='How the latent of an image is found. encoder: the discriminator of a network that was trained with '
-              '--method=clr-gan. projection: gradient descent, for any network. auto: the encoder if it works.',
-              type=click.Choice(WAYS_OR_AUTO), default='auto', show_default=True)
+              '--method=clr-gan, or one that python -m training.encoder trained. projection: gradient descent, for any network. '
+              'auto: an encoder if it works.', type=click.Choice(WAYS_OR_AUTO), default='auto', show_default=True)
+@options.encoder
 @click.option('--steps', help='Steps of gradient descent on the difference between the image and its reconstruction. They refine '
-              f"the encoder's latents.  [default: 0 by the encoder, {STEPS} by projection]", type=click.IntRange(min=0),
+              f"an encoder's latents.  [default: 0 by an encoder, {STEPS} by projection]", type=click.IntRange(min=0),
               metavar='INT')
 @click.option('--seed', help='Random seed of the latents that a projection begins with.', type=click.IntRange(min=0), default=0,
               show_default=True, metavar='INT')
@@ -76,80 +78,84 @@ class Networks(NamedTuple):
 @options.device
 @options.ops
 def command(network: str, images: str, source_class: int | None, class_idx: int | None, max_images: int, by: str,
-            steps: int | None, seed: int, noise_mode: str, outdir: str, device: str, ops: str) -> None:
+            encoder: str | None, steps: int | None, seed: int, noise_mode: str, outdir: str, device: str, ops: str) -> None:
     """Translate real images to other domains: find the latent of each, and draw it with the label of the other domain.
 
     For conditional networks. Of those that were trained with --method=i-stylegan or cg-gan, only the style coordinates change
     with the domain. Writes img<number>-class<domain>.png; translations.png: each image, its reconstruction in its own domain,
     and its translations; and latents.npz: z, the domains of the images, the error of each reconstruction, and how z was found.
     """
+    by = options.way(by, encoder)
     where = options.start_on(device, ops)
-    G, D, by = open_networks(network, by, where)
+    networks = open_networks(network, by, encoder, where)
+    G = networks.G
     for name, value in (('--class', class_idx), ('--source-class', source_class)):
         if value is not None and not 0 <= value < G.c_dim:
             raise OptionError(f'{name} must be between 0 and {G.c_dim - 1} for this network')
     sources, classes = read_images(images, G, source_class, max_images)
     targets = list(range(G.c_dim)) if class_idx is None else [class_idx]
     captioned_grid.check_size(min(len(sources), GRID_ROWS), 2 + len(targets), G.img_resolution, 'name one domain with --class')
-    steps = (STEPS if by == 'projection' else 0) if steps is None else steps
+    steps = inversion.default_steps(networks.by) if steps is None else steps
     drawing.make_outdir(outdir)
-    tell(G, D, by, steps, where)
+    tell(networks, steps, where)
 
     own = torch.cat([drawing.one_hot(G, k, where) for k in classes])
-    found = find_latents(Networks(G, D, by), sources, own, steps, seed, noise_mode, outdir)
+    found = find_latents(networks, sources, own, steps, seed, noise_mode, outdir)
     if found is None:
         return
-    translate(G, found, sources, classes, targets, noise_mode, outdir, by)
+    translate(G, found, sources, classes, targets, noise_mode, outdir, networks.by)
     state.remove(outdir)
 
 
-def open_networks(network: str, by: str, device: torch.device) -> Networks:
+def open_networks(network: str, by: str, encoder: str | None, device: torch.device) -> Networks:
     """The networks of a snapshot, and how latents are found. Raises UserError if they cannot translate."""
     print(f'Loading networks from "{network}"...')
-    encodes = by == 'encoder' or (by == 'auto' and not is_export(network))
-    snapshot = load_network_snapshot(network, only=('G_ema', 'D') if encodes else ('G_ema',))
-    G, D = snapshot.G_ema.to(device), snapshot.D.to(device) if encodes else None
+    wants_D = by in ('auto', 'encoder') and not is_export(network)
+    snapshot = load_network_snapshot(network, only=('G_ema', 'D') if wants_D else ('G_ema',))
+    G, D = snapshot.G_ema.to(device), snapshot.D.to(device) if wants_D else None
     if G.c_dim < 2:
         raise UserError(f'{network}: cannot translate, having {max(G.c_dim, 1)} domain(s); train with --cond=1 on a dataset '
                         'that has at least 2')
+    found = trained.find(network, G, encoder) if by != PROJECTION else None
     try:
-        return Networks(G, D, inversion.choose(by, G, D, device))
+        by = inversion.choose(by, G, D, device, found)
     except UserError as err:
         raise UserError(f'{network}: {err}') from err
+    return Networks(G, by, {ENCODER: D, TRAINED: found, PROJECTION: None}[by])
 
 
-def tell(G: Generator, D: nn.Module | None, by: str, steps: int, device: torch.device) -> None:
+def tell(networks: Networks, steps: int, device: torch.device) -> None:
     """Say how latents are found, and how well an encoder finds those of images that the network drew."""
-    if by == 'projection':
+    G, by, net = networks
+    if net is None:
         print(f'Finding latents by projection, in {steps} steps')
         return
-    missing = rebuilding(G, D, device)
+    print(f'Finding latents by {"the encoder of the discriminator" if by == ENCODER else "the trained encoder"}'
+          + (f', refined in {steps} steps' if steps else ''))
+    missing = rebuilding(G, net, device)
     print(f'Images that the network drew itself are rebuilt with {missing:.0%} of the error of any other image')
     if missing > MOST_MISSING:
-        print('warn: so much that it hardly finds latents; was the network trained with --method=clr-gan, and for long enough? '
-              '--by=projection does without an encoder')
+        print(f'warn: so much that it hardly finds latents; {QUESTIONS[by]} --by=projection does without an encoder')
 
 
 def find_latents(networks: Networks, sources: np.ndarray, own: torch.Tensor, steps: int, seed: int, noise_mode: str, outdir: str
                  ) -> torch.Tensor | None:
     """The latents [N, z_dim] of images uint8 [N, C, H, W] of labels own [N, c_dim]. None if it was stopped, which is said; the
     same command goes on then."""
-    G, D, by = networks
-    projector = inversion.Projector(G, steps, seed) if by == 'projection' else None
-
-    def find(x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        return projector(x, c) if projector is not None else refine(G, encode(D, x, c), x, c, steps, noise_mode)
-
+    G, by, net = networks
+    find = inversion.make_finder(by, G, net, steps, seed, noise_mode)
     searches = ManySearches(sources, own, G.z_dim, find, drawing.batch_size(G, own.device))
     marks = {'network': module_digest(G), '--images': digest(sources) + digest(own.cpu().numpy()), '--by': by,
              '--steps': str(steps), '--seed': str(seed), '--noise-mode': noise_mode, '--device': own.device.type}
+    if by == TRAINED:
+        marks['--encoder'] = module_digest(net)
     state.restore(outdir, marks, searches, unit='image')
     start, begun = time.monotonic(), searches.step
     if not search_all(searches, lambda: state.save(outdir, marks, searches)):
         print(f'Stopped after image {searches.step} of {searches.num_steps}, which is saved. To go on: the same command again')
         return None
     seconds = (time.monotonic() - start) / max(searches.num_steps - begun, 1)
-    if by == 'projection':
+    if by == PROJECTION or steps > 0:
         print(f'Elapsed: {seconds:.2f} s per image')
     return searches.z
 
@@ -185,10 +191,7 @@ def translate(G: Generator, found: torch.Tensor, sources: np.ndarray, classes: l
 def read_images(path: str, G: Generator, source_class: int | None, count: int) -> tuple[np.ndarray, list[int]]:
     """The first `count` images of a folder or ZIP, uint8 [N, C, H, W], and their domains. Raises UserError if they don't fit."""
     data = ImageFolderDataset(path, use_labels=source_class is None)
-    wanted = [G.img_channels, *height_width(G.img_resolution)]
-    if data.image_shape != wanted:
-        raise UserError(f'{path}: images are {data.image_shape}, but the network draws {wanted}; convert them with '
-                        'dataset_tool.py')
+    drawing.check_shape(data, G)
     count = min(count, len(data))
     if source_class is not None:
         return np.stack([data[i][0] for i in range(count)]), [source_class] * count
@@ -197,26 +200,6 @@ def read_images(path: str, G: Generator, source_class: int | None, count: int) -
                           'say with --source-class which one they are of')
     images, labels = zip(*(data[i] for i in range(count)), strict=True)
     return np.stack(images), [int(label.argmax()) for label in labels]
-
-
-def refine(G: Generator, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, steps: int, noise_mode: str) -> torch.Tensor:
-    """Move latents code [N, z_dim] so that G(code, c) comes closer to x [N, C, H, W], by `steps` steps of Adam on the mean
-    square; of all latents on the way, the best of each image is returned, so that none gets worse. Random noise is left out."""
-    if steps == 0:
-        return code
-    noise_mode = 'none' if noise_mode == 'random' else noise_mode
-    z = code.clone().requires_grad_()
-    optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)
-    best, best_error = code, torch.full([len(code)], torch.inf, device=code.device)
-    for step in range(steps + 1):
-        error = (G(z, c, noise_mode=noise_mode) - x).square().mean(dim=(1, 2, 3))
-        better = error.detach() < best_error
-        best, best_error = torch.where(better[:, None], z.detach(), best), torch.where(better, error.detach(), best_error)
-        if step < steps:
-            optimizer.zero_grad()
-            error.sum().backward()
-            optimizer.step()
-    return best
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from dnnlib.image_size import height_width
 from training.sampling.explorer import controls
 from training.sampling.explorer.explorer import Explorer, State, encode_png, size_text
 
+MOST_TABS = 32
 MOST_DOMAINS = 12  # in the strip
 MOST_BUTTONS = 5   # more domains than that are chosen from a list
 THUMBNAIL = 128    # pixels
@@ -42,7 +43,11 @@ def make_app(explorer: Explorer) -> FastAPI:
     @ui.page('/')
     def index() -> None:
         client = ui.context.client
-        pages[client.id] = Page(explorer, client.id)
+        if len(pages) >= MOST_TABS:
+            ui.label(f'{MOST_TABS} tabs show this network already. Close one, and load this page again.')
+            return
+        page = pages[client.id] = Page(explorer, client.id)
+        client.on_connect(page.begin)  # a request that no browser follows up draws nothing
         client.on_delete(lambda: pages.pop(client.id).close())
 
     ui.run_with(app, title=f'Explore {Path(explorer.network).name}', dark=None, tailwind=False, show_welcome_message=False,
@@ -61,12 +66,16 @@ class Page:
         self.state, self.shown = State(), None
         self.pictures: dict[str, bytes] = {}
         self._pixels, self._rendered = None, None
-        self._drawing, self._closed, self._version = False, False, 0
+        self._drawing, self._downloading, self._closed, self._version = False, False, False, 0
         self._arrived = asyncio.Event()
         self._resets: list[Callable[[], None]] = []
         domains = range(min(explorer.G.c_dim, MOST_DOMAINS))
         self.strip: dict[int, tuple[ui.element, ui.element]] = dict.fromkeys(domains)
         self._build()
+        self._describe()
+
+    def begin(self) -> None:
+        """The browser is connected: draw."""
         self._change()
 
     # From the controls to the images.
@@ -130,8 +139,13 @@ class Page:
         return encode_png(self._pixels, at_most, fast=True)
 
     async def _download(self) -> None:
-        state = self.state
-        png = await run.io_bound(lambda: encode_png(self.explorer.draw(state)))
+        if self._downloading:
+            return
+        self._downloading, state = True, self.state
+        try:
+            png = await run.io_bound(lambda: encode_png(self.explorer.draw(state)))
+        finally:
+            self._downloading = False
         if png is not None:
             ui.download(png, self.explorer.file_name(state))
 

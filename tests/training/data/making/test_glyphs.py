@@ -90,6 +90,17 @@ def test_the_command_writes_contents_and_placements(tmp_path):
     assert moved[names[0]] == moved[names[1]] == moved[names[2]] != moved[names[3]], 'alike in all faces'
     data = ImageFolderDataset(str(dest), use_labels=True)
     assert data.image_shape == [1, 16, 16] and data.content_dim == 8 and [data.get_content(i) for i in range(4)] == [0, 0, 0, 1]
+    assert [name for name, _, role in data.factor_names if role == 'content'] == [
+        'script', 'category', 'marks', 'right', 'down', 'scale']
+    for i, name in enumerate(names):
+        assert np.allclose(data.get_factors(i), [0, 1, 0, *moved[name], i % 3])
+
+
+def test_without_jitter_all_factors_are_classes_and_the_typeface_is_style(fonts):
+    source = glyphs.open_glyphs(fonts, 'latin', 16, paired=True)
+    assert source.factor_names == [('script', 'class', 'content'), ('category', 'class', 'content'),
+                                   ('marks', 'class', 'content'), ('typeface', 'class', 'style')]
+    assert [image.factors for image in source][:3] == [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize('options, message', [

@@ -14,11 +14,11 @@ import pytest
 from helpers.wandb_doubles import Server, history, read_run_file
 
 import train
-from training.run.loggers.weights_biases import ENVIRONMENT, WandbLogger, resolve_mode
+from training.run.loggers.weights_biases import ENVIRONMENT, WandbLogger, resolve_mode, without_folders
 from training.run.monitor import Monitor
 
 ROOT = Path(__file__).parents[4]
-OPTIONS = dict(mode='offline', project='stylegan-research')
+OPTIONS = dict(mode='offline', project='stylegan-research', images='all')
 KEY = 'a' * 40
 CONFIG = dict(batch_size=32, G_kwargs=dict(z_dim=64))
 
@@ -85,15 +85,17 @@ def test_a_training_run_logs_every_tick_and_picture(tmp_path):
     [path] = tmp_path.glob('runs/00000-noise-*/wandb/offline-run-*/run-*.wandb')
     run_dir = path.parents[2]
     rows = history(path)
-    for name, count in (('Loss/G/loss', 4), ('Progress/kimg', 4), ('Timing/Gmain', 4), ('reals/_type', 1), ('fakes/_type', 3)):
+    for name, count in (('Loss/G/loss', 4), ('Progress/kimg', 4), ('Timing/Gmain', 4), ('reals/_type', 0), ('fakes/_type', 3)):
         assert sum(name in row for row in rows) == count, name
     stats = [json.loads(line) for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
     assert [row['Loss/D/loss'] for row in rows if 'Loss/D/loss' in row] == [line['Loss/D/loss']['mean'] for line in stats]
     run = next(record.run for record in read_run_file(path) if record.WhichOneof('record_type') == 'run')
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
     options = json.loads((run_dir / 'training_options.json').read_text())
-    assert options['wandb'] == dict(mode='offline', project='stylegan-research')
-    assert {key: config[key] for key in options} == options
+    assert options['wandb'] == dict(mode='offline', project='stylegan-research', images='fakes')
+    assert {key: config[key] for key in options} == without_folders(options)
+    assert config['run_dir'] == run_dir.name and config['training_set_kwargs']['path'] == 'noise.zip'
+    assert str(tmp_path).encode() not in path.read_bytes(), 'no folder of this machine'
     assert 'Weights & Biases' not in (run_dir / 'log.txt').read_text()
 
 
@@ -190,10 +192,12 @@ def test_what_is_sent_arrives_and_a_server_that_goes_away_holds_up_the_end_for_a
     logger.close()
     if goes_away:
         assert time.monotonic() - start < 10
-        assert len(said) == 1 and 'not everything was sent' in said[0] and 'wandb sync' in said[0]
+        assert len(said) == 2 and 'not everything was sent' in said[1] and 'wandb sync' in said[1]
     else:
         server.stop()
-        assert said == [] and b'Loss/G/loss' in server.received
+        assert len(said) == 1 and b'Loss/G/loss' in server.received
+        assert said[0].startswith('Weights & Biases: sends curves and options, generated and training images to http')
+        assert said[0].endswith('(--wandb=disabled turns it off)')
     [path] = run_dir.glob('wandb/run-*/run-*.wandb')
     assert history(path) == [{'Loss/G/loss': 1.5, 'global_step': 1}]
 
@@ -245,3 +249,18 @@ def test_wandb_is_imported_only_when_it_is_used():
     code = 'import sys, training.training_loop; print([name for name in sys.modules if name.split(".")[0] == "wandb"])'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, text=True, capture_output=True)
     assert done.stdout == '[]\n', done.stderr
+
+
+@pytest.mark.parametrize('images, sent', [('none', set()), ('fakes', {'fakes'}), ('all', {'fakes', 'reals', 'recon'})])
+def test_training_images_are_sent_only_when_asked_for(images, sent, run_dir):
+    logger = WandbLogger(run_dir, dict(OPTIONS, images=images), CONFIG, pytest.fail)
+    for name in ('fakes', 'reals', 'recon'):
+        logger.image(name, np.zeros([8, 12, 3], dtype=np.uint8), 4000)
+    logger.close()
+    [path] = run_dir.glob('wandb/offline-run-*/run-*.wandb')
+    assert {key.split('/')[0] for row in history(path) for key in row if '/' in key} == sent
+
+
+def test_folders_are_left_out_of_the_configuration():
+    config = dict(path='/home/me/secret/cats.zip', runs=['C:\\Users\\me\\cats.zip', 'runs/1'], kimg=3, note='a / b')
+    assert without_folders(config) == dict(path='cats.zip', runs=['cats.zip', 'runs/1'], kimg=3, note='a / b')

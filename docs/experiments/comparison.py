@@ -1,0 +1,117 @@
+"""Tables and pictures of an experiment: every cell against the control of the same seed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Measure(NamedTuple):
+    """How a value is called and printed."""
+
+    heading: str
+    digits: int
+
+
+SECONDS = Measure('s/kimg', 1)
+
+
+def read_results(folder: Path, control: str) -> list[dict]:
+    """What was measured of each seed, as far as its control is there."""
+    found = [json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('seed*.json'))]
+    return [facts for facts in found if control in facts['cells']]
+
+
+def of_cell(results: Sequence[dict], cell: str, key: str) -> list[float]:
+    """The values of a cell, one for each seed that has it."""
+    found = [facts['cells'][cell].get(key) for facts in results if cell in facts['cells']]
+    return [value for value in found if value is not None]
+
+
+def differences(results: Sequence[dict], cell: str, key: str, control: str) -> list[float]:
+    """The cell minus the control of the same seed, for each seed that has both."""
+    both = [(facts['cells'][cell].get(key), facts['cells'][control].get(key)) for facts in results if cell in facts['cells']]
+    return [a - b for a, b in both if a is not None and b is not None]
+
+
+def summary(numbers: Sequence[float], digits: int, sign: str = '') -> str:
+    """Mean ± standard deviation; the number alone if there is one."""
+    if not numbers:
+        return '–'
+    text = f'{statistics.mean(numbers):{sign}.{digits}f}'
+    return text + (f' ± {statistics.stdev(numbers):.{digits}f}' if len(numbers) > 1 else '')
+
+
+def paired_test(changes: Sequence[float]) -> str:
+    """' (d = ..., p = ...)': the mean difference in its standard deviations, and the two-sided p of the paired t test.
+
+    Empty for fewer than three seeds, or differences that are all alike. Two seeds leave one degree of freedom: any two close
+    differences give a small p."""
+    if len(changes) < 3 or statistics.stdev(changes) == 0:
+        return ''
+    from scipy.stats import ttest_1samp
+    d = statistics.mean(changes) / statistics.stdev(changes)
+    return f' (d = {d:.1f}, p = {float(ttest_1samp(changes, 0).pvalue):.2g})'
+
+
+def head(title: str, measures: Mapping[str, Measure]) -> list[str]:
+    """The first two lines of a Markdown table."""
+    return [f'| {title} | n | {" | ".join(m.heading for m in measures.values())} |', '|---' * (len(measures) + 2) + '|']
+
+
+def table(results: Sequence[dict], titles: Mapping[str, str], measures: Mapping[str, Measure], control: str) -> str:
+    """Markdown: mean ± sd over seeds of each cell, then the differences to the control. titles: cell: what it is called."""
+    shown = {**measures, 'sec_per_kimg': SECONDS}
+    values, changes = head('', shown), head('minus control', measures)
+    for cell, title in titles.items():
+        n = sum(cell in facts['cells'] for facts in results)
+        if n == 0:
+            continue
+        row = [summary(of_cell(results, cell, key), m.digits) for key, m in shown.items()]
+        values.append(f'| {title} | {n} | {" | ".join(row)} |')
+        if cell != control:
+            row = []
+            for key, m in measures.items():
+                change = differences(results, cell, key, control)
+                row.append(summary(change, m.digits, '+') + paired_test(change))
+            changes.append(f'| {title} | {n} | {" | ".join(row)} |')
+    return '\n'.join([*values, '', *changes])
+
+
+def draw_sheet(pictures: Mapping[str, Path], path: Path) -> None:
+    """One picture of all cells of a seed, below each other. pictures: caption: file."""
+    from PIL import Image, ImageDraw
+    images = {caption: Image.open(picture).convert('RGB') for caption, picture in pictures.items()}
+    line = 14
+    width, height = max(i.width for i in images.values()), sum(i.height + line for i in images.values())
+    sheet, top = Image.new('RGB', (width, height), 'white'), 0
+    for caption, image in images.items():
+        ImageDraw.Draw(sheet).text((2, top + 1), caption, fill='black')
+        sheet.paste(image, (0, top + line))
+        top += image.height + line
+    sheet.quantize(128).save(path, optimize=True)
+
+
+def draw_points(results: Sequence[dict], cells: Sequence[str], measures: Mapping[str, Measure], path: Path) -> None:
+    """A panel for each measure: one point per seed and cell; a line joins the points of one seed."""
+    from matplotlib.figure import Figure
+    cells = [cell for cell in cells if any(cell in facts['cells'] for facts in results)]
+    rows = -(-(len(measures) + 1) // 4)
+    figure = Figure(figsize=(13, 2.8 * rows), dpi=80, layout='constrained')
+    panels = figure.subplots(rows, 4).flat
+    for axes, (key, measure) in zip(panels, measures.items(), strict=False):
+        for facts in results:
+            heights = [facts['cells'].get(cell, {}).get(key) for cell in cells]
+            known = [i for i, height in enumerate(heights) if height is not None]
+            axes.plot(known, [heights[i] for i in known], 'o-', linewidth=0.7, markersize=4, label=f'seed {facts["seed"]}')
+        axes.set_title(measure.heading, fontsize=10)
+        axes.set_xticks(range(len(cells)), cells, rotation=45, ha='right', fontsize=8)
+        axes.grid(axis='y', alpha=0.3)
+    legend, *unused = figure.axes[len(measures):]
+    for axes in (legend, *unused):
+        axes.axis('off')
+    legend.legend(*figure.axes[0].get_legend_handles_labels(), loc='center', frameon=False)
+    figure.savefig(path)

@@ -1,0 +1,55 @@
+"""Which terms make latents identifiable? Trains, measures and draws everything in this folder, from nothing.
+
+    python docs/experiments/identifiability/run.py 4-domains            # continues where it stopped
+    python docs/experiments/identifiability/run.py 4-domains --measure  # measure what is trained so far, without training
+    python docs/experiments/identifiability/run.py 4-domains --table    # the table and plot of results/, in seconds
+
+The same with 2-domains. README.md beside this file has the question and the answer.
+"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from experiment import SMALL, Cell, Evaluation, Experiment, Measure, main
+
+START, CONTROL = 'start', 'continued'
+FIRST, SECOND = 100, 24  # kimg
+I_STYLEGAN, CG_GAN = ['--method=i-stylegan', '--i_dim=16'], ['--method=cg-gan', '--i_dim=16']
+
+CELLS = {
+    START: Cell('i-StyleGAN, start of stage two', I_STYLEGAN, FIRST),
+    CONTROL: Cell('i-StyleGAN, continued (control)', I_STYLEGAN, FIRST + SECOND, START),
+    'l1-100': Cell('+ L1, 100', [*CG_GAN, '--lambda_imgsparse=100', '--perturb_norm=0.1'], FIRST + SECOND, START),
+    'hoyer-3': Cell('+ Hoyer by jvp, 3', [*CG_GAN, '--jacobian=jvp', '--jacobian-penalty=hoyer', '--lambda_imgsparse=3'],
+                    FIRST + SECOND, START),
+    'csdi': Cell('+ CSDI, 1', ['--method=csdi', '--i_dim=16', '--lambda_orth=1'], FIRST + SECOND, START),
+    'clr-gan': Cell('+ CLR-GAN, from the beginning', ['--method=i-stylegan,clr-gan', '--i_dim=16'], FIRST + SECOND),
+}
+
+
+def experiment(domains: int) -> Experiment:
+    source = ['--source=synthetic', '--max-images=20000', f'--domains={domains}']
+    return Experiment(
+        folder=HERE / f'{domains}-domains',
+        datasets={'synthetic': [*source, '--split=train'], 'synthetic-test': [*source, '--split=test']},
+        common=[*SMALL, '--data={synthetic}'],
+        cells=CELLS,
+        control=CONTROL,
+        measures={'mcc_strong': Measure('MCC', 3), 'mcc_strong_style': Measure('MCC of style', 3),
+                  'mcc_weak': Measure('weak MCC', 3),
+                  'r2_style_from_style': Measure('R² style', 3), 'r2_content_from_content': Measure('R² content', 3),
+                  'r2_style_from_content': Measure('R² style from content', 3),
+                  'dci_disentanglement': Measure('DCI disentanglement', 3), 'code_r2': Measure('R² of codes', 3),
+                  'mcc_strong_random': Measure('MCC, untrained', 3), 'mcc_strong_pca': Measure('MCC, PCA', 3),
+                  'mcc_strong_shuffled': Measure('MCC, chance', 3)},
+        evaluations=[Evaluation(['--metrics=identifiability', '--data={synthetic}', '--eval-data={synthetic-test}']),
+                     Evaluation(['--metrics=jacobian', '--data={synthetic}'])],
+        picture=['domains', '--seeds=0-15', '--layout=rows', '--noise-mode=const'],
+    )
+
+
+if __name__ == '__main__':
+    main(__doc__, experiment(4), experiment(2))

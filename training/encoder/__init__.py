@@ -1,0 +1,1 @@
+"""`python -m training.encoder`: an encoder of real images for a trained generator."""

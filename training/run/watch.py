@@ -1,0 +1,49 @@
+"""Watches over a run: says once what is wrong, in the log and in health.jsonl, and stops the run if that is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dnnlib.jsonl import append_line, read_lines
+from training.run import symptoms
+from training.run.loggers.jsonl import keep_lines
+
+FILE = 'health.jsonl'  # {"kimg": float, "rule": str, "text": str}
+
+
+class Watch:
+    """Knows the statistics of all ticks of a run, also of those before it was resumed in its directory.
+
+    c: the configuration; c['stop_on']: names of rules that stop the run. say: prints a line. Only the first rank needs one. Make
+    it when stats.jsonl holds no ticks beyond start_nimg.
+    """
+
+    def __init__(self, run_dir: str | Path, start_nimg: int, c: Mapping[str, Any], say: Callable[[str], None]):
+        self._path, self._say = Path(run_dir, FILE), say
+        self._settings, self._stop_on = symptoms.Settings.of(c), c.get('stop_on') or ()
+        self._history = [means(line) for line in read_lines(Path(run_dir, 'stats.jsonl'))]
+        self._active = set(symptoms.find(self._history, self._settings))  # what was said before, or would have been
+        keep_lines(self._path, lambda line: line.get('kimg', 0) * 1000 <= start_nimg)
+        self.stopped_by: str | None = None
+
+    def look(self, stats: Mapping[str, Any], cur_nimg: int) -> dict[str, str]:
+        """After a tick with these statistics: say and return what has just become wrong. `stopped_by` is set if that stops the
+        run, for as long as it lasts. A rule speaks again once it has ceased to hold."""
+        self._history.append(means(stats))
+        found = symptoms.find(self._history, self._settings)
+        new = {name: text for name, text in found.items() if name not in self._active}
+        self._active = set(found)
+        for name, text in new.items():
+            self._say(f'warning: {name}: {text}')
+            append_line(self._path, dict(kimg=cur_nimg / 1000, rule=name, text=text))
+        self.stopped_by = next((f'--stop-on={name}: {text}' for name, text in found.items() if name in self._stop_on), None)
+        return new
+
+
+def means(stats: Mapping[str, Any]) -> dict[str, float]:
+    """What a line of stats.jsonl says: the means that are known and finite."""
+    found = {name: values.get('mean') for name, values in stats.items() if isinstance(values, Mapping) and values.get('num')}
+    return {name: mean for name, mean in found.items() if isinstance(mean, (int, float)) and math.isfinite(mean)}
