@@ -161,9 +161,9 @@ class Monitor:
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
         """Counts the time inside as waiting for images."""
-        start = time.time()
+        start = time.monotonic()
         yield
-        self._waited += time.time() - start
+        self._waited += time.monotonic() - start
 
     def start_tick(self) -> None:
         """The next tick begins now: what was between is maintenance."""
