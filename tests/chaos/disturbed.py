@@ -38,25 +38,23 @@ class DisturbedRun:
 
     @property
     def run_dir(self) -> Path | None:
-        """The newest one."""
-        return max(self._outdir.iterdir(), default=None) if self._outdir.is_dir() else None
+        """The newest one, of those with a snapshot if there are any: what --resume=latest takes."""
+        found = list(self._outdir.iterdir()) if self._outdir.is_dir() else []
+        return max([path for path in found if any(path.glob('network-snapshot-*.pkl'))] or found, default=None)
 
     def survive(self, faults: Sequence[Fault]) -> None:
         """Let all faults happen that come before the run is complete, then let it end. Raises Problem."""
         self._start()
         try:
             for fault in faults:
-                while not self._wait_for_moment(fault):
-                    self._judge_end()
-                    if self.complete:
-                        return
-                    self._start()
+                while not self.complete and not self._wait_for_moment(fault):
+                    self._end()
+                if self.complete:
+                    break
                 self._excuses.add(fault.kind)
                 self._report(fault, getattr(self, '_' + fault.kind.replace(' ', '_').replace('-', '_'))(fault))
             while not self.complete:
-                self._judge_end()
-                if not self.complete:
-                    self._start()
+                self._end()
             self._wait_for_ends(60)
         finally:
             for session in self.sessions:
@@ -76,8 +74,10 @@ class DisturbedRun:
 
     def _wait_for_moment(self, fault: Fault) -> bool:
         """Whether the run is alive then: after some lines of the start, or some more ticks."""
-        ticks = self._ticks() + int(TICKS * fault.moment)
+        ticks, end = self._ticks() + int(TICKS * fault.moment), time.monotonic() + self._patience
         while self._is_alive():
+            if time.monotonic() > end:
+                raise Problem(f'no progress for {self._patience:.0f} s')
             output = self._training.output()
             if output.count('\n') >= LINES * fault.moment if fault.early else 'Training for' in output and self._ticks() >= ticks:
                 time.sleep(REST * fault.chance)
@@ -92,13 +92,21 @@ class DisturbedRun:
     def _is_alive(self) -> bool:
         return self._training.process.is_alive()
 
+    def _end(self) -> None:
+        """Wait for the end, see whether it has a reason, and start again unless the run is complete."""
+        self._judge_end()
+        if 'refused' in self._excuses:
+            time.sleep(0.5)
+        if not self.complete:
+            self._start()
+
     def _judge_end(self) -> None:
-        """Wait for the end, and see whether it has a reason."""
         self._training.process.join(self._patience)
         if self._is_alive():
             raise Problem(f'still at work {self._patience:.0f} s after the last fault')
         status, output = self._training.process.exitcode, self._training.output()
         last = output.rstrip().rpartition('\n')[2]
+        self.was_killed |= status < 0
         if 'Traceback' in output and 'kill' not in self._excuses:
             raise Problem('a traceback, though no process was killed')
         if status == 0 and 'Stopped before its end' not in output:
@@ -107,10 +115,8 @@ class DisturbedRun:
             raise Problem('it stopped before its end, though nobody asked')
         elif status == 1 and last.startswith('Error: ') and not self._excuses & LONE_ENDS:
             raise Problem(f'it ended without a reason: {last}')
-        elif status not in (0, 1) and not self._excuses & {'terminate', 'kill'}:
+        elif not (status == 0 or (status == 1 and last.startswith('Error: '))) and not self._excuses & {'terminate', 'kill'}:
             raise Problem(f'it ended with status {status}')
-        if 'refused' in self._excuses:
-            time.sleep(0.5)
 
     def _wait_for_ends(self, seconds: float) -> None:
         """Until no process of any start is left."""
@@ -199,11 +205,12 @@ class DisturbedRun:
             raise Problem(f'two runs of one directory, neither of which ended within {self._patience:.0f} s')
         else:
             refused, self._training = self._training, other
-        last = refused.output().rstrip().rpartition('\n')[2]
-        is_line = re.match('Error: .*another process', last)
-        if refused.process.exitcode == 1 and is_line and 'Training for' not in refused.output():
-            return f'one was refused: {last[:20]}...'
-        self._excuses.add('refused')  # the other may have come too early or too late
+        status, output = refused.process.exitcode, refused.output()
+        if status == 1 and re.search(r'\nError: .*another process.*\n$', output) and 'Training for' not in output:
+            return 'one was refused'
+        if status != 0 and not self._excuses & {'kill', 'terminate'}:
+            raise Problem(f'two runs of one directory, of which one ended with status {status}:\n{output}')
+        self._excuses.add('refused')  # as the other may have been, a moment before
         return 'one had ended before the other could be refused'
 
     def _end_all(self) -> None:

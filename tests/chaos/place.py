@@ -102,10 +102,6 @@ class Place:
         """Shared memory and temporary files that processes left. Shared memory is known only where it is our own."""
         return [str(path) for folder in [self._temporary] + [SHM] * self.mounts for path in folder.iterdir()]
 
-    def remove_remains(self) -> None:
-        for path in map(Path, self.remains()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
 
 def _mount(*args: object) -> None:
     subprocess.run(['mount', *map(str, args)], check=True)

@@ -89,7 +89,6 @@ class Chaos:
         self.left += len(remains)
         if remains and not run.was_killed:
             found.append(f'left behind: {", ".join(sorted(remains))}')
-        self._place.remove_remains()
         return found
 
     def _tell(self, name: str, fault: Fault, what: str) -> None:
