@@ -89,6 +89,9 @@ class Command(cli.Command):
               type=int, metavar='INT')
 @click.option('--keep', help='Number of training states to keep (needed for exact resume). Network snapshots are never deleted.',
               type=int, default=2, show_default=True, metavar='INT')
+@cli.bool_option('--post-hoc-ema', help='With each network snapshot, keep two averages of the weights, from which `python -m '
+                 'training.snapshot average` makes G_ema of any length later. A third more disk space, twice the memory of G.',
+                 show_default=True)
 @click.option('--snap-minutes', help='Also save a snapshot whenever this many minutes have passed since the last one, even in '
               'the middle of a tick.', type=float, metavar='MINUTES')
 @click.option('--max-minutes', help='Wall-clock limit in minutes, counted from launch. Saves and exits before it is reached '

@@ -69,7 +69,7 @@ def to_record(module: nn.Module, class_name: str | None = None, half: bool = Fal
         'format': FORMAT,
         'class_name': class_name or type(module).__name__,
         'init_kwargs': _plain(module.init_kwargs),
-        'tensors': {name: _pack(_halved(t) if half else t) for name, t in module.state_dict().items()},
+        'tensors': {name: _pack(halved(t) if half else t) for name, t in module.state_dict().items()},
     }
 
 
@@ -176,7 +176,7 @@ def load(file: BinaryIO) -> Any:
     return safe_pickle.load(file)
 
 
-def _halved(t: torch.Tensor) -> torch.Tensor:
+def halved(t: torch.Tensor) -> torch.Tensor:
     half = t.half() if t.dtype == torch.float32 else t
     return half if half.isfinite().all() else t
 

@@ -145,7 +145,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
         raise OptionError(f'--batch={batch} must be a multiple of --batch-gpu={c.batch_gpu} times --gpus={o.gpus}; give --batch '
                           'or --batch-gpu')
     check_minibatch_stddev(o, c, preset.mbstd)
-    c.ema_kimg, c.ema_rampup = preset.ema_kimg, preset.ema_rampup
+    c.ema_kimg, c.ema_rampup, c.post_hoc_ema = preset.ema_kimg, preset.ema_rampup, o.post_hoc_ema
     c.total_kimg = preset.kimg if o.kimg is None else o.kimg
     c.kimg_per_tick = o.tick
     c.grid_by_domain = c.reconstructs = False

@@ -22,6 +22,7 @@ from training.methods import make_terms
 from training.networks import layers
 from training.networks.ema import update_ema
 from training.networks.making import make_networks
+from training.networks.power_average import PowerAverages
 from training.run.checkpoint import Checkpoints
 from training.run.checks import ReadAhead
 from training.run.clock import Clock
@@ -83,7 +84,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     annealing = Annealing(c.get('anneal') or {}, phases, augment_pipe)
     stopwatches = {phase.name: devices.Stopwatch(device) for phase in phases}
     meter = FlopMeter({phase.name: phase.interval for phase in phases})
-    state = TrainingState(networks, phases, ada)
+    averages = PowerAverages(G) if c.get('post_hoc_ema') else None
+    state = TrainingState(networks, phases, ada, averages)
     schedule = Schedule(c, restore_state(c, state, position))
     cur_nimg = schedule.position.cur_nimg
 
@@ -98,7 +100,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     profiler = at_the_end.enter_context(contextlib.closing(
         Profiler(c.get('profile') if distributed.is_rank0() else None, run_dir, monitor.print)))
     checkpoints = Checkpoints(run_dir, c.keep, {**networks, 'augment_pipe': augment_pipe}, c.training_set_kwargs, state,
-                              monitor.print)
+                              monitor.print, averages)
     with checkpoints.surviving('fakes_init.png'):
         for name, path in grid.save_first(G_ema, run_dir):
             monitor.image(name, path, cur_nimg)
@@ -119,6 +121,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
                     phase.run(rounds)
         update_ema(G_ema, G, c.batch_size, cur_nimg, annealing.ema_kimg(cur_nimg, c.ema_kimg), c.ema_rampup)
         cur_nimg += c.batch_size
+        if averages is not None:
+            averages.update(c.batch_size)
         if ada is not None and cur_nimg // c.batch_size % c.ada_interval == 0:
             ada.update()
         monitor.progress(cur_nimg)

@@ -157,7 +157,8 @@ def test_defaults_for_256_pixels():
                                          use_labels=False, max_size=1000, xflip=False)
     assert c.resume_pkl is None and c.cudnn_benchmark and not c.allow_tf32
     assert json.loads(json.dumps(c)) == c
-    assert c.wandb == dict(mode='auto', project='stylegan-research') and build(wandb='offline').wandb['mode'] == 'offline'
+    assert c.wandb == dict(mode='auto', project='stylegan-research', images='fakes')
+    assert build(wandb='offline').wandb['mode'] == 'offline'
 
 
 @pytest.mark.parametrize('cfg, batch, batch_gpu, mbstd, base, lr, gamma, ema, rampup, depth, kimg', [

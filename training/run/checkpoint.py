@@ -16,23 +16,27 @@ from dnnlib.files import atomic_open
 from dnnlib.seal import seal
 from dnnlib.util import UserError
 from torch_utils import distributed
+from training.networks.power_average import PowerAverages
 from training.run.resume import state_of, state_paths
 from training.run.schedule import Position
 from training.run.state import TrainingState, tensors_in
+from training.snapshots.averages import averages_path, save_averages
 from training.snapshots.file import write_network_snapshot
 
 
 class Checkpoints:
     """Writes network-snapshot-<kimg>.pkl, which stay, and training-state-<kimg>.pt, of which the newest `keep` stay.
 
-    modules: G, D, G_ema and augment_pipe (or None), saved as they are when `save` is called. say: how to tell the user that
-    something could not be saved. Where several ranks train, all call `save`, and rank 0 writes.
+    modules: G, D, G_ema and augment_pipe (or None), saved as they are when `save` is called. averages: saved beside each
+    snapshot as weight-averages-<kimg>.pt, if there are any. say: how to tell the user that something could not be saved. Where
+    several ranks train, all call `save`, and rank 0 writes.
     """
 
     def __init__(self, run_dir: str | Path, keep: int, modules: Mapping[str, Any], training_set_kwargs: Mapping,
-                 state: TrainingState, say: Callable[[str], None]):
+                 state: TrainingState, say: Callable[[str], None], averages: PowerAverages | None = None):
         self._run_dir, self._keep, self._say = Path(run_dir), keep, say
         self._modules, self._training_set_kwargs, self._state = modules, training_set_kwargs, state
+        self._averages = averages
         self.saved_at = time.monotonic()  # when the last snapshot was complete
         self.longest_save = 0.0           # seconds
 
@@ -62,6 +66,8 @@ class Checkpoints:
         return self._run_dir / f'network-snapshot-{kimg:06d}.pkl'
 
     def _save_pair(self, network_pkl: Path, cur_nimg: int, state: Mapping[str, Any]) -> None:
+        if self._averages is not None:  # first: a pair never lacks its averages
+            save_averages(averages_path(network_pkl), self._averages, cur_nimg)
         state_file, previous = state_paths(network_pkl)
         if state_of(network_pkl) == state_file:  # an older pair of this name holds until the new one is complete
             os.replace(state_file, previous)

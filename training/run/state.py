@@ -20,20 +20,22 @@ from dnnlib.util import UserError
 from torch_utils import distributed
 from training.augmentation.ada import AdaController
 from training.losses import Phase
+from training.networks.power_average import PowerAverages
 from training.run.schedule import Position
 
 FORMAT = 1
 
 
 class TrainingState:
-    """Takes down and restores the optimisers, the buffers of loss terms, and what ADA has collected.
+    """Takes down and restores the optimisers, the buffers of loss terms, what ADA has collected, and averages of the weights.
 
     networks: {'G': ..., 'D': ...}. Optimisers are kept by the names of the parameters, so that a run whose networks
-    differ in parts can take over the rest.
+    differ in parts can take over the rest. averages: None where the run keeps none.
     """
 
-    def __init__(self, networks: Mapping[str, nn.Module], phases: Sequence[Phase], ada: AdaController | None):
-        self._networks, self._phases, self._ada = networks, phases, ada
+    def __init__(self, networks: Mapping[str, nn.Module], phases: Sequence[Phase], ada: AdaController | None,
+                 averages: PowerAverages | None = None):
+        self._networks, self._phases, self._ada, self._averages = networks, phases, ada, averages
 
     def take(self, position: Position) -> dict[str, Any]:
         """What is to be saved, for all ranks, which must call it together: plain values, and the tensors themselves."""
@@ -43,6 +45,7 @@ class TrainingState:
             'optimizers': {net: self._by_name(net, optimizer) for net, optimizer in self._optimizers().items()},
             'terms': {key: dict(term.state_dict()) for key, term in self._terms().items()},
             'ada': None if self._ada is None else self._ada.state_dict(),
+            **({} if self._averages is None else {'averages': self._averages.state_dict()}),
         }
 
     def restore(self, source: str) -> tuple[Position, list[str]]:
@@ -64,6 +67,8 @@ class TrainingState:
             self._ada.load_state_dict(saved['ada'])
         elif self._ada is not None:
             missing.append('statistics of ADA')
+        if self._averages is not None and not ('averages' in saved and self._averages.load_state_dict(saved['averages'])):
+            missing.append('averages for --post-hoc-ema')
         return Position(**saved['progress']), missing
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -126,6 +131,14 @@ def _check(saved: Any) -> None:
     if ada is not None and (not _is_table(ada) or not _is_table(ada.get('pending')) or not all(
             type(moments) is list and all(type(x) is float for x in moments) for moments in ada['pending'].values())):
         raise ValueError('its statistics of ADA are corrupt')
+    if 'averages' in saved:
+        _check_averages(saved['averages'])
+
+
+def _check_averages(averages: Any) -> None:
+    if not _is_table(averages) or type(averages.get('seen_nimg')) is not int or averages['seen_nimg'] < 0 or \
+            not _is_table(averages.get('values')) or not all(map(_is_tensors, averages['values'].values())):
+        raise ValueError('its averages are corrupt')
 
 
 def _is_table(value: Any) -> bool:

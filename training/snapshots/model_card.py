@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from dnnlib.channels import name as channel_name
 from dnnlib.image_size import height_width, text_of
 
 
-def model_card(facts: dict[str, Any], name: str, license: str | None) -> str:
+def model_card(facts: dict[str, Any], name: str, license: str | None, inputs: Sequence[str]) -> str:
     """The card as Markdown, with the front matter that model hubs read.
 
     facts: of training.snapshots.facts. name: of the model. license: of the weights, as an identifier; None leaves it open.
+    inputs: of the mapping network, as training.snapshots.tracing names them.
     """
     height, width = height_width(facts['resolution'])
     labels = 'not conditional' if not facts['labels'] else f'{facts["labels"]} labels'
@@ -68,4 +70,48 @@ nominally in [-1, 1]
 
 `model.safetensors` is the state dict of the generator (moving average of the weights); `config.json` has its class and
 constructor arguments. Pictures of a generator can repeat what it was trained on, and share the biases of that data.
+
+{_applications(facts, name, inputs)}'''
+
+
+def _applications(facts: dict[str, Any], name: str, inputs: Sequence[str]) -> str:
+    """How to use the generator without the framework."""
+    folder = shlex.quote(name)
+    onnx = dict(z=f'np.random.randn(4, {facts["z_dim"]}).astype(np.float32)',
+                c=f'np.eye({facts["labels"]}, dtype=np.float32)[[0] * 4]', truncation_psi='np.float32([0.7])')
+    torch = dict(z=f'torch.randn(4, {facts["z_dim"]})', c=f'torch.eye({facts["labels"]})[[0] * 4]',
+                 truncation_psi='torch.tensor([0.7])')
+    return f'''## In applications
+
+Two more files of each kind, of the mapping and the synthesis network, need no code of the framework. These commands add them to
+this folder:
+
+    python -m training.snapshot export --to=onnx --network={folder} --outdir={folder}
+    python -m training.snapshot export --to=torch-export --network={folder} --outdir={folder}
+
+With ONNX Runtime (`pip install onnxruntime`):
+
+```python
+import numpy as np
+import onnxruntime
+
+mapping, synthesis = (onnxruntime.InferenceSession({(name + '/')!r} + part + '.onnx') for part in ('mapping', 'synthesis'))
+ws, = mapping.run(None, dict({_arguments(onnx, inputs)}))
+image, = synthesis.run(None, dict(ws=ws))
+pixels = (image * 127.5 + 128).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)  # [4, H, W, C]
+```
+
+With PyTorch:
+
+```python
+import torch
+
+mapping, synthesis = (torch.export.load({(name + '/')!r} + part + '.pt2').module() for part in ('mapping', 'synthesis'))
+with torch.no_grad():
+    image = synthesis(ws=mapping({_arguments(torch, inputs)}))
+```
 '''
+
+
+def _arguments(values: dict[str, str], inputs: Sequence[str]) -> str:
+    return ', '.join(f'{key}={values[key]}' for key in inputs)

@@ -142,7 +142,8 @@ def test_what_cannot_be_read_is_one_line(tmp_path, content):
 @pytest.mark.parametrize('change', [
     {'progress': {'cur_nimg': 1}}, {'progress': {'cur_nimg': '1', 'tick': 0, 'tick_start_nimg': 0}}, {'optimizers': [1]},
     {'optimizers': {'G': {'a.weight': {'step': 'three'}}}}, {'terms': {'G/path_length': {'pl_mean': 3}}}, {'ada': {}},
-    {'ada': {'pending': {'x': ['y']}}}])
+    {'ada': {'pending': {'x': ['y']}}}, {'averages': 5}, {'averages': {'seen_nimg': -1, 'values': {}}},
+    {'averages': {'seen_nimg': 5, 'values': {'0.05': {'a.weight': 3}}}}])
 def test_content_of_another_kind_is_one_line(tmp_path, change):
     net = Net('a')
     path = tmp_path / 'training-state-000001.pt'

@@ -8,7 +8,8 @@ from dnnlib import cli
 
 COMMANDS = dict(
     info='What a snapshot holds (what is done if no command is named).',
-    export='A folder for a model hub, a pickle for the published programs, or a smaller snapshot.',
+    export='A folder for a model hub, a pickle for the published programs, ONNX or torch.export, or a smaller snapshot.',
+    average='G_ema of another length, for runs with --post-hoc-ema=1.',
 )
 
 EXAMPLES = """\b

@@ -1,4 +1,4 @@
-"""`python -m training.snapshot export`: a folder for a model hub, a pickle for the published programs, or a smaller snapshot."""
+"""`python -m training.snapshot export`: folders for model hubs, pickles for the published programs, files for applications."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ import torch
 from dnnlib import cli
 from dnnlib.archive import ArchiveWriter
 from dnnlib.channels import has_alpha
-from dnnlib.files import atomic_open
+from dnnlib.files import atomic_open, open_output
 from dnnlib.image_size import height_width
 from dnnlib.progress import Progress
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import devices
 from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
-from training.snapshots import hub
+from training.snapshots import hub, portable
 from training.snapshots.facts import facts, label_names
 from training.snapshots.file import NETWORKS, load_network_snapshot, save_network_snapshot
 from training.snapshots.model_card import model_card
 from training.snapshots.published import stylegan2_ada
+from training.snapshots.tracing import mapping_inputs, trace
 
 COLUMNS, ROWS = 8, 4        # of the picture of samples,
 LARGEST = 2048              # which is about so wide and high at most
@@ -39,6 +40,9 @@ Examples:
   # A pickle that StyleGAN2-ADA, StyleGAN3, i-StyleGAN, CG-GAN and CLR-GAN open
   python -m training.snapshot export --to=stylegan2-ada --network=network-snapshot-025000.pkl --outdir=out
 \b
+  # Two ONNX files for applications, checked with ONNX Runtime; --to=torch-export makes files for PyTorch
+  python -m training.snapshot export --to=onnx --network=network-snapshot-025000.pkl --outdir=faces
+\b
   # Half the bytes, to pass on; train.py --resume goes on from it
   python -m training.snapshot export --to=small --network=network-snapshot-025000.pkl --outdir=models/faces/plain
 """
@@ -50,26 +54,35 @@ Examples:
               help='Where to write it: for a hub, a folder that is not there yet or is empty.', required=True,
               metavar='DIR')
 @click.option('--to', help='hub: safetensors, JSON, a model card and samples of G_ema. stylegan2-ada: a pickle of G, D and G_ema '
-              'that the published programs open. small: a snapshot with weights rounded to half precision, and without the paths '
-              'of this machine.', type=click.Choice(['hub', 'stylegan2-ada', 'small']), default='hub', show_default=True)
+              'that the published programs open. onnx, torch-export: mapping and synthesis network of G_ema, for applications '
+              '(docs/export.md). small: a snapshot with weights rounded to half precision, and without the paths '
+              'of this machine.', type=click.Choice(['hub', 'stylegan2-ada', *portable.SUFFIXES, 'small']), default='hub',
+              show_default=True)
 @click.option('--data', type=cli.PATH,
               help='Dataset whose dataset.json names the labels.  [default: the one that the run was trained on, if it '
               'is still there]', metavar='PATH')
 @click.option('--license', help='License of the weights, for the model card: an identifier such as cc-by-4.0.', metavar='ID')
+@click.option('--noise-mode', help='Noise inputs, with --to=onnx and torch-export. const: those of the network, the same for all '
+              'images.  [default: const]', type=click.Choice(portable.NOISE_MODES))
 @options.device
-def command(network: str, outdir: str, to: str, data: str | None, license: str | None, device: str) -> None:
+def command(network: str, outdir: str, to: str, data: str | None, license: str | None, noise_mode: str | None, device: str
+            ) -> None:
     """Write a snapshot in a form that others can read.
 
     For a hub: model.safetensors, config.json, README.md and samples.png. The folder is complete or not there, and every
-    --network option takes it. For the published programs: DIR/stylegan2-ada-<kimg>.pkl. small: DIR/network-snapshot-<kimg>.pkl.
+    --network option takes it. For the published programs: DIR/stylegan2-ada-<kimg>.pkl. For applications: mapping and synthesis
+    .onnx or .pt2, also in the folder for a hub. small: DIR/network-snapshot-<kimg>.pkl.
     """
-    if to != 'hub':
-        for name, value in (('--data', data), ('--license', license)):
-            if value is not None:
-                raise OptionError(f'{name} has no effect with --to={to}; leave it out')
-        path = (export_pickle if to == 'stylegan2-ada' else export_small)(network, outdir)
-    else:
+    for name, value, kinds in (('--data', data, ('hub',)), ('--license', license, ('hub',)),
+                               ('--noise-mode', noise_mode, portable.SUFFIXES)):
+        if value is not None and to not in kinds:
+            raise OptionError(f'{name} has no effect with --to={to}; leave it out')
+    if to == 'hub':
         path = export_folder(network, outdir, data, license, devices.start(device))
+    elif to in portable.SUFFIXES:
+        path = ' and '.join(map(str, export_programs(network, outdir, to, noise_mode or 'const')))
+    else:
+        path = (export_pickle if to == 'stylegan2-ada' else export_small)(network, outdir)
     print(f'Wrote {path}')
 
 
@@ -95,7 +108,7 @@ def export_folder(network: str, outdir: str, data: str | None, license: str | No
     with ArchiveWriter(folder) as out:
         out.write(hub.WEIGHTS, hub.weights(G))
         out.write(hub.CONFIG, (json.dumps(config, indent=2) + '\n').encode())
-        out.write('README.md', model_card(about, folder.absolute().name, license).encode())
+        out.write('README.md', model_card(about, folder.absolute().name, license, tuple(mapping_inputs(G, 1))).encode())
         out.write('samples.png', samples(G.to(device), device))
     return folder
 
@@ -132,6 +145,28 @@ def export_small(network: str, outdir: str) -> Path:
     except OSError as err:
         raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); choose another --outdir') from err
     return path
+
+
+def export_programs(network: str, outdir: str, to: str, noise_mode: str) -> list[Path]:
+    """Write the mapping and synthesis networks of G_ema as ONNX or torch.export has them, once they were found to compute the
+    same as here; print their inputs, sizes and differences. Returns their paths."""
+    portable.check_packages(to)
+    paths = [Path(outdir) / (name + portable.SUFFIXES[to]) for name in portable.NAMES]
+    for path in paths:
+        if path.exists():
+            raise OptionError(f'--outdir: {path} is there already; choose another folder')
+    snapshot = load_network_snapshot(network, only=('G_ema',))
+    G, about = snapshot.G_ema, facts(network, snapshot)
+    files = portable.make_files(trace(G, noise_mode), to, {key: about[key] for key in ('method', 'kimg', 'label_names')})
+    found = portable.compare(G, *(portable.load(to, files[name]) for name in portable.NAMES), noise_mode)
+    print(portable.description(G, files, found))
+    if not all(each.tolerable for each in found):
+        raise UserError(f'{network}: --to={to} differs from PyTorch by more than {portable.LIMIT:g} of the largest value. '
+                        'Nothing is written; install the versions of requirements-extras.txt')
+    with open_output(paths[0]) as mapping, open_output(paths[1]) as synthesis:
+        for file, name in ((mapping, 'mapping'), (synthesis, 'synthesis')):
+            file.write(files[name])
+    return paths
 
 
 @torch.no_grad()
