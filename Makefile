@@ -47,10 +47,15 @@ demo: $(VENV)/.complete datasets/mnist.zip $(if $(filter scratch,$(FROM)),demo-f
 	$(BIN)/python generate.py domains --network=$(AFTER) --outdir=$$(dirname $(AFTER)) --seeds=0-15 --layout=rows --labels=1 \
 	    --data=datasets/mnist.zip
 	$(BIN)/python generate.py traverse --network=$(AFTER) --outdir=$$(dirname $(AFTER)) --class=0 --rows=4
+	$(BIN)/python generate.py translate --network=$(AFTER) --outdir=$$(dirname $(AFTER))/translations --by=projection \
+	    --images=datasets/mnist.zip --max-images=8
+	$(BIN)/python -m training.report $$(dirname $(AFTER))
 	@echo "Look at the pictures in $$(dirname $(AFTER)):"
 	@echo "  domains.png             one latent in each column, in every domain"
 	@echo "  traverse-seed0000.png   what each style coordinate does, and where"
+	@echo "  translations/translations.png   real digits, rebuilt, and in the other colour"
 	@echo "  jacobian-*.png, domains-*.png   what was measured, before and after"
+	@echo "  report.html             all about the run, in one page: open it in a browser"
 
 # The first stage from nothing, instead of the network of models/: 100 kimg, about 25 minutes on two CPU cores.
 demo-from-scratch: $(VENV)/.complete datasets/mnist.zip

@@ -90,7 +90,7 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
               'images, also of different sizes.', metavar='PATH')
 @click.option('--metrics', help='What to compute: names separated by commas, or none.', default='fid50k_full', show_default=True,
               metavar='LIST')
-@click.option('--num', help='Number of images to generate, in place of what the names say; the results are named after it.',
+@click.option('--num', help='Number of images to generate, instead of the number in the names. Results are named after it.',
               type=int, metavar='INT')
 @click.option('--detector', help=f'What describes the images, for fd, kd, pr, dc and nn: {", ".join(DETECTORS)}.  [default: as '
               'the name of the metric says]', metavar='NAME')

@@ -120,7 +120,7 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
         for label, name in enumerate(source.domains):
             print(f'{label:5d}  {labels[label]:6d}  {name}')
             if not labels[label]:
-                print(f'Warning: domain {name} has no image; consider --max-images-per-domain in place of --max-images')
+                print(f'Warning: domain {name} has no image; use --max-images-per-domain instead of --max-images')
     elif labels:
         kind = f'{len(labels)} different labels'
     width, height, channels = summary.attributes.values()

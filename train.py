@@ -36,7 +36,7 @@ Examples:
   # One domain per label; a network small enough for a laptop
   python train.py --outdir=runs --data=datasets/mnist.zip --cond=1 --cbase=1024 --cmax=64 --kimg=100
 \b
-  # Start, or go on where the last run of this kind stopped: for queues that interrupt
+  # Start, or resume the last run of this kind: for queues that interrupt
   python train.py --outdir=runs --data=datasets/faces.zip --mirror=1 --resume=latest --max-minutes=230
 \b
   # Go on from a snapshot in a new directory, here with another method; or learn from networks of other images
@@ -204,9 +204,9 @@ class Command(cli.Command):
 def main(ctx: click.Context, **options) -> None:
     """Train StyleGAN2 on a folder or ZIP of images (make one with dataset_tool.py).
 
-    Everything goes into DIR/<number>-<description>: training_options.json, log.txt, stats.jsonl, TensorBoard events,
-    reals.png, fakes<kimg>.png, network-snapshot-<kimg>.pkl and training-state-<kimg>.pt. Ctrl-C saves a snapshot and exits. The
-    same command with --resume=latest resumes.
+    Everything goes into DIR/<number>-<description>: report.html, which shows the run in a browser, training_options.json,
+    log.txt, stats.jsonl, TensorBoard events, reals.png, fakes<kimg>.png, network-snapshot-<kimg>.pkl and
+    training-state-<kimg>.pt. Ctrl-C saves a snapshot and exits. The same command with --resume=latest resumes.
 
     Every option can be written with hyphens or underscores.
     """

@@ -12,7 +12,7 @@ def parse_line(line: str) -> dict[str, Any] | None:
     """The record of a line; None if it is not whole."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

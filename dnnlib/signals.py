@@ -38,7 +38,7 @@ class StopOnSignal:
         if not self.requested:
             self.requested, self._requested_at = True, time.monotonic()
             with contextlib.suppress(OSError):  # not by print, which may be what was interrupted
-                self._quiet or os.write(2, b'\nStopping after this step; once more to stop at once.\n')
+                self._quiet or os.write(2, b'\nStopping after this step. Press again to stop immediately.\n')
         elif time.monotonic() - self._requested_at >= 1:
             signal.signal(signum, self._previous[signum])
             signal.raise_signal(signum)

@@ -15,6 +15,7 @@ import torch
 
 from dnnlib.download import cache_dir
 from dnnlib.files import atomic_open
+from dnnlib.processor import model_name
 
 WORTHWHILE = 1.2  # times as fast as float32 must convolutions be: what remains in float32, and conversions, cost something
 REPEATS = 7
@@ -51,11 +52,7 @@ def speedup(width: int) -> float:
 
 
 def _key(width: int) -> str:
-    model = ''
-    if Path('/proc/cpuinfo').exists():
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-        model = next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), '')
-    return f'{model}; torch {torch.__version__}; {torch.get_num_threads()} threads; {width}'
+    return f'{model_name()}; torch {torch.__version__}; {torch.get_num_threads()} threads; {width}'
 
 
 def _read(file: Path) -> dict[str, float]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from dnnlib.processor import model_name
 from dnnlib.util import OptionError, UserError
 from torch_utils import bf16, gpu_trouble
 
@@ -34,6 +35,12 @@ def resolve_device(name: str) -> torch.device:
         raise OptionError(f'--device={name}: {trouble}' if trouble else
                           f'--device={name} is not available here; use --device=auto or --device=cpu')
     return torch.device(name)
+
+
+def name_of(device: torch.device) -> str:
+    """What a device is called by its maker, or by its type where nothing more is known."""
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else model_name() if device.type == 'cpu' else ''
+    return name or device.type
 
 
 def most_ranks(device_type: str) -> float:

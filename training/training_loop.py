@@ -31,6 +31,7 @@ from training.run.memory import smaller_options
 from training.run.monitor import Monitor
 from training.run.probes import Probes
 from training.run.profiling import Profiler
+from training.run.report.report import LiveReport
 from training.run.restore import restore_networks, restore_state, share_networks
 from training.run.sample_grid import SampleGrid
 from training.run.schedule import Schedule
@@ -97,6 +98,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
     monitor = at_the_end.enter_context(contextlib.closing(Monitor(
         run_dir, cur_nimg, total_nimg, c, distributed.rank(), peak_flops(device, half=c.precision != 'fp32'))))
+    report = at_the_end.enter_context(LiveReport(run_dir, monitor.print, shows=distributed.is_rank0()))
     profiler = at_the_end.enter_context(contextlib.closing(
         Profiler(c.get('profile') if distributed.is_rank0() else None, run_dir, monitor.print)))
     checkpoints = Checkpoints(run_dir, c.keep, {**networks, 'augment_pipe': augment_pipe}, c.training_set_kwargs, state,
@@ -104,6 +106,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     with checkpoints.surviving('fakes_init.png'):
         for name, path in grid.save_first(G_ema, run_dir):
             monitor.image(name, path, cur_nimg)
+    report.begin(cur_nimg, training_set, device=devices.name_of(device), ranks=distributed.world_size(), precision=c.precision,
+                 operators=backend.selected())
     evaluation = Evaluation(c, networks, device, monitor,
                             stop=lambda: stop_requested() or clock.is_over(checkpoints.longest_save))
     clock, probes = Clock(c), Probes(c, training_set, networks, device)
@@ -151,13 +155,14 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
             if due.evaluation and saved is not None:
                 with checkpoints.surviving('metric-*.jsonl'):
                     evaluation.evaluate(saved, cur_nimg)
+            report.refresh(G_ema.mapping, cur_nimg)
             clock.skip()
         if due.tick:
             monitor.start_tick()
         if due.end:
             break
     if saved is None:
-        raise UserError(f'{run_dir}: the last snapshot could not be saved; make room, and go on from the one before by '
+        raise UserError(f'{run_dir}: the last snapshot could not be saved; free some space, then resume from the one before with '
                         f'--resume={run_dir}')
     stopped_by = distributed.broadcast_from_rank0(lambda: monitor.stopped_by)
     if stopped_by is not None and not schedule.finished:

@@ -109,7 +109,7 @@ def real_tuples(context: Context, least: int) -> Tuples:
     """
     dataset, num_domains = context.dataset.all_images(False), context.G.c_dim
     if dataset.content_dim == 0:
-        raise UserError(f'{dataset.path}: has no contents, by which to see which images belong together; {NOT_PAIRED}')
+        raise UserError(f'{dataset.path}: has no contents, which tell what images belong together; {NOT_PAIRED}')
     contents = np.array([dataset.get_content(i) for i in range(len(dataset))])
     items = np.arange(len(dataset) // num_domains * num_domains).reshape(-1, num_domains)
     complete = len(dataset) % num_domains == 0 and (domain_of(dataset)[items] == np.arange(num_domains)).all()

@@ -125,7 +125,7 @@ def with_options(name: Name, detector: str | None = None, resize: str | None = N
         name = name._replace(detector=detector)
     if name.detector is None and name.family != 'modes':
         others = '|'.join(other for other in DETECTORS if other != 'inception' or name.family == 'nn')
-        raise OptionError(f'--metrics={name}: say by which detector: --detector={others}, or for example '
+        raise OptionError(f'--metrics={name}: name the detector: --detector={others}, or for example '
                           f'--metrics={name._replace(detector="efficientnet")}')
     if name.family in ('fd', 'kd') and name.detector == 'inception':
         family = {other: own for own, other in OTHER_FAMILY.items()}[name.family]

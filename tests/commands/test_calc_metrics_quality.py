@@ -242,7 +242,7 @@ def test_without_weights_and_network_the_remedy_is_told_first(run, data, tmp_pat
         assert part in err[0]
     for args, message in [(['--detector=inseption'], '--detector=inseption is unknown (did you mean inception?)'),
                           (['--metrics=fid5k_full,pr5k3_full', '--detector-path=x.pt'], 'the metrics use inception, vgg16; ask'),
-                          (['--metrics=fd5k_full'], 'say by which detector'),
+                          (['--metrics=fd5k_full'], 'name the detector'),
                           (['--metrics=fid5k_full', '--detector-path=x.pt'], 'x.pt: no such file')]:
         status, out, err = run(f'--network={network}', f'--data={data}', *args)
         assert status in (1, 2) and out == [] and len(err) == 1 and message in err[0], err

@@ -90,7 +90,7 @@ def stop_early(network, stopping, *args, at=2, signum=signal.SIGTERM):
 @pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_says_how_to_go_on(network, stopping, signum):
     out = stop_early(network, stopping, '--num-steps=5', at=3, signum=signum)
-    assert out.splitlines()[-1] == 'Stopped after step 3 of 5, which is saved. To go on: the same command again'
+    assert out.splitlines()[-1] == 'Stopped after step 3 of 5, which is saved. To continue, repeat the same command'
     assert 'Going on after step 3 of 5' in run(network, '--num-steps=5', '--save-video=0')
     run(network, '--num-steps=5', '--save-video=0', outdir='whole')
     assert npz() == npz('whole') and written() == written('whole')

@@ -120,7 +120,7 @@ def test_an_interrupted_search_goes_on_and_finds_the_same(networks, images, monk
     monkeypatch.setattr(many.ManySearches, 'advance', lambda self: done.append(advance(self)) or done[-1])
     for steps in (3, 2):
         out = run(networks['flow'], images, f'--steps={steps}')
-        assert 'Stopped after image 4 of 5, which is saved. To go on: the same command again' in out
+        assert 'Stopped after image 4 of 5, which is saved. To continue, repeat the same command' in out
         assert [path.name for path in Path('out').iterdir()] == [state.FILE_NAME]
     assert 'is of another projection (--steps: not the same); starting anew' in out
     out = run(networks['flow'], images, '--steps=2')

@@ -112,7 +112,7 @@ def test_told_to_stop_it_saves_and_says_how_to_go_on(which, whole, options, tmp_
     training.signal(which, group=True)
     assert training.wait() == 0, training.output()
     run_dir = tmp_path / 'runs' / NAME
-    how = f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}\n'
+    how = f'Stopped before the end. Everything is saved. To resume, repeat the command with --resume={run_dir}\n'
     assert how in training.output() and 'Traceback' not in training.output()
     status, output = train(tmp_path / 'log', *options, f'--resume={run_dir}/')
     assert status == 0 and f'Going on in {run_dir}' in output and 'changed: ' not in output
@@ -197,7 +197,7 @@ def test_a_truncated_newest_pair_is_passed_over(which, whole, options, tmp_path)
 def wait_for_error(training):
     training.wait_for('.pkl could not be saved')
     line = next(line for line in training.output().splitlines() if '.pkl could not be saved' in line)
-    assert line.startswith('Error: ') and 'network-snapshot-' in line and 'training goes on' in line
+    assert line.startswith('Error: ') and 'network-snapshot-' in line and 'training continues' in line
 
 
 def ends_like(whole, training, run_dir):

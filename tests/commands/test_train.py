@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from helpers.reported_runs import Elements
 
 import generate
 import train as command
@@ -68,15 +69,26 @@ def test_a_run_leaves_everything_behind(run):
     done, run_dir = run
     names = {p.name for p in run_dir.iterdir()}
     assert {'training_options.json', 'log.txt', 'stats.jsonl', 'reals.png', 'fakes_init.png', 'fakes000000.png',
-            'fakes000001.png', 'network-snapshot-000000.pkl', 'network-snapshot-000001.pkl'} < names
+            'fakes000001.png', 'report.html', 'sessions.jsonl', 'network-snapshot-000000.pkl',
+            'network-snapshot-000001.pkl'} < names
     assert any(name.startswith('events.out.tfevents.') for name in names)
     assert not any(name.endswith('.tmp') for name in names)
     config = json.loads((run_dir / 'training_options.json').read_text())
     assert config['run_dir'] == str(run_dir) and config['batch_size'] == 50
     log = (run_dir / 'log.txt').read_text()
-    assert done.stdout.endswith(f'Results are in {run_dir}; look at fakes000001.png.\n')
+    assert done.stdout.endswith(f'Results are in {run_dir}; open report.html in a browser.\n')
     assert log in done.stdout and 'tick 0 ' in log and 'Exiting...' in log
     assert PIL.Image.open(run_dir / 'reals.png').size == PIL.Image.open(run_dir / 'fakes000001.png').size == (256, 256)
+
+
+def test_a_run_has_a_page_of_all_its_snapshots(run):
+    done, run_dir = run
+    page = Elements((run_dir / 'report.html').read_text())
+    assert [frame['data-kimg'] for frame in page.of('figure', class_='frame')] == ['0', '1', '0']  # the last: training images
+    for words in (run_dir.name, 'Complete', '1 of 1 kimg', 'network-snapshot-000000.pkl', 'network-snapshot-000001.pkl',
+                  f'--resume={run_dir}', '--cbase', 'torch'):
+        assert words in page.text
+    assert 'report.html could not be written' not in done.stdout
 
 
 def test_statistics_of_every_tick_are_strict_json(run):

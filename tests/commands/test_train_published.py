@@ -33,7 +33,7 @@ def test_the_published_fine_tuning_of_cg_gan(tmp_path, capsys):
                   '--kimg=357', *SMALL], standalone_mode=False)
     out = capsys.readouterr().out
     assert 'Optimisers start anew: there is no training state with this snapshot' in out
-    assert 'Augmentation goes on at p = 0.250' in out and 'from 356 kimg' in out and '; new: ' not in out
+    assert 'Augmentation resumes at p = 0.250' in out and 'from 356 kimg' in out and '; new: ' not in out
     run_dir = next(tmp_path.glob('00000-*'))
     config = json.loads((run_dir / 'training_options.json').read_text())
     assert (config['ada_kimg'], config['ema_rampup']) == (100, None)

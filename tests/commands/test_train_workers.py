@@ -53,7 +53,7 @@ def test_told_to_stop_workers_agree_and_save_and_go_on_exactly(which, whole, opt
     training.signal(which, group=which == signal.SIGINT)  # as a terminal does
     assert training.wait() == 0, training.output()
     run_dir = tmp_path / 'runs' / NAME
-    assert f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}\n' in \
+    assert f'Stopped before the end. Everything is saved. To resume, repeat the command with --resume={run_dir}\n' in \
         training.output() and 'Traceback' not in training.output()
     assert training.output().count('Stopping after this step') == 1
     if which == signal.SIGINT:

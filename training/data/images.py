@@ -239,6 +239,6 @@ def _open(f: BinaryIO, where: str) -> PIL.Image.Image:
     samples = getattr(image, 'tag_v2', {}).get(SAMPLES_PER_PIXEL, 1)  # of a TIFF
     if samples > len(image.getbands()):
         image.close()
-        raise UserError(f'{where}: has {samples} channels, of which {image.mode} has {len(image.getbands())}; the others would '
+        raise UserError(f'{where}: has {samples} channels, but {image.mode} has {len(image.getbands())}; the others would '
                         'be lost, so save it without them')
     return image

@@ -113,7 +113,7 @@ class Checkpoints:
             self._tell(what, getattr(cause, 'strerror', None) or err)
 
     def _tell(self, what: str, reason: object) -> None:
-        self._say(f'Error: {self._run_dir / what} could not be saved ({reason}); training goes on, older files are as they were; '
+        self._say(f'Error: {self._run_dir / what} could not be saved ({reason}); training continues; older files are unchanged; '
                   'make room, or make the directory writable')
 
 

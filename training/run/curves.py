@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,26 @@ import PIL.Image
 
 from dnnlib import cli
 from dnnlib.files import atomic_open
-from dnnlib.image_size import height_width
-from dnnlib.jsonl import read_lines
 from dnnlib.util import UserError
+from training.run.records import Curve, Run
 
 CELLS = 12  # of the picture, as many across and down: more could not be seen
 LINES = ('-', '--', ':', '-.')
+TERMS = 'Other terms, unweighted'  # a title
 NOT_TERMS = {'loss', 'reg', 'nonfinite_grads', 'logistic', 'logistic_real', 'logistic_fake'}  # of Loss/<net>/<term>
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. series: {name in stats.jsonl, or key of results: its label}. of_metric: whether it is the latter."""
+    """One pair of axes. series: {name in stats.jsonl, or key of results: its label}. of_metric: whether it is the latter.
+    group: what it belongs to, on a page that has headings."""
 
     title: str
     series: dict[str, str]
     logarithmic: bool = False
     from_zero: bool = False
     of_metric: bool = False
+    group: str = 'Training'
 
 
 PANELS = (
@@ -42,72 +42,21 @@ PANELS = (
     Panel('Overfitting', {'Loss/signs/real': 'mean sign of D(real)'}),
     Panel('Augmentation', {'Progress/augment': 'strength p'}, from_zero=True),
     Panel('Losses', {'Loss/G/loss': 'G', 'Loss/D/loss': 'D'}),
-    Panel('Seconds per 1000 images', {'Timing/sec_per_kimg': 'training'}, from_zero=True),
-    Panel('Memory, GiB', {'Resources/cpu_mem_gb': 'process', 'Resources/peak_gpu_mem_gb': 'GPU, peak'}, from_zero=True),
+    Panel('Seconds per 1000 images', {'Timing/sec_per_kimg': 'training'}, from_zero=True, group='Machine'),
+    Panel('Memory, GiB', {'Resources/cpu_mem_gb': 'process', 'Resources/peak_gpu_mem_gb': 'GPU, peak'}, from_zero=True,
+          group='Machine'),
 )
 
 
-@dataclass
-class Curve:
-    """Points of one quantity. None, where it was not finite, becomes NaN: a gap."""
-
-    kimg: list[float] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-
-    def add(self, kimg: float, value: float | None) -> None:
-        self.kimg.append(kimg)
-        self.values.append(math.nan if value is None else value)
-
-
-class Run:
-    """What is drawn of a run directory. Raises UserError if it holds no statistics."""
-
-    def __init__(self, run_dir: str | Path):
-        self.path = Path(run_dir)
-        self.name = self.path.resolve().name
-        self.curves: dict[str, Curve] = {}  # by the names of stats.jsonl, without those that were never counted
-        self.metrics: dict[str, Curve] = {}  # by the keys of the results
-        self.keys: dict[str, list[str]] = {}  # of each metric
-        try:
-            for line in read_lines(self.path / 'stats.jsonl'):
-                self._add_tick(line)
-        except OSError as err:
-            raise UserError(f'{self.path}: there is no stats.jsonl to read ({err.strerror}); '
-                            'pass a run directory of train.py') from err
-        if not self.curves:
-            raise UserError(f'{self.path / "stats.jsonl"}: no tick has ended yet; try again later')
-        for path in sorted(self.path.glob('metric-*.jsonl')):
-            self._add_metric(path.stem.removeprefix('metric-'), read_lines(path))
-
-    def _add_tick(self, line: dict[str, Any]) -> None:
-        for name, values in line.items():
-            if isinstance(values, dict) and values['num'] and 'Progress/kimg' in line:
-                self.curves.setdefault(name, Curve()).add(line['Progress/kimg']['mean'], values['mean'])
-
-    def _add_metric(self, name: str, records: list[dict[str, Any]]) -> None:
-        found: dict[str, dict[float, float | None]] = {}  # the last of each snapshot, whatever was evaluated when
-        for record in records:
-            kimg = re.search(r'network-snapshot-(\d+)', str(record.get('snapshot_pkl')))
-            data = f' ({record["eval_data"]})' if record.get('eval_data') else ''  # of other images: another curve
-            for key, value in record['results'].items() if kimg else ():
-                found.setdefault(key + data, {})[float(kimg[1])] = value
-        for key, values in found.items():
-            self.keys.setdefault(name, []).append(key)
-            self.metrics[key] = Curve()
-            for kimg, value in sorted(values.items()):
-                self.metrics[key].add(kimg, value)
-
-    def newest_fakes(self) -> Path | None:
-        """The latest picture of generated images."""
-        return max(self.path.glob('fakes[0-9]*.png'), key=lambda path: int(re.sub(r'\D', '', path.stem)), default=None)
-
-    def image_size(self) -> tuple[int, int] | None:
-        """Height and width of the images, if training_options.json says so."""
-        try:
-            options = json.loads((self.path / 'training_options.json').read_text())
-            return height_width(options['training_set_kwargs']['resolution'])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+def read_run(run_dir: str | Path) -> Run:
+    """The run of a directory. Raises UserError if it has no statistics."""
+    run = Run(run_dir)
+    if not run.curves:
+        path = run.path / 'stats.jsonl'
+        if not path.is_file():
+            raise UserError(f'{run_dir}: there is no stats.jsonl to read; pass a run directory of train.py')
+        raise UserError(f'{path}: no tick has ended yet; try again later')
+    return run
 
 
 def draw(runs: Sequence[Run]) -> Any:
@@ -140,15 +89,17 @@ def draw(runs: Sequence[Run]) -> Any:
     return figure
 
 
-def choose_panels(runs: Sequence[Run]) -> list[Panel]:
-    """The panels that have something to show, each with those of its series that a run has."""
+def choose_panels(runs: Sequence[Run], panels: Sequence[Panel] = PANELS) -> list[Panel]:
+    """Those of the panels that have something to show, each with those of its series that a run has; and one of the terms of the
+    losses, and one of each metric."""
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
     terms = [name for name in names if re.fullmatch('Loss/[GD]/[^/]+', name) and name.split('/')[2] not in NOT_TERMS]
     metrics = {name: dict.fromkeys(key for run in runs for key in run.keys.get(name, ())) for run in runs for name in run.keys}
     used = {name for run in runs for name, curve in run.curves.items() if any(curve.values)}  # no GPU: 0 all the time
-    panels = [replace(panel, series={k: v for k, v in panel.series.items() if k in used}) for panel in PANELS]
-    panels.insert(4, Panel('Other terms, unweighted', {name: name[len('Loss/'):] for name in terms}, logarithmic=True))
-    panels += [Panel(f'Metric {name}', {key: key for key in keys}, of_metric=True) for name, keys in metrics.items()]
+    panels = [replace(panel, series={k: v for k, v in panel.series.items() if k in used}) for panel in panels]
+    panels.insert(4, Panel(TERMS, {name: name[len('Loss/'):] for name in terms}, logarithmic=True))
+    panels += [Panel(f'Metric {name}', {key: key for key in keys}, of_metric=True, group='Metrics')
+               for name, keys in metrics.items()]
     return [panel for panel in panels if panel.series]
 
 
@@ -199,7 +150,7 @@ def main(run_dirs: tuple[str, ...], out: str | None) -> None:
 
     RUN: run directories of train.py; several are compared.
     """
-    runs = [Run(run_dir) for run_dir in run_dirs]
+    runs = [read_run(run_dir) for run_dir in run_dirs]
     path = Path(out) if out else Path(run_dirs[0] if len(runs) == 1 else '.', 'curves.png')
     try:
         with atomic_open(path) as f:

@@ -45,7 +45,7 @@ class Health:
         good = self._last_good_snapshot()
         if good is None:
             return f'there is no good snapshot yet: start again with {changes}'
-        return f'the last good snapshot is {good}: go on from it (--resume) with {changes}'
+        return f'the last good snapshot is {good}: resume from it (--resume) with {changes}'
 
     def _last_good_snapshot(self) -> str | None:
         """The newest snapshot of this run from when all was well, or else the one that the run began with."""

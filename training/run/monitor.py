@@ -147,7 +147,7 @@ class Monitor:
             try:
                 self._stats.write(stats)
             except OSError as err:
-                self.print(f'Error: {self._run_dir / "stats.jsonl"} could not be written ({err.strerror}); training goes on')
+                self.print(f'Error: {self._run_dir / "stats.jsonl"} could not be written ({err.strerror}); training continues')
         self._log_scalars({name: values['mean'] for name, values in stats.items() if values['num']}, cur_nimg)
         for name, text in self._watch.look(stats, cur_nimg).items() if self._watch else ():
             for logger in self._loggers:
@@ -202,7 +202,7 @@ class Monitor:
                 self._tell_off(type(logger).__name__, err)
 
     def _tell_off(self, logger: str, err: OSError) -> None:
-        self.print(f'Error: {logger} cannot write ({err.strerror or err}) and is off from now on; training goes on')
+        self.print(f'Error: {logger} cannot write ({err.strerror or err}) and is off from now on; training continues')
 
     def close(self) -> None:
         """Close the files and remove the bar."""

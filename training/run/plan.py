@@ -112,6 +112,6 @@ def train(config: EasyDict, loop: Loop, read_ahead: ReadAhead) -> None:
             at_the_end.enter_context(TeeOutput(run_dir / 'log.txt'))
         finished = loop(config, stop_requested=lambda: stop.requested, read_ahead=read_ahead)
         if not finished:
-            print(f'Stopped before its end, with everything saved. To go on: the same command with --resume={run_dir}')
-        pictures = sorted(run_dir.glob('fakes[0-9]*.png'))
-        print(f'Results are in {run_dir}' + (f'; look at {pictures[-1].name}.' if pictures else '.'))
+            print(f'Stopped before the end. Everything is saved. To resume, repeat the command with --resume={run_dir}')
+        page = run_dir / 'report.html'
+        print(f'Results are in {run_dir}' + (f'; open {page.name} in a browser.' if page.is_file() else '.'))

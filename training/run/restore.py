@@ -38,7 +38,7 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
             _restore(c, name, snapshot[name], networks[name])
     if c.resume_nimg != 0 and c.ada_target is not None and snapshot.augment_p is not None:
         augment_pipe.p.fill_(snapshot.augment_p)
-        print(f'Augmentation goes on at p = {snapshot.augment_p:.3f}')
+        print(f'Augmentation resumes at p = {snapshot.augment_p:.3f}')
     cur_nimg = next(n for n in (c.resume_nimg, snapshot.cur_nimg, _nimg_in_name(c.resume_pkl), 0) if n is not None)
     return Position(cur_nimg, tick_start_nimg=cur_nimg)
 

@@ -36,7 +36,7 @@ def check_size(rows: int, columns: int, resolution: ImageSize, remedy: str) -> N
     cell_height, cell_width = height_width(resolution)
     width, height = columns * cell_width, rows * cell_height
     if width * height > MOST_PIXELS:
-        raise OptionError(f'the picture would have {width}x{height} pixels, of which {MOST_PIXELS} at most; {remedy}')
+        raise OptionError(f'the picture would have {width}x{height} pixels, and at most {MOST_PIXELS} are possible; {remedy}')
 
 
 def assemble(cells: np.ndarray, captions: Captions | None = None) -> np.ndarray:

@@ -42,7 +42,7 @@ def model_card(facts: dict[str, Any], name: str, license: str | None, inputs: Se
 # {name}
 
 A style-based generator. Trained with a framework for StyleGAN2, i-StyleGAN, CG-GAN and CLR-GAN in PyTorch, whose commands
-take this folder in place of a network snapshot. It holds no code and no pickle.
+take this folder instead of a network snapshot. It holds no code and no pickle.
 
 ![Samples](samples.png)
 

@@ -72,7 +72,7 @@ def test_tuples_of_a_paired_dataset(tmp_path):
 
 
 @pytest.mark.parametrize(('labels', 'content', 'problem'), [
-    ([0, 1] * 3, None, 'has no contents, by which to see which images belong together'),
+    ([0, 1] * 3, None, 'has no contents, which tell what images belong together'),
     ([0, 1] * 3, [3, 3, 1, 1, 2, 0], 'is not paired: it does not hold every image in each of the 2 domains, one after the other'),
     ([0, 0, 0, 1, 1, 1], [3, 3, 1, 1, 2, 2], 'is not paired'),
     ([0, 1, 0, 1, 0], [3, 3, 1, 1, 2], 'is not paired'),

@@ -95,7 +95,7 @@ def test_options_say_more_than_names():
 
 
 @pytest.mark.parametrize('text,options,message', [
-    ('fd5k_full', {}, 'say by which detector: --detector='),
+    ('fd5k_full', {}, 'name the detector: --detector='),
     ('fid5k_full', dict(detector='efficientnet'), r'^--detector=efficientnet: .* ask for --metrics=fd5k_efficientnet_full$'),
     ('kid1k_clean', dict(detector='dinov2'), r'ask for --metrics=kd1k_dinov2_clean$'),
     ('fid5k_vgg16', {}, r'ask for fd5k_vgg16$'),
@@ -108,7 +108,7 @@ def test_options_say_more_than_names():
     ('pr5k3_dinov2', dict(detector='vgg16'), 'names another detector'),
     ('fid5k_clean', dict(resize='published'), 'says otherwise'),
     ('ppl2_wend', dict(resize='clean'), 'does not resize'),
-    ('nn1k', {}, r'say by which detector: --detector=inception\|.*, or for example --metrics=nn1k_efficientnet$'),
+    ('nn1k', {}, r'name the detector: --detector=inception\|.*, or for example --metrics=nn1k_efficientnet$'),
     ('modes', dict(detector='vgg16'), 'modes needs no detector'), ('modes', dict(resize='clean'), 'does not resize'),
     ('dc5_5', {}, 'at least 6'), ('nn99_vgg16', {}, 'at least 100'), ('modes1', {}, 'at least 2'),
     ('fid1', {}, 'at least 2'), ('pr3_3', {}, 'at least 4'), ('is9', {}, 'at least 10'),

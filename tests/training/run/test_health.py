@@ -77,7 +77,7 @@ def test_the_last_good_snapshot_is_from_before_the_first_bad_step(term, tmp_path
     snapshots(tmp_path, 80)
     (tmp_path / 'network-snapshot-latest.pkl').touch()
     report(term, [NAN])
-    assert f'the last good snapshot is {tmp_path}/network-snapshot-000040.pkl: go on from it (--resume)' in health.check(120_000)
+    assert f'the last good snapshot is {tmp_path}/network-snapshot-000040.pkl: resume from it (--resume)' in health.check(120_000)
 
 
 @pytest.mark.parametrize('resume_pkl, words', [

@@ -44,7 +44,7 @@ Examples:
               metavar='RANGE')
 @click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.  [default: 1]",
               type=float, metavar='PSI')
-@click.option('--rows', help='Not one picture, but several, faces<number>.jpg, of so many seeds each.',
+@click.option('--rows', help='Write several pictures, faces<number>.jpg, of N seeds each.',
               type=click.IntRange(min=1), metavar='INT')
 @click.option('--layout', help='Whether the domains are the rows of the picture or its columns.',
               type=click.Choice(['rows', 'columns']), default='columns', show_default=True)

@@ -73,8 +73,8 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     """Find the latent w whose image is most like a given picture.
 
     Writes projected_w.npz, which `generate.py --projected-w` renders, target.png, proj.png, and proj.mp4: the target
-    beside the image of each step (*.gif without imageio-ffmpeg). When interrupted, the same command goes on from where
-    it was.
+    beside the image of each step (*.gif without imageio-ffmpeg). If it is interrupted, the same command continues where
+    it stopped.
     """
     target_picture = read_picture(target_path)
     where = options.start_on(device, ops, cudnn_benchmark=True)
@@ -98,7 +98,7 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     start = time.monotonic()
     finished = optimise(projection, save)
     if not finished:
-        print(f'Stopped after step {projection.step} of {num_steps}, which is saved. To go on: the same command again')
+        print(f'Stopped after step {projection.step} of {num_steps}, which is saved. To continue, repeat the same command')
         return
     print(f'Elapsed: {time.monotonic() - start:.1f} s')
     proj = write_results(G, projection, target, Path(outdir), video)

@@ -40,7 +40,7 @@ Examples:
   python generate.py translate --outdir=out --images=cats --source-class=0 --class=1 --by=encoder --steps=50 \\
       --max-images=100 --network=network-snapshot-025000.pkl
 \b
-  # A hundred images by optimisation, which takes longer and needs no encoder; when interrupted, the same command goes on
+  # A hundred images by optimisation, which takes longer and needs no encoder; the same command continues if it is interrupted
   python generate.py translate --outdir=out --images=datasets/glyphs-test.zip --by=projection --max-images=100 \\
       --network=network-snapshot-000240.pkl
 """
@@ -62,7 +62,7 @@ class Networks(NamedTuple):
 @click.option('--source-class', help='Domain of all of the images, counted from 0.  [default: by their dataset.json]', type=int,
               metavar='INT')
 @click.option('--class', 'class_idx', help='Domain to translate to, counted from 0.  [default: each]', type=int, metavar='INT')
-@click.option('--max-images', help='Take only the first so many.', type=click.IntRange(min=1), default=16, show_default=True,
+@click.option('--max-images', help='Take only the first N images.', type=click.IntRange(min=1), default=16, show_default=True,
               metavar='INT')
 @click.option('--by', help='How the latent of an image is found. encoder: the discriminator of a network that was trained with '
               '--method=clr-gan, or one that python -m training.encoder trained. projection: gradient descent, for any network. '
@@ -152,7 +152,8 @@ def find_latents(networks: Networks, sources: np.ndarray, own: torch.Tensor, ste
     state.restore(outdir, marks, searches, unit='image')
     start, begun = time.monotonic(), searches.step
     if not search_all(searches, lambda: state.save(outdir, marks, searches)):
-        print(f'Stopped after image {searches.step} of {searches.num_steps}, which is saved. To go on: the same command again')
+        print(f'Stopped after image {searches.step} of {searches.num_steps}, which is saved. '
+              'To continue, repeat the same command')
         return None
     seconds = (time.monotonic() - start) / max(searches.num_steps - begun, 1)
     if by == PROJECTION or steps > 0:

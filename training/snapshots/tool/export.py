@@ -43,7 +43,7 @@ Examples:
   # Two ONNX files for applications, checked with ONNX Runtime; --to=torch-export makes files for PyTorch
   python -m training.snapshot export --to=onnx --network=network-snapshot-025000.pkl --outdir=faces
 \b
-  # Half the bytes, to pass on; train.py --resume goes on from it
+  # Half the bytes, to pass on; train.py --resume continues from it
   python -m training.snapshot export --to=small --network=network-snapshot-025000.pkl --outdir=models/faces/plain
 """
 

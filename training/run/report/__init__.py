@@ -1,0 +1,1 @@
+"""report.html: one self-contained page that shows a run, or compares several."""
