@@ -1,4 +1,4 @@
-"""A short chaos in the suite, and a longer one among the slow tests."""
+"""A short chaos and a longer one."""
 
 import os
 import subprocess
@@ -20,6 +20,7 @@ def chaos(*args):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_a_run_that_is_disturbed_ends_like_one_that_is_not():
     printed = chaos('--seed=0', '--case=0', '--faults=4')
     assert 'case 0 (plain, 1 rank): complete' in printed and '\n1 runs complete and equal' in printed
