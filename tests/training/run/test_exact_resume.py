@@ -136,5 +136,5 @@ def test_each_line_of_stats_has_the_variety_of_its_own_pictures(data, tmp_path):
     for name, parts in (('whole', [None]), ('parts', [6, None])):
         for steps in parts:
             run(config(data, tmp_path / name, image_snapshot_ticks=1), steps)
-        found.append([line.get('Health/variety') for line in stats(tmp_path / name)])
-    assert found[0] == found[1] and None not in found[0][1:] and len({values['mean'] for values in found[0][1:]}) > 1
+        found.append([line.get('Health/variety') for line in stats(tmp_path / name)][1:])
+    assert found[0] == found[1] and len({values['mean'] for values in found[0]}) > 1
