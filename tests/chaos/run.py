@@ -106,6 +106,12 @@ class Chaos:
                           'folders and semaphores'])
 
 
+def _stop(signum: int, frame: object) -> None:
+    """End the runs, too; a second signal must not disturb that."""
+    signal.signal(signum, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--minutes', type=float, default=60, help='begin no case after that (default: 60)')
@@ -113,7 +119,7 @@ def main() -> None:
     parser.add_argument('--case', type=int, help='only the case of this number')
     parser.add_argument('--faults', type=int, default=10, help='in each case (default: 10)')
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the runs, too
+    signal.signal(signal.SIGTERM, _stop)
     place.enter_namespace()
     end = time.monotonic() + 60 * args.minutes
     with place.Place() as where:
