@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import importlib.util
 import json
 import posixpath
 import time
@@ -15,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dnnlib.util import UserError
 from training.run.records import number
 from training.run.report.facts import Facts, differences, short_names, utc
 from training.run.report.grids import Kind
@@ -23,9 +21,7 @@ from training.run.report.grids import Kind
 HERE = Path(__file__).parent
 STATES = {'complete': 'Complete', 'failed': 'Failed', 'stopped': 'Stopped early, everything saved', 'training': 'In training'}
 MOST_ROWS = 30  # of the table of snapshots, the newest
-PLOTS = {  # what uPlot needs, from the package that carries it; its Python code is not used
-    'package': 'youplot', 'script': 'vendor/uplot.iife.min.js', 'style': 'vendor/uplot.min.css',
-    'licence': 'uPlot 1.6.31, © 2022 Leon Sorokin, MIT licence'}
+PLOTS = 'uPlot 1.6.31, © 2022 Leon Sorokin, MIT licence'  # draws the curves; uplot/ has it as published on npm
 
 
 def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequence[Mapping[str, Any]]) -> str:
@@ -40,7 +36,7 @@ def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequenc
         _pictures(of_run, name, facts.folder) for facts, of_run, name in zip(runs, grids, names, strict=True)) + '</div>')]
     body += [_charts(charts)]
     body += [_details_of(facts, name) for facts, name in zip(runs, names, strict=True)]
-    scripts = [_asset('script'), _own_file('page.js')]
+    scripts = [_own_file('uplot/uPlot.iife.min.js'), _own_file('page.js')]
     digests = ' '.join(f"'sha256-{_digest(script)}'" for script in scripts)
     data = dict(runs=names, charts=charts)
     return ''.join([
@@ -49,8 +45,8 @@ def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequenc
         f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src \'unsafe-inline\'; '
         f'script-src {digests}; base-uri \'none\'; form-action \'none\'">\n',
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n',
-        f'<title>{_text(title)}</title>\n<style>{_asset("style")}\n{_own_file("page.css")}</style>\n',
-        f'<!-- Plots: {PLOTS["licence"]} -->\n</head><body>\n', '\n'.join(body),
+        f'<title>{_text(title)}</title>\n<style>{_own_file("uplot/uPlot.min.css")}\n{_own_file("page.css")}</style>\n',
+        f'<!-- Plots: {PLOTS} -->\n</head><body>\n', '\n'.join(body),
         f'\n<script type="application/json" id="data">{script_json(data)}</script>\n',
         *(f'<script>{script}</script>\n' for script in scripts), '</body></html>\n'])
 
@@ -59,15 +55,6 @@ def script_json(value: Any) -> str:
     """JSON that nothing in it can end the script element with."""
     text = json.dumps(value, separators=(',', ':'), allow_nan=False)
     return text.replace('&', '\\u0026').replace('<', '\\u003c').replace('>', '\\u003e')
-
-
-@cache
-def _asset(which: str) -> str:
-    """A file of uPlot. Raises UserError if its package is not installed."""
-    spec = importlib.util.find_spec(PLOTS['package'])
-    if spec is None or not spec.origin:
-        raise UserError(f'the package {PLOTS["package"]} is not installed; install what is in requirements.txt')
-    return Path(spec.origin).parent.joinpath(PLOTS[which]).read_text(encoding='utf-8')
 
 
 @cache
