@@ -1,6 +1,8 @@
 # make demo    fine-tune a trained network on real digits for a few minutes, measure and draw; FROM=scratch trains it first
 # make test    run the tests
 # make bench   time operators and training steps
+# make chaos   disturb training runs for an hour (MINUTES=3: three minutes) by kills, full disks, clock jumps and the like
+# make fuzz    try to break everything that reads foreign bytes, for ten minutes each (SECONDS=600)
 # make gpu     test and measure a GPU in six minutes, for docs/performance.md; DEVICE=cpu shows that it works
 # All set up .venv first, and need Python 3.10 or newer and a package index.
 
@@ -18,7 +20,7 @@ FIRST  := $$(ls -t runs/*-demo-i-stylegan/network-snapshot-*.pkl | head -1)
 BEFORE := $(if $(filter scratch,$(FROM)),$(FIRST),$(FROM))
 AFTER  := $$(ls -t runs/*-demo-cg-gan/network-snapshot-*.pkl | head -1)
 
-.PHONY: demo demo-from-scratch test test-slow bench gpu clean
+.PHONY: demo demo-from-scratch test test-slow bench chaos fuzz gpu clean
 
 $(VENV)/.complete: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -69,6 +71,15 @@ test-slow: $(VENV)/.extras
 bench: $(VENV)/.complete
 	$(BIN)/python tests/benchmarks/operators.py
 	$(BIN)/python tests/benchmarks/training_step.py
+
+MINUTES ?= 60
+chaos: $(VENV)/.extras
+	$(BIN)/python tests/chaos/run.py --minutes=$(MINUTES)
+
+SECONDS ?= 600
+fuzz: $(VENV)/.extras
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python tests/fuzz/run.py --seconds=$(SECONDS)
 
 # GPU_PYTHON=python3 takes a Python that has everything already, instead of setting up .venv.
 DEVICE     ?= cuda

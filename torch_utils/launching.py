@@ -91,7 +91,7 @@ def _start_method() -> str:
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return 'spawn'
     multiprocessing.get_context('forkserver').set_forkserver_preload(
-        ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api'])
+        ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api', 'torch._dynamo'])  # optimisers import it
     return 'forkserver'
 
 

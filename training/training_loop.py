@@ -141,14 +141,15 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
             augment_p = 0.0 if augment_pipe is None else float(augment_pipe.p)
             monitor.end_of_tick(due.number, cur_nimg, augment_p, gpu_gib=devices.peak_memory_gib(device),
                                 flops=meter.per_repetition())
-            times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
-            monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         if due.end and not schedule.finished:
             monitor.print('Stopping early, as asked: saving first ...')
-        if due.images:
+        if due.images:  # before the tick's statistics, which have their variety
             with checkpoints.surviving(f'fakes{cur_nimg // 1000:06d}.png'):
                 for name, path in grid.save_snapshot(G_ema, D, run_dir, cur_nimg // 1000):
                     monitor.image(name, path, cur_nimg)
+        if due.tick:
+            times = {name: watch.milliseconds() for name, watch in stopwatches.items()}
+            monitor.write(cur_nimg, {name: ms for name, ms in times.items() if ms is not None})
         if due.snapshot:
             saved = checkpoints.save(schedule.position)
             if due.evaluation and saved is not None:

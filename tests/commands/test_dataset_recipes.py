@@ -1,4 +1,4 @@
-"""The commands of datasets/README.md, and those published with the methods, run on stand-ins for the datasets."""
+"""The commands of datasets/README.md and docs/datasets.md, and those published with the methods, run on stand-ins."""
 
 import re
 import shlex
@@ -13,9 +13,10 @@ from helpers.packed_making import write_cifar, write_idx, write_imagenet, write_
 
 from training.data.making import mnist
 
-README = Path(__file__).parents[2] / 'datasets' / 'README.md'
+ROOT = Path(__file__).parents[2]
+PAGES = ''.join((ROOT / page).read_text(encoding='utf-8') for page in ('datasets/README.md', 'docs/datasets.md'))
 
-FONTS = re.findall(r'fonts/(\w+)\.ttf', README.read_text(encoding='utf-8'))
+FONTS = re.findall(r'fonts/(\w+)\.ttf', PAGES)
 
 # As published, but for the places of downloads.
 PUBLISHED = '''
@@ -76,7 +77,7 @@ def downloads(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize('command', commands(README.read_text(encoding='utf-8')) + commands(PUBLISHED))
+@pytest.mark.parametrize('command', commands(PAGES) + commands(PUBLISHED))
 def test_it_runs_as_it_stands(downloads, monkeypatch, command):
     if '_lmdb' in command:
         pytest.importorskip('lmdb')
@@ -101,4 +102,4 @@ def test_it_runs_as_it_stands(downloads, monkeypatch, command):
 
 
 def test_every_dataset_of_the_table_has_its_command():
-    assert len(commands(README.read_text(encoding='utf-8'))) >= 22
+    assert len(commands(PAGES)) >= 22

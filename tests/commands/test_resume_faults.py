@@ -10,15 +10,12 @@ import subprocess
 import time
 
 import pytest
-from helpers.background import LAST, TINY, Training, digest, kimgs, train, write_images
+from helpers.background import LAST, METHODS, TINY, Training, digest, kimgs, train, write_images
 
 if os.name != 'posix' or not hasattr(resource, 'prlimit'):
     pytest.skip('needs Linux', allow_module_level=True)
 
 NAME = '00000-images-cond-auto1-kimg2-batch40'
-METHODS = {'ada': ['--aug=ada', '--target=0.1'],
-           'flow': ['--method=cg-gan', '--i-dim=3'],
-           'clr': ['--method=clr-gan', '--z-dim=4']}
 
 
 @pytest.fixture(scope='module')

@@ -17,7 +17,11 @@ import PIL.Image
 
 TINY = ['--device=cpu', '--cbase=32', '--cmax=4', '--map-depth=1', '--z-dim=8', '--batch=40', '--workers=1', '--cond=1',
         '--tick=0.2', '--snap=2', '--kimg=2']
+METHODS = {'ada': ['--aug=ada', '--target=0.1'],
+           'flow': ['--method=cg-gan', '--i-dim=3'],
+           'clr': ['--method=clr-gan', '--z-dim=4']}
 LAST = 'network-snapshot-000002.pkl'  # of a run with these options
+PRELOADED = ['train', 'training.training_loop', 'torch.utils.tensorboard', 'torch._dynamo', 'wandb']  # all that takes long
 _context = None
 
 
@@ -29,7 +33,7 @@ class Training:
         if _context is None:
             os.environ.setdefault('OMP_NUM_THREADS', '1')
             _context = multiprocessing.get_context('forkserver')
-            _context.set_forkserver_preload(['train', 'training.training_loop', 'torch.utils.tensorboard'])
+            _context.set_forkserver_preload(PRELOADED)
         self.log = log
         log.write_text('')
         self.process = _context.Process(target=_main, args=(str(log), [str(arg) for arg in args]))

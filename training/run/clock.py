@@ -15,7 +15,8 @@ class Clock:
         self._snap_seconds, self._max_seconds = (None if m is None else 60 * m for m in (c.snap_minutes, c.max_minutes))
         self._previous = self._skipped = time.monotonic()
         self._longest_step = 0.0
-        self._started = torchrun.started_at()
+        # From here on by a clock that nobody sets: a time of day that jumps would end the run, or keep it from ending.
+        self._started = time.monotonic() - (time.time() - torchrun.started_at())
 
     def time_is_up(self, longest_save: float) -> bool:
         """Whether to stop now so as to be ready, with all that is saved, by --max-minutes. To be asked after every step."""
@@ -27,7 +28,7 @@ class Clock:
         """The same, to be asked at other times: within an evaluation."""
         # Not less than that, for nothing may have been saved yet.
         margin = max(2 * (self._longest_step + longest_save), min(60, 0.05 * (self._max_seconds or 0)))
-        return self._max_seconds is not None and (time.time() - self._started) + margin >= self._max_seconds
+        return self._max_seconds is not None and (time.monotonic() - self._started) + margin >= self._max_seconds
 
     def skip(self) -> None:
         """Don't count the time since the last step, an evaluation, as part of the next step or towards the next snapshot."""

@@ -8,10 +8,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dnnlib.files import atomic_open, lock, remove_leftovers
 from dnnlib.util import EasyDict, UserError
+
+RANK_LOCK = '.lock-rank0'  # of rank 0, where another process has launched it
 
 
 def next_run_dir(outdir: Path, desc: str) -> Path:
@@ -49,9 +51,12 @@ def check_place(run_dir: Path) -> None:
 
 @contextlib.contextmanager
 def take(run_dir: Path) -> Iterator[None]:
-    """Keep a run directory to this process. Raises UserError if another one trains in it."""
+    """Keep a run directory to this process. Raises UserError if another one trains in it, or a rank whose launching process was
+    killed still does."""
     try:
         held = lock(run_dir / '.lock')
+        if (run_dir / RANK_LOCK).exists():
+            lock(run_dir / RANK_LOCK).close()
     except BlockingIOError:
         raise UserError(f'{run_dir}: another process is training in it; stop that first, or train in a new directory') from None
     except OSError as err:
@@ -59,7 +64,21 @@ def take(run_dir: Path) -> Iterator[None]:
                         'another --outdir') from err
     with held:
         remove_leftovers(run_dir)
-        yield
+        try:
+            yield
+        finally:
+            remove_leftovers(run_dir)  # what could not be removed while the disk was read-only
+
+
+def take_as_rank(run_dir: Path) -> IO:
+    """Keep a run directory to this rank, for as long as what is returned is open, also if the launching process, which has taken
+    it, is killed. Raises UserError if another run has it."""
+    try:
+        return lock(run_dir / RANK_LOCK)
+    except BlockingIOError:
+        raise UserError(f'{run_dir}: another process is training in it; stop that first') from None
+    except OSError as err:
+        raise UserError(f'{run_dir}: cannot be written ({err.strerror}); make it writable') from err
 
 
 def write_options(config: EasyDict, options: Mapping[str, Any]) -> None:

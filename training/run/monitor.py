@@ -39,7 +39,7 @@ class Monitor:
     def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int, config: Mapping[str, Any] | None = None,
                  rank: int = 0, peak_flops: float | None = None):
         config = config or {}
-        self.start_time = self._tick_start = self._previous_end = time.time()
+        self.start_time = self._tick_start = self._previous_end = time.monotonic()  # the time of day may jump
         self._tick_nimg, self._total_nimg = start_nimg, total_nimg
         self._rows, self._peak_flops = config.get('batch_size', 1) // distributed.world_size(), peak_flops
         self._collector = training_stats.Collector()
@@ -90,7 +90,7 @@ class Monitor:
 
         Raises UserError if a loss was not finite in the whole tick: before anything more is saved.
         """
-        now = time.time()
+        now = time.monotonic()
         report = training_stats.report0
         images, seconds = cur_nimg - self._tick_nimg, now - self._tick_start
         maintenance = self._tick_start - self._previous_end
@@ -161,13 +161,13 @@ class Monitor:
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
         """Counts the time inside as waiting for images."""
-        start = time.time()
+        start = time.monotonic()
         yield
-        self._waited += time.time() - start
+        self._waited += time.monotonic() - start
 
     def start_tick(self) -> None:
         """The next tick begins now: what was between is maintenance."""
-        self._tick_start, self._waited = time.time(), 0.0
+        self._tick_start, self._waited = time.monotonic(), 0.0
 
     def image(self, name: str, path: str | Path, cur_nimg: int) -> None:
         """Send a picture, such as the grid of fakes that was just written to `path`, to the loggers, scaled down if need be."""

@@ -13,7 +13,7 @@ from dnnlib.signals import StopOnSignal
 from dnnlib.util import EasyDict, UserError
 from torch_utils import torchrun
 from training.run.checks import ReadAhead
-from training.run.directory import create_run_dir, take, tell_changes, write_options
+from training.run.directory import create_run_dir, take, take_as_rank, tell_changes, write_options
 from training.run.resume import Resume
 
 
@@ -105,9 +105,11 @@ def train(config: EasyDict, loop: Loop, read_ahead: ReadAhead) -> None:
     """Train until the end or until told to stop, as the only rank or as one of several."""
     from torch_utils import distributed
     run_dir, first = Path(config.run_dir), distributed.is_rank0()
-    # The launching process, which has the log otherwise, does not see what its ranks print.
-    log = TeeOutput(run_dir / 'log.txt') if first and torchrun.was_launched() else contextlib.nullcontext()
-    with log, StopOnSignal(quiet=not first) as stop:
+    with contextlib.ExitStack() as at_the_end, StopOnSignal(quiet=not first) as stop:
+        if first and torchrun.was_launched():
+            at_the_end.enter_context(take_as_rank(run_dir))
+            # The launching process, which has the log otherwise, does not see what its ranks print.
+            at_the_end.enter_context(TeeOutput(run_dir / 'log.txt'))
         finished = loop(config, stop_requested=lambda: stop.requested, read_ahead=read_ahead)
         if not finished:
             print(f'Stopped before the end. Everything is saved. To resume, repeat the command with --resume={run_dir}')

@@ -51,24 +51,24 @@ class SampleGrid:
             return
         save_image_grid(self.reals, run_dir / 'reals.png', (0, 255), self.size)
         yield 'reals', run_dir / 'reals.png'
-        self.save_fakes(G_ema, path)
+        save_image_grid(self._draw(G_ema), path, (-1, 1), self.size)
         yield 'fakes', path
 
-    def save_fakes(self, G_ema: torch.nn.Module, path: Path) -> np.ndarray:
-        """Draw, write and return the generated images: [N, C, H, W] in bytes' units, 0 to 255, unrounded."""
+    def _draw(self, G_ema: torch.nn.Module) -> np.ndarray:
+        """The generated images: float32 [N, C, H, W], -1 to 1 and a little beyond."""
         with torch.no_grad():
-            images = torch.cat([G_ema(z, c, noise_mode='const').cpu() for z, c in zip(self.z, self.c, strict=True)]).numpy()
-        save_image_grid(images, path, (-1, 1), self.size)
-        return (images.clip(-1, 1) + 1) * 127.5
+            return torch.cat([G_ema(z, c, noise_mode='const').cpu() for z, c in zip(self.z, self.c, strict=True)]).numpy()
 
     def save_snapshot(self, G_ema: torch.nn.Module, D: torch.nn.Module, run_dir: Path, kimg: int) -> Iterator[tuple[str, Path]]:
-        """Write the pictures after `kimg` thousand images, and report their variety; yields (kind, path) of each."""
+        """Report the variety of the pictures after `kimg` thousand images, and write them; yields (kind, path) of each."""
         if not self._shows:
             training_stats.report0(VARIETY, [])  # the name is known on all ranks
             return
         path = run_dir / f'fakes{kimg:06d}.png'
-        fakes = self.save_fakes(G_ema, path)
-        training_stats.report0(VARIETY, variety(fakes, self.reals, torch.cat(self.c).cpu().numpy()))
+        fakes = self._draw(G_ema)
+        # First, for the ranks must know the same names, also if the disk is full.
+        training_stats.report0(VARIETY, variety((fakes.clip(-1, 1) + 1) * 127.5, self.reals, torch.cat(self.c).cpu().numpy()))
+        save_image_grid(fakes, path, (-1, 1), self.size)
         yield 'fakes', path
         if self.reconstructs:
             path = run_dir / f'recon{kimg:06d}.png'

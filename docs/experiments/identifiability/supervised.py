@@ -3,8 +3,8 @@
     python docs/experiments/identifiability/supervised.py                # 40,000 images, 12 epochs: 10 minutes of one core
     python docs/experiments/identifiability/supervised.py --images=2000 --epochs=2
 
-It prints R² of each factor and all measures, on 1,000 other images. Classes are learned by cross entropy, circles by the cosine of
-the angle between what is found and what is true, and numbers by the mean square.
+It prints R² of each factor and all measures, on 1,000 other images. Classes are learned by cross entropy, circles by the cosine
+of the angle between what is found and what is true, and numbers by the mean square.
 """
 
 import argparse

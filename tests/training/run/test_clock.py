@@ -64,6 +64,15 @@ def test_a_twentieth_but_not_more_than_a_minute_is_kept_for_a_first_save_of_unkn
         assert clock.time_is_up(0)
 
 
+@pytest.mark.parametrize('hours', [-5, 5])
+def test_a_time_of_day_that_jumps_neither_ends_a_run_nor_keeps_it_from_ending(at, monkeypatch, hours):
+    clock, set_time = at(max_minutes=10)
+    monkeypatch.setattr(time, 'time', lambda: 3600.0 * hours)
+    assert not clock.time_is_up(longest_save=0)
+    set_time(570)
+    assert clock.time_is_up(longest_save=0)
+
+
 def test_the_start_of_the_program_counts_not_that_of_the_clock():
     """This process has run for a while already."""
     assert Clock(EasyDict(snap_minutes=None, max_minutes=1e-6)).time_is_up(0)

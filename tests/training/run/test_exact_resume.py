@@ -128,3 +128,13 @@ def test_the_method_may_change_and_what_is_new_is_listed(data, tmp_path, capsys)
 def make(path):
     path.mkdir()
     return path
+
+
+def test_each_line_of_stats_has_the_variety_of_its_own_pictures(data, tmp_path):
+    """Not of those before, which a run that has just been resumed would not know."""
+    found = []
+    for name, parts in (('whole', [None]), ('parts', [6, None])):
+        for steps in parts:
+            run(config(data, tmp_path / name, image_snapshot_ticks=1), steps)
+        found.append([line.get('Health/variety') for line in stats(tmp_path / name)][1:])
+    assert found[0] == found[1] and len({values['mean'] for values in found[0]}) > 1

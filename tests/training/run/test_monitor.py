@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import time
+from types import SimpleNamespace
 
 import PIL.Image
 import pytest
@@ -34,7 +35,7 @@ def test_arithmetic_per_second_and_its_share_of_the_peak(tmp_path, monkeypatch, 
     """Of 4000 images in 10 s, 50 per step of 5 GFLOP: 40 GFLOP/s."""
     for peak, shown in ((None, ''), (80e9, r'mfu 50\.\d% +')):
         now = iter([100.0, 110.0])
-        monkeypatch.setattr('training.run.monitor.time.time', lambda now=now: next(now, 110.0))
+        monkeypatch.setattr('training.run.monitor.time', SimpleNamespace(monotonic=lambda now=now: next(now, 110.0)))
         monitor = Monitor(tmp_path, 0, 100_000, dict(batch_size=50), peak_flops=peak)
         monitor.end_of_tick(3, 4000, augment_p=0.0, gpu_gib=0.0, flops=5e9)
         monitor.write(4000, {})

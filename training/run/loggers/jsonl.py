@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -26,20 +27,29 @@ class StatsFile:
         path = Path(run_dir, 'stats.jsonl')
         keep_lines(path, lambda stats: _nimg(stats) <= start_nimg)
         self._file = open(path, 'ab', buffering=0)  # noqa: SIM115 (closed by close)
+        self._unwritten = b''
 
     def write(self, stats: Mapping[str, Mapping[str, float]]) -> None:
-        """Append the statistics of a tick. Raises OSError if the disk is full, without leaving half a line."""
+        """Append the statistics of a tick. Raises OSError if the disk is full, without leaving half a line: the line is then
+        written before the next one."""
         line = {name: finite_or_none(values) for name, values in stats.items()}
-        data = (json.dumps({**line, 'timestamp': time.time()}, allow_nan=False) + '\n').encode()
+        self._unwritten += (json.dumps({**line, 'timestamp': time.time()}, allow_nan=False) + '\n').encode()
+        self._write_all()
+
+    def _write_all(self) -> None:
         start = self._file.tell()
         try:
-            if self._file.write(data) < len(data):
+            if self._file.write(self._unwritten) < len(self._unwritten):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             self._file.truncate(start)
+            self._file.seek(start)
             raise
+        self._unwritten = b''
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._write_all()
         self._file.close()
 
 

@@ -32,6 +32,25 @@ def test_a_run_that_goes_on_drops_what_comes_again(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['stats.jsonl']
 
 
+def test_lines_that_found_no_room_are_written_with_the_next(tmp_path):
+    resource = pytest.importorskip('resource')
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = StatsFile(tmp_path, 0)
+    file.write(stats(50))
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / 'stats.jsonl').stat().st_size + 10, unlimited[1]))
+        for nimg in (350, 650):
+            with pytest.raises(OSError):
+                file.write(stats(nimg))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert kimgs(tmp_path / 'stats.jsonl') == [0.05]
+    file.write(stats(950))
+    file.close()
+    assert [json.loads(line)['Progress/kimg']['mean'] for line in (tmp_path / 'stats.jsonl').read_text().splitlines()] == \
+        [0.05, 0.35, 0.65, 0.95]
+
+
 @pytest.mark.parametrize('torn', ['{"Progress/kimg": {"num": 1, "me', '{', '7', '\x00\x00\xff', '{"a": 1}{'])
 def test_a_half_written_line_is_dropped(torn, tmp_path):
     path = write(tmp_path, 0, 50, 350)
