@@ -92,12 +92,12 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
               metavar='LIST')
 @click.option('--num', help='Number of images to generate, instead of the number in the names. Results are named after it.',
               type=int, metavar='INT')
-@click.option('--detector', help=f'What describes the images, for fd, kd, pr, dc and nn: {", ".join(DETECTORS)}.  [default: as '
+@click.option('--detector', help=f'Network whose features describe the images, for fd, kd, pr, dc and nn: {", ".join(DETECTORS)}.  [default: as '
               'the name of the metric says]', metavar='NAME')
 @click.option('--detector-path', type=cli.PATH,
               help='Weights of the detector: a file or URL.  [default: those in the cache directory, or '
               'downloaded]', metavar='PATH')
-@click.option('--resize', help='How images come to the size of the detector. clean: anti-aliased; results get the suffix '
+@click.option('--resize', help='How images are resized for the detector. clean: anti-aliased; results get the suffix '
               '_clean.  [default: published]', type=click.Choice(RESIZES))
 @click.option('--by', help='How metrics of translation find the latents of real images. encoder: the discriminator of a network '
               'that was trained with --method=clr-gan, or one that python -m training.encoder trained. projection: optimisation, '
@@ -114,17 +114,17 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
               'generated images still come from --data.', metavar='PATH')
 @cli.bool_option('--mirror', default=None, help='Whether mirrored copies belong to the real images, for metrics without _full.  '
                  '[default: as in training; with --data no]')
-@click.option('--seed', help='One seed fixes the results.', type=click.IntRange(min=0), default=0, show_default=True,
+@click.option('--seed', help='Random seed.', type=click.IntRange(min=0), default=0, show_default=True,
               metavar='INT')
 @click.option('--outdir', type=cli.PATH,
-              help='Where to put metric-<name>.jsonl and the figures; made if need be.  [default: the folder of the '
+              help='Where to put metric-<name>.jsonl and the figures. Created if necessary.  [default: the folder of the '
               'network if it is a run directory, else nowhere]', metavar='DIR')
-@click.option('--missing-only', help='Leave out what metric-<name>.jsonl has already, by the same metric and seed.',
+@click.option('--missing-only', help='Skip what metric-<name>.jsonl already has for the same metric and seed.',
               is_flag=True)
 @cli.bool_option('--verbose', help='Show what is being done, and how long it will take.', default=True, show_default=True)
 @click.option('--gpus', help='Number of processes that share the work, each with its own GPU, or part of the CPU. The results '
               'are the same.  [default: 1, or as many as torchrun started]', type=int, metavar='INT')
-@click.option('--batch', help='Images that a detector takes at a time: less needs less memory.', type=int, default=64,
+@click.option('--batch', help='Batch size of the detector. Lower it to save memory.', type=int, default=64,
               show_default=True, metavar='INT')
 @click.option('--cache', type=cli.PATH,
               help='Where to keep features of real images for the next time, or off.  [default: gan-metrics in the '

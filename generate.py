@@ -57,8 +57,8 @@ Examples:
 def main() -> None:
     """Draw from a trained network, with the moving average of its generator (G_ema).
 
-    Without a command, images are made: generate.py --network=... --seeds=... is generate.py images --network=...
-    --seeds=..., whose options `generate.py images --help` explains.
+    Without a command, it makes images: generate.py --seeds=... is generate.py images --seeds=..., whose options
+    `generate.py images --help` explains.
     """
 
 

@@ -76,7 +76,7 @@ _network = functools.partial(click.option, '--network', type=NETWORK,
                              help='Network: a snapshot, path or URL; a run directory, for its newest one; the folder of an '
                              'exported generator; or a name of models/, such as two-color-mnist/i-stylegan.', metavar='PKL')
 outdir_or_none = functools.partial(click.option, '--outdir', type=cli.PATH,
-                                   help='Where to save the images; made if need be.', metavar='DIR')
+                                   help='Where to save the images. Created if necessary.', metavar='DIR')
 outdir = outdir_or_none(required=True)
 _label = click.option('--label', type=Label(), help='Instead of --class: the label itself, for networks that were trained with '
                       'labels of several numbers, such as 1.0,0.5.', metavar='NUMBER,...')

@@ -46,12 +46,12 @@ Examples:
 @options.noise_mode
 @click.option('--projected-w', type=cli.PATH,
               help='Render the latents w [N, num_ws, w_dim] of this .npz instead of seeds.', metavar='FILE')
-@click.option('--format', 'suffix', help='Of the images: PNG and WebP lose nothing, JPEG has quality 95.',
+@click.option('--format', 'suffix', help='Image format. PNG and WebP are lossless; JPEG has quality 95.',
               type=click.Choice([suffix[1:] for suffix in drawing.FORMATS]), default='png', show_default=True)
-@cli.bool_option('--contact-sheet', help='All images in one picture, too: contact-sheet.png. With --class=all, a column for each '
-                 'class.  [default: 0]')
-@cli.bool_option('--save-ws', help='Their latents, too: ws.npz, with w [N, num_ws, w_dim], the seeds, and the classes, in the '
-                 'order of the file names.  [default: 0]')
+@cli.bool_option('--contact-sheet', help='Also write all images in one picture, contact-sheet.png. With --class=all, each class has a '
+                 'column.  [default: 0]')
+@cli.bool_option('--save-ws', help='Also write ws.npz: w [N, num_ws, w_dim], the seeds and the classes, in the order of the file '
+                 'names.  [default: 0]')
 @options.outdir
 @options.device
 @options.ops
@@ -61,8 +61,8 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: opti
     """Make images with the moving average of a trained generator (G_ema).
 
     Writes seed<seed>.png, seed<seed>-class<class>.png with --class=all, or proj<index>.png with --projected-w: RGB or
-    greyscale, and with alpha, as the network draws. A seed gives the same image whatever else is asked for. Pictures of
-    several images show alpha on a checkerboard.
+    greyscale, and with alpha, as the network draws. A seed always gives the same image, regardless of the other
+    seeds. Pictures of several images show alpha on a checkerboard.
     """
     if seeds is None and projected_w is None:
         raise OptionError('--seeds option is required when not using --projected-w')

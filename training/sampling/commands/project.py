@@ -51,16 +51,16 @@ Examples:
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
 @click.option('--target', 'target_path', type=cli.PATH,
-              help='The picture to be drawn: any image file. As much of its middle is taken as '
-              'has the shape of the images of the network, in their size.', required=True, metavar='FILE')
+              help="The picture to project: any image file. It is cropped around its centre to the shape of the network's "
+              'images, and resized.', required=True, metavar='FILE')
 @click.option('--num-steps', help='Number of steps of the optimisation.', type=click.IntRange(min=1), default=1000,
               show_default=True, metavar='INT')
-@click.option('--seed', help='One seed fixes the result.', type=click.IntRange(min=0), default=303, show_default=True,
+@click.option('--seed', help='Random seed.', type=click.IntRange(min=0), default=303, show_default=True,
               metavar='INT')
 @cli.bool_option('--save-video', help='Write proj.mp4, a frame for each step.', default=True, show_default=True)
 @options.class_idx
-@click.option('--features', help='What tells how alike images are. lpips: LPIPS of VGG16, as published; its weights (553 MB) are '
-              'downloaded if need be. efficientnet: EfficientNet-Lite0, which is installed with the requirements. auto: lpips if '
+@click.option('--features', help='Measure of similarity. lpips: LPIPS of VGG16, as published; its weights (553 MB) are '
+              'downloaded if necessary. efficientnet: EfficientNet-Lite0, which is installed with the requirements. auto: lpips if '
               'its weights are here.', type=click.Choice(CHOICES), default='auto', show_default=True)
 @click.option('--detector-path', type=cli.PATH,
               help='Weights of VGG16: a file or URL.  [default: those in the cache directory, or downloaded]',

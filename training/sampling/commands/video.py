@@ -55,9 +55,9 @@ class GridSize(click.ParamType):
 @click.option('--output', type=cli.PATH,
               help='The movie: *.mp4 (by imageio-ffmpeg; without it a *.gif is written), *.gif or *.webp.',
               required=True, metavar='FILE')
-@options.seeds(None, 'Random seeds of the keyframes; there may be fewer than it takes: then they are used again.', required=True)
-@click.option('--shuffle-seed', help='Shuffle the seeds, by this one.', type=click.IntRange(0, 2 ** 32 - 1), metavar='INT')
-@click.option('--grid', 'size', help='So many columns x rows of latents.', type=GridSize(), default='1x1', show_default=True,
+@options.seeds(None, 'Random seeds of the keyframes. If there are too few, they are repeated.', required=True)
+@click.option('--shuffle-seed', help='Shuffle the seeds with this random seed.', type=click.IntRange(0, 2 ** 32 - 1), metavar='INT')
+@click.option('--grid', 'size', help='Columns x rows of latents.', type=GridSize(), default='1x1', show_default=True,
               metavar='WxH')
 @click.option('--num-keyframes', help='Latents that each cell of the grid goes through.  [default: seeds / cells]',
               type=click.IntRange(min=1), metavar='INT')
@@ -75,10 +75,10 @@ class GridSize(click.ParamType):
 def command(network: str, output: str, seeds: list[int], shuffle_seed: int | None, size: tuple[int, int],
             num_keyframes: int | None, w_frames: int, space: str, trunc: float, class_idx: options.LabelChoice, morph: bool,
             fps: int, device: str, ops: str) -> None:
-    """Make a movie that goes through latents and ends where it began, so that it can be looped.
+    """Make a movie that passes through latents and ends where it began, so it can be looped.
 
-    Each cell of the grid has its own keyframes, between which a cubic spline leads. With --class=all, the rows are the
-    domains, of the same latents.
+    Each cell of the grid has its own keyframes, joined by a cubic spline. With --class=all, the rows are the domains of
+    the same latents.
     """
     options.check_seeds(seeds)
     options.check_finite('--trunc', trunc)
