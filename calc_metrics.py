@@ -92,8 +92,8 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
               metavar='LIST')
 @click.option('--num', help='Number of images to generate, instead of the number in the names. Results are named after it.',
               type=int, metavar='INT')
-@click.option('--detector', help=f'Network whose features describe the images, for fd, kd, pr, dc and nn: {", ".join(DETECTORS)}.  [default: as '
-              'the name of the metric says]', metavar='NAME')
+@click.option('--detector', help='Network whose features describe the images, for fd, kd, pr, dc and nn: '
+              f'{", ".join(DETECTORS)}.  [default: as the name of the metric says]', metavar='NAME')
 @click.option('--detector-path', type=cli.PATH,
               help='Weights of the detector: a file or URL.  [default: those in the cache directory, or '
               'downloaded]', metavar='PATH')

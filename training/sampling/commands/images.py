@@ -48,8 +48,8 @@ Examples:
               help='Render the latents w [N, num_ws, w_dim] of this .npz instead of seeds.', metavar='FILE')
 @click.option('--format', 'suffix', help='Image format. PNG and WebP are lossless; JPEG has quality 95.',
               type=click.Choice([suffix[1:] for suffix in drawing.FORMATS]), default='png', show_default=True)
-@cli.bool_option('--contact-sheet', help='Also write all images in one picture, contact-sheet.png. With --class=all, each class has a '
-                 'column.  [default: 0]')
+@cli.bool_option('--contact-sheet', help='Also write all images in one picture, contact-sheet.png. With --class=all, each class '
+                 'has a column.  [default: 0]')
 @cli.bool_option('--save-ws', help='Also write ws.npz: w [N, num_ws, w_dim], the seeds and the classes, in the order of the file '
                  'names.  [default: 0]')
 @options.outdir

@@ -60,8 +60,8 @@ Examples:
 @cli.bool_option('--save-video', help='Write proj.mp4, a frame for each step.', default=True, show_default=True)
 @options.class_idx
 @click.option('--features', help='Measure of similarity. lpips: LPIPS of VGG16, as published; its weights (553 MB) are '
-              'downloaded if necessary. efficientnet: EfficientNet-Lite0, which is installed with the requirements. auto: lpips if '
-              'its weights are here.', type=click.Choice(CHOICES), default='auto', show_default=True)
+              'downloaded if necessary. efficientnet: EfficientNet-Lite0, which is installed with the requirements. auto: lpips '
+              'if its weights are here.', type=click.Choice(CHOICES), default='auto', show_default=True)
 @click.option('--detector-path', type=cli.PATH,
               help='Weights of VGG16: a file or URL.  [default: those in the cache directory, or downloaded]',
               metavar='FILE')

@@ -56,7 +56,8 @@ class GridSize(click.ParamType):
               help='The movie: *.mp4 (by imageio-ffmpeg; without it a *.gif is written), *.gif or *.webp.',
               required=True, metavar='FILE')
 @options.seeds(None, 'Random seeds of the keyframes. If there are too few, they are repeated.', required=True)
-@click.option('--shuffle-seed', help='Shuffle the seeds with this random seed.', type=click.IntRange(0, 2 ** 32 - 1), metavar='INT')
+@click.option('--shuffle-seed', help='Shuffle the seeds with this random seed.', type=click.IntRange(0, 2 ** 32 - 1),
+              metavar='INT')
 @click.option('--grid', 'size', help='Columns x rows of latents.', type=GridSize(), default='1x1', show_default=True,
               metavar='WxH')
 @click.option('--num-keyframes', help='Latents that each cell of the grid goes through.  [default: seeds / cells]',
