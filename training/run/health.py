@@ -35,7 +35,7 @@ class Health:
         if lost:
             terms = [name for name in lost if name.split('/')[-1] not in SUMS] or lost
             what = ', '.join(f'{name} ({bad[name][1]} of {bad[name][0]} times)' for name in terms)
-            return f'not finite in the whole tick that ended at {cur_nimg / 1000:g} kimg: {what}; {self._advice()}'
+            return f'loss was NaN or Inf at every step of the tick ending at {cur_nimg / 1000:g} kimg: {what}; {self._advice()}'
         if not bad:
             self._healthy_nimg = cur_nimg
         return None

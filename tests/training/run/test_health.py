@@ -102,7 +102,7 @@ def test_a_run_that_diverges_ends_with_one_line_and_without_a_snapshot(tmp_path)
     done = subprocess.run([sys.executable, str(ROOT / 'train.py'), *args], text=True, capture_output=True,
                           env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert done.returncode == 1 and done.stderr.count('\n') == 1 and 'Traceback' not in done.stderr, done.stderr
-    assert done.stderr.startswith('Error: not finite in the whole tick that ended at ') and 'Loss/G/' in done.stderr
+    assert done.stderr.startswith('Error: loss was NaN or Inf at every step of the tick ending at ') and 'Loss/G/' in done.stderr
     assert 'no good snapshot yet' in done.stderr and '--glr' in done.stderr
     [run_dir] = (tmp_path / 'runs').iterdir()
     assert not list(run_dir.glob('*.pkl')) and 'not finite' in (run_dir / 'log.txt').read_text()
