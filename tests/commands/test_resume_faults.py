@@ -136,7 +136,7 @@ def test_told_twice_it_stops_at_once(options, tmp_path):
     training = Training(tmp_path / 'log', *options, '--batch=4000', '--kimg=1000')
     training.wait_for('Training for')
     training.signal(signal.SIGTERM)
-    training.wait_for('once more')
+    training.wait_for('Press again')
     time.sleep(1.1)
     if training.process.is_alive():
         training.signal(signal.SIGTERM)

@@ -21,8 +21,8 @@ def detectors(place: Place) -> Iterator[Finding]:
     import torch
 
     from dnnlib.errors import UserError
-    from metrics.detectors import ALEXNET, DETECTORS, load_detector, weights_of
-    for name in (*DETECTORS, ALEXNET):
+    from metrics.detectors import ALEXNET, DETECTORS, OWN, load_detector, weights_of
+    for name in (*(name for name in DETECTORS if name != OWN), ALEXNET):  # OWN is trained on a dataset
         title = f'Detector {name}'
         where, megabytes, remedy = weights_of(name)
         if not where:

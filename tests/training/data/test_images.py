@@ -216,7 +216,7 @@ def test_a_gif_with_a_transparent_grey_is_not_taken_for_an_opaque_one(tmp_path):
 @pytest.mark.parametrize('kind', ['as-is', 'rgb', 'rgba'])
 def test_channels_that_pillow_would_drop_are_refused(tmp_path, kind):
     data = five_channel_tiff()
-    with pytest.raises(UserError, match='x: has 5 channels, of which RGB'):
+    with pytest.raises(UserError, match='x: has 5 channels, but RGB'):
         decode(data, 'x', kind)
     (tmp_path / 'x.tif').write_bytes(data)
     with pytest.raises(UserError, match=r'x\.tif: has 5 channels'):
