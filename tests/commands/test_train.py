@@ -218,6 +218,7 @@ def test_methods_together_train_resume_and_draw(data, tmp_path):
     assert (tmp_path / 'domains' / 'domains.png').is_file() and len(list((tmp_path / 'translate').glob('img*.png'))) == 4 * 2
 
 
+@pytest.mark.slow
 def test_greyscale_without_labels_trains(tmp_path):
     data = write_images(tmp_path / 'grey.zip', mode='L', labels=False)
     done = train('--outdir', tmp_path, '--data', data, '--kimg=1', '--mirror=1', '--cfg=cifar', '--freezed=2', '--batch-gpu=10',

@@ -121,6 +121,7 @@ def worker(rank, folder, path):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(path, tmp_path):
     torch.multiprocessing.spawn(worker, args=(tmp_path, path), nprocs=2)
     first, second = (torch.load(tmp_path / f'{rank}.pt', weights_only=True) for rank in range(2))
