@@ -109,7 +109,7 @@ class DisturbedRun:
         self.was_killed |= status < 0
         if 'Traceback' in output and 'kill' not in self._excuses:
             raise Problem('a traceback, though no process was killed')
-        if status == 0 and 'Stopped before its end' not in output:
+        if status == 0 and 'Stopped before the end' not in output:
             self.complete = True
         elif status == 0 and not self._excuses & {'terminate', 'kill'}:
             raise Problem('it stopped before its end, though nobody asked')
