@@ -77,7 +77,7 @@ def test_a_killed_rank_ends_all_in_one_line_and_a_killed_program_saves(options, 
     ranks = ranks_of(training)
     training.kill()
     assert psutil.wait_procs(ranks, 60)[1] == []
-    assert 'Stopped before its end, with everything saved' in training.output()
+    assert 'Stopped before the end. Everything is saved' in training.output()
 
 
 def ranks_of(training):
