@@ -50,7 +50,7 @@ def noise(images: torch.Tensor, classes: np.ndarray, level: float, rng: np.rando
 
 
 def colours(images: torch.Tensor, classes: np.ndarray, level: float, rng: np.random.Generator) -> torch.Tensor:
-    """A share `level` of the images has red in place of green, green of blue, and blue of red. Grey images stay as they are."""
+    """In a share `level` of the images, red becomes green, green blue, and blue red. Grey images stay unchanged."""
     changed = torch.from_numpy(rng.permutation(len(images))[:round(level * len(images))]).to(images.device)
     images = images.clone()
     images[changed] = with_colors(images[changed], images[changed][:, :num_colors(images.shape[1])].roll(1, dims=1))

@@ -19,7 +19,7 @@ from metrics.quality.kid import kernel_distance
 CHOICE, SPLITS, DAMAGE, SUBSETS = 910, 911, 912, 913  # what random numbers are for
 FEWEST = 20           # images in each half
 NUM_SPLITS = 20       # of the undamaged images into halves, for the spread of the distance without damage
-SURE = 3              # deviations of that spread, by which a distance must exceed it, and may fall short of a lighter damage's
+SURE = 3              # deviations of that spread: the least rise that counts, and the most that a step may fall
 KINDS = ('kd', 'fd')  # kernel and Fréchet distance
 RISES, BLIND, FALLS = 'rises', 'blind', 'falls'
 

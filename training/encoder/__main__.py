@@ -25,7 +25,7 @@ from training.sampling import drawing, options
 from training.snapshots import shipped
 
 KIMG = 12
-HELD_OUT = 256  # samples, and at most so many real images, that the quality is measured on
+HELD_OUT = 256  # samples, and real images at most, on which the quality is measured
 
 EXAMPLES = """\b
 Examples:

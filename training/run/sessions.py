@@ -1,4 +1,4 @@
-"""sessions.jsonl: each time that a run was started or resumed, by which command, with which revision, where."""
+"""sessions.jsonl: a line for each start and resume of a run, with its command, revision and machine."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ MOST_NEW = 2  # pictures of a kind that one refresh makes: one, but for a run wh
 class LiveReport:
     """Keeps report.html of a run up to date while it trains. As a context manager, it also says what error ended the run.
 
-    run_dir: as the user wrote it. It has the stats.jsonl that this process goes on to write. say: is told in one line if the page
-    can't be written; training continues.
+    run_dir: as the user wrote it; this process appends to its stats.jsonl. say: prints one line if the page can't be written, and
+    training continues.
     Where shows is false, as in all ranks but the first, nothing happens.
     """
 
