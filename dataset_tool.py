@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -195,6 +196,8 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
     if check is not None:
         if source is not None:
             raise click.UsageError('--check and --source are two different things; leave one of them out')
+        if dest is not None and not dest.lower().endswith('.png'):
+            raise click.UsageError(f'--dest={dest}: with --check it is a picture; end the name in .png')
         checking.check(check, dest, workers)
         return
     if source is None or dest is None:
@@ -208,6 +211,8 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
         check_final_size(transform, width, height)
     except ValueError as err:
         raise click.UsageError(str(err)) from err
+    if os.path.exists(dest) and os.path.exists(source) and os.path.samefile(dest, source):
+        raise click.UsageError('--dest is --source, which it would replace; choose another name')
     ArchiveWriter(dest)  # complains now about a destination that will not do
 
     if source in OF_CONTENTS:

@@ -20,6 +20,8 @@ from dnnlib.errors import UserError
 from dnnlib.files import atomic_open, open_regular
 from dnnlib.zip_archive import ZipArchive
 
+OTHER_ARCHIVES = ('.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar', '.lmdb', '.tfrecords')  # suffixes that promise another format
+
 __all__ = ['ArchiveWriter', 'FolderArchive', 'ZipArchive', 'open_archive']
 
 
@@ -135,6 +137,8 @@ class ArchiveWriter:
             raise UserError('--dest output filename or directory must not be an empty string')
         self.path = Path(os.path.realpath(path))  # a link stays a link
         self.is_zip = self.path.suffix.lower() == '.zip'
+        if self.path.suffix.lower() in OTHER_ARCHIVES:
+            raise UserError(f'{self.path}: --dest is a folder or a ZIP file; end the name in .zip')
         self._cleanup = contextlib.ExitStack()
         if self.is_zip and self.path.is_dir():
             raise UserError(f'{self.path}: a folder has this name; choose another name for the ZIP file')

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import math
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from dnnlib.errors import OptionError, UserError
 
+DASHES = ('\u2013', '\u2014', '\u2212', '-\u2013', '-\u2014')  # that word processors and web pages make of --
 MOST_NUMBERS = 10_000_000  # in one range: more is a slip of the finger, and would fill the memory
 
 
@@ -45,6 +48,9 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for arg in args:
+            if arg.startswith(DASHES):
+                raise OptionError(f'{arg}: begins with a dash that is no hyphen; type --{arg.lstrip("-" + "".join(DASHES))}')
         return super().parse_args(ctx, [_hyphenated(arg) for arg in args])
 
 
@@ -170,6 +176,8 @@ class PathText(click.ParamType):
     name = 'path'
 
     def convert(self, value: Any, param, ctx) -> str:
+        if not value.strip():
+            self.fail('it is empty; give a path, or leave the option out', param, ctx)  # `--outdir=$OUT` of an unset variable
         return os.path.expanduser(value)
 
 
@@ -183,8 +191,18 @@ def bool_option(*names: str, default: bool | None = False, help: str = '', **kwa
 
 def run(command: click.Command) -> None:
     """Run a command as a program: a UserError prints one line and exits with its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # for names of files that the terminal has no letters for
     try:
         command()
     except UserError as err:
-        print('Error: ' + ' '.join(str(err).split()), file=sys.stderr)
-        sys.exit(err.exit_status)
+        _fail(str(err), err.exit_status)
+    except OSError as err:
+        if err.errno != errno.ENAMETOOLONG:
+            raise
+        _fail(f'{err.filename}: {err.strerror.lower()}; choose a shorter one', UserError.exit_status)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    print('Error: ' + ' '.join(text.split()), file=sys.stderr)
+    sys.exit(status)

@@ -49,6 +49,8 @@ def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool
         path = url
         if str(url).startswith('file:'):
             path = urllib.request.url2pathname(urllib.parse.urlparse(url).path)
+        elif re.match(r'[a-z0-9]{2,}://', str(url)):
+            raise UserError(f'{url}: only https addresses are downloaded; download the file yourself and pass its path')
         try:
             return open_regular(path)
         except OSError as err:

@@ -30,8 +30,8 @@ def load_module(path: str | Path) -> ModuleType:
     """Import a .py file, or a folder with an __init__.py, wherever it lies; the same module if that was done before.
 
     The module can be imported under module_name(path) from then on, so that 'module_name.Class' names a class in it, and files
-    in the folder can import each other relatively. Raises UserError if there is no such file or folder; what the code itself
-    raises keeps its traceback.
+    in the folder can import each other relatively. Raises UserError if there is no such file or folder, it is no Python, or it
+    imports what is not installed; anything else that the code raises keeps its traceback.
     """
     path, name = full_path(path), module_name(path)
     if name in sys.modules:
@@ -44,8 +44,12 @@ def load_module(path: str | Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as err:
         del sys.modules[name]
+        if isinstance(err, SyntaxError):
+            raise UserError(f'{err.filename or file}: line {err.lineno}: {err.msg}; correct it') from err
+        if isinstance(err, ModuleNotFoundError):
+            raise UserError(f'{file}: {err}; install that, or correct the name') from err
         raise
     return module
 

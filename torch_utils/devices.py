@@ -200,13 +200,19 @@ def peak_memory_gib(device: torch.device) -> float:
 
 @contextlib.contextmanager
 def explaining_out_of_memory(advice: str) -> Iterator[None]:
-    """Raises UserError with this advice if the GPU runs out of memory within."""
+    """Raises UserError with this advice if the GPU, or the computer, runs out of memory within."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as err:
         wanted, there = (re.search(pattern, str(err)) for pattern in (r'allocate ([\d.]+ \w+)', r'capacity of ([\d.]+ \w+)'))
         numbers = f' ({wanted[1]} more were asked for, of {there[1]})' if wanted and there else ''
         raise UserError(f'the GPU is out of memory{numbers}; {advice}') from err
+    except RuntimeError as err:
+        wanted = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", str(err))
+        if wanted is None:
+            raise
+        raise UserError(f'the computer is out of memory ({int(wanted[1]) / 2 ** 30:,.2f} GiB more were asked for); {advice}'
+                        ) from err
 
 
 class Stopwatch:

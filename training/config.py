@@ -247,6 +247,7 @@ def annealing(o: EasyDict, c: EasyDict) -> dict[str, dict[str, float]]:
 # The values that options may have where they are given.
 AT_LEAST = {'gpus': 1, 'profile': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
             'map_depth': 1, 'concat_dim': 1, 'z_dim': 1}
+AT_MOST = {'seed': 2 ** 32 - 1, 'workers': 1024}  # NumPy's seeds; processes that no machine needs
 NOT_NEGATIVE = ('seed', 'metric_seed', 'gamma', 'pl_weight', 'freezed')
 POSITIVE = ('tick', 'anneal_kimg', 'glr', 'dlr', 'snap_minutes', 'max_minutes')
 
@@ -256,6 +257,9 @@ def check_options(o: EasyDict) -> None:
     for name, least in AT_LEAST.items():
         if o[name] is not None and o[name] < least:
             raise OptionError(f'{_option(name)} must be at least {least}')
+    for name, most in AT_MOST.items():
+        if o[name] > most:
+            raise OptionError(f'{_option(name)} must be at most {most}')
     if o.batch is not None and (o.batch < 1 or o.batch % o.gpus):
         raise OptionError('--batch must be at least 1 and divisible by --gpus')
     for name in NOT_NEGATIVE:
@@ -268,8 +272,8 @@ def check_options(o: EasyDict) -> None:
         raise OptionError('--mixing must be between 0 and 1')
     if o.fp32 and o.precision not in (None, 'fp32'):
         raise OptionError(f'--fp32=1 contradicts --precision={o.precision}; leave one of them out')
-    if o.desc is not None and any(ch in o.desc for ch in '/\\\0'):
-        raise OptionError('--desc is part of a directory name and must not contain slashes')
+    if o.desc is not None and (any(ch in o.desc for ch in '/\\') or not o.desc.isprintable()):
+        raise OptionError('--desc is part of a directory name and must not contain slashes or control characters')
 
 
 def _option(name: str) -> str:

@@ -27,6 +27,8 @@ OPTIONS = [
     click.option('--dataset-class', help='Class that opens --data: as --g-class.  [default: folder]', metavar='CLASS'),
 ]
 
+DATASET_ARGUMENTS = ('path', 'use_labels', 'resolution', 'max_size', 'xflip', 'random_seed')  # of its constructor
+
 # What the networks must take for an option to have an effect; one of these arguments is enough.
 EFFECTS = {
     'cbase': ('G.synthesis_kwargs', 'D.channel_base'), 'cmax': ('G.synthesis_kwargs', 'D.channel_base'),
@@ -40,7 +42,7 @@ def class_name(o: EasyDict, option: str) -> str:
     """What an option ('g_class', 'd_class', 'dataset_class') names, for dnnlib.util.construct_class_by_name: a path is made
     absolute, as every rank imports it. Raises OptionError for what is no name of a class."""
     registered = REGISTERED[option]
-    name = o.get(option) or next(iter(registered))
+    name = next(iter(registered)) if o.get(option) is None else o[option]
     if name not in registered and '.' not in name:
         raise OptionError(f'{_flag(option)}={name}: neither {", ".join(registered)} nor {WHERE}')
     return registered.get(name) or absolute(name)
@@ -61,6 +63,8 @@ def open_dataset(o: EasyDict) -> Any:
     """The dataset of --data, with its labels if --cond asks for them. Raises OptionError if it can't be opened or its class lacks
     something."""
     cls = _load(o, 'dataset_class')
+    if is_own(o, 'dataset_class'):
+        _refuse('dataset_class', o, [f'an argument {name} of its constructor' for name in _not_taken(cls, DATASET_ARGUMENTS)])
     try:
         data = cls(path=o.data, use_labels=bool(o.cond))
     except UserError as err:
@@ -70,8 +74,6 @@ def open_dataset(o: EasyDict) -> Any:
     if is_own(o, 'dataset_class'):
         from training.data.protocol import Dataset
         _refuse('dataset_class', o, lacks(data, Dataset))
-        _refuse('dataset_class', o, [f'an argument {name} of its constructor' for name in
-                                     _not_taken(cls, ('resolution', 'max_size', 'xflip', 'random_seed'))])
     return data
 
 

@@ -32,13 +32,14 @@ def _check(data: Any, training_set: Any, use_labels: bool) -> None:
         return
     ours, theirs = ((x.label_dim, x.has_onehot_labels) for x in (data, training_set))
     if ours != theirs:
-        raise UserError(f'{data.path}: has {_labels(*ours)}, but the training images have {_labels(*theirs)}; {remedy}')
+        raise UserError(f'{data.path}: has {kind_of_labels(*ours)}, but the training images have {kind_of_labels(*theirs)}; {remedy}')
     if data.domains and training_set.domains and data.domains != training_set.domains:
         raise UserError(f'{data.path}: its domains are {", ".join(data.domains)}, but those of the training images '
                         f'{", ".join(training_set.domains)}; {remedy}')
 
 
-def _labels(width: int, onehot: bool) -> str:
+def kind_of_labels(width: int, onehot: bool) -> str:
+    """What messages say of a dataset's labels."""
     return 'no labels' if width == 0 else f'{width} classes' if onehot else f'labels of {width} numbers'
 
 

@@ -18,7 +18,7 @@ from metrics.domains.encoder import path_beside, save
 from metrics.domains.inversion import MOST_MISSING, rebuilding
 from torch_utils import devices
 from training.data.dataset import ImageFolderDataset
-from training.data.held_out import describe
+from training.data.held_out import describe, kind_of_labels
 from training.encoder.learning import BATCH, LATENTS, LEARNING_RATE, RealImages, quality, real_quality, train
 from training.networks import Generator
 from training.sampling import drawing, options
@@ -115,7 +115,8 @@ def open_images(path: str, G: Generator) -> Any:
     except UserError as err:
         raise OptionError(f'--data: {err}') from err
     if dataset.label_dim != G.c_dim or not dataset.has_onehot_labels:
-        raise OptionError(f'--data={path} has {dataset.label_dim or "no"} domains, but this network has {G.c_dim}')
+        raise OptionError(f'--data={path} has {kind_of_labels(dataset.label_dim, dataset.has_onehot_labels)}, but this '
+                          f'network has {G.c_dim} domains; give images of these')
     return dataset
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from dnnlib.files import atomic_open, lock, remove_leftovers
-from dnnlib.util import EasyDict, UserError
+from dnnlib.util import EasyDict, OptionError, UserError
 
+LONGEST_NAME = 255  # bytes of a file name, on all usual file systems
 RANK_LOCK = '.lock-rank0'  # of rank 0, where another process has launched it
 
 
@@ -39,7 +40,11 @@ def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
 
 
 def check_place(run_dir: Path) -> None:
-    """Raise UserError, as create_run_dir and take would, if a run directory can't be made or written; nothing is created."""
+    """Raise UserError, as create_run_dir and take would, if a run directory can't be made or written; nothing is created. Raise
+    OptionError if its name is too long."""
+    if len(os.fsencode(run_dir.name)) > LONGEST_NAME:
+        raise OptionError(f'--outdir: the name of the run directory, {run_dir.name[:60]}..., has more than {LONGEST_NAME} bytes; '
+                          'shorten --desc or the name of --data')
     place = run_dir
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -108,6 +109,9 @@ def _find(source: str | None, kimg: int | None, outdir: str, desc: str, say: Cal
                               'with one, or --resume=latest for the newest run in --outdir')
         return _in_run_dir(Path(source), start_nimg, say)
     path, stamp = Path(source), stamp_of(source)
+    if not path.exists():
+        raise OptionError(f'--resume={source}: no such file or directory, nor one of latest, {", ".join(PRESETS)}, or models/'
+                          + _similar(source, ['latest', *PRESETS, *shipped.names()]))
     whole, digest, _ = seal.check_file(path)
     if whole is False and path.is_file():
         raise UserError(f'{source}: corrupt, its checksum does not fit; resume from another snapshot')
@@ -160,6 +164,8 @@ def newest_snapshot(source: str) -> str:
     """
     source = shipped.path_of(source)
     folder = Path(source)
+    if not folder.exists() and (similar := _similar(source, shipped.names())):
+        raise OptionError(f'--network={source}: no such file or directory, nor a name of models/{similar}')
     if is_url(source) or not folder.is_dir() or any((folder / name).is_file() for name in EXPORT_FILES):
         return source
     snapshots = _snapshots(folder)
@@ -171,6 +177,12 @@ def newest_snapshot(source: str) -> str:
             return str(snapshots[kimg])
         print(f'{snapshots[kimg]}: corrupt, skipping it')
     raise UserError(f'{source}: no network snapshot in it is intact; name another network')
+
+
+def _similar(word: str, known: list[str]) -> str:
+    """A question to append to a message about an unknown word; empty if none that is known is like it."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.75)
+    return f'; did you mean {found[0]}?' if found else ''
 
 
 def _snapshots(run_dir: Path) -> dict[int, Path]:

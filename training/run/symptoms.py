@@ -126,7 +126,7 @@ def parse(text: str | None) -> list[str]:
     """The rules that --stop-on names. Raises OptionError for others."""
     names = [] if text is None else text.split(',')
     if unknown := set(names) - {*RULES, 'any'}:
-        raise OptionError(f'--stop-on: unknown {min(unknown)}; choose from {", ".join(RULES)}, any')
+        raise OptionError(f'--stop-on: unknown {min(unknown)!r}; choose from {", ".join(RULES)}, any')
     return list(RULES) if 'any' in names else names
 
 

@@ -152,6 +152,6 @@ def check_seeds(seeds: list[int], name: str = '--seeds') -> None:
 
 
 def check_finite(name: str, value: float) -> None:
-    """Raises OptionError for infinity and what is no number, which click takes for floats."""
-    if not math.isfinite(value):
+    """Raises OptionError for infinity, what is no number, which click takes for floats, and more than float32 holds."""
+    if not abs(value) <= torch.finfo(torch.float32).max:
         raise OptionError(f'{name} must be a finite number')

@@ -74,8 +74,10 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
             document, plain = _read(f)
         if type(document) is tuple:
             loaded = tensorflow.convert(document, only, force_fp16)
-        elif type(document) is not dict or any(name not in document for name in only):
+        elif type(document) is not dict:
             raise persistence.RecordError('it lacks networks')
+        elif missing := [name for name in only if name not in document]:
+            raise persistence.RecordError(f'it lacks networks: {", ".join(missing)}')
         else:
             loaded = _own(source, document, only, force_fp16, classes) if plain else published.convert(document, only, force_fp16)
     except persistence.RecordError as err:

@@ -1,4 +1,4 @@
-"""Datasets that come packed in formats of their own: CIFAR, LSUN (LMDB) and down-sampled ImageNet (npz)."""
+"""Datasets that come packed in formats of their own: CIFAR and down-sampled ImageNet (npz)."""
 
 from __future__ import annotations
 
@@ -61,32 +61,6 @@ def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
             AttributeError, IndexError) as err:
         raise UserError(f'{path}: not a complete CIFAR archive ({err}); download it again') from err
     return np.concatenate(images).transpose(0, 2, 3, 1), np.concatenate(labels)  # [N, C, H, W] -> [N, H, W, C]
-
-
-def open_lmdb(path: str) -> tuple[Iterator[tuple[bytes, None, str]], int]:
-    """Open an LSUN database: (image file, None, name) in the order of keys, and how many.
-
-    Raises UserError if the package lmdb is missing, or the folder is no database.
-    """
-    try:
-        import lmdb
-    except ImportError as err:
-        raise UserError(f'{path}: reading LSUN databases needs the package lmdb; pip install lmdb') from err
-    try:
-        database = lmdb.open(str(path), readonly=True, lock=False, create=False)
-        size = database.stat()['entries']
-    except lmdb.Error as err:
-        raise UserError(f'{path}: not an LMDB database ({err}); export it again') from err
-
-    def images() -> Iterator[tuple[bytes, None, str]]:
-        try:
-            with database, database.begin(buffers=False) as transaction:
-                for key, value in transaction.cursor():
-                    yield value, None, f'{key.decode("ascii", "replace")} in {path}'
-        except lmdb.Error as err:
-            raise UserError(f'{path}: damaged LMDB database ({err}); export it again') from err
-
-    return images(), size
 
 
 def open_imagenet_npz(path: str) -> tuple[Iterator[tuple[np.ndarray, int, str]], int]:

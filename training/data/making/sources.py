@@ -18,7 +18,7 @@ from dnnlib.archive import FolderArchive, ZipArchive, open_archive
 from training.data.finding import find_images, is_canonical, labels_below, listed
 from training.data.images import decode
 from training.data.labels import FILE_NAME, MAKE_FACTORS, check_labels, find_labels, missing_labels, read_label_file
-from training.data.making import mnist, packed, tfrecords
+from training.data.making import lsun, mnist, packed, tfrecords
 from training.data.making.label_tables import LabelTable
 
 
@@ -107,7 +107,7 @@ def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_d
     elif not Path(path).is_file() and not Path(path).is_dir():
         raise UserError(f'{path}: not a regular file, but a pipe, socket or device; give a file or folder')
     elif Path(path).is_dir() and str(path).rstrip('/\\').endswith('_lmdb'):
-        source = Source(*_named(packed.open_lmdb(path)), leave_out_broken=True)
+        source = Source(*_named(lsun.open_lmdb(path)), leave_out_broken=True)
     elif Path(path).is_dir() and any(Path(path).glob('train_data_batch_*.npz')):
         source = Source(*_named(packed.open_imagenet_npz(path)))
     elif name in packed.CIFAR:

@@ -70,6 +70,7 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: opti
         options.check_seeds(seeds)
     if seeds is not None and projected_w is not None:
         print('warn: --seeds is ignored when using --projected-w')
+    options.check_finite('--trunc', trunc)
     if save_ws and projected_w is not None:
         raise OptionError('--save-ws=1 can only be specified without --projected-w, whose file has them')
     where = options.start_on(device, ops)
@@ -81,18 +82,20 @@ def command(network: str, seeds: list[int] | None, trunc: float, class_idx: opti
         latents = None
         classes = drawing.classes_of(G, class_idx, where)
         named = len(classes) > 1
-        images = [Image(seed, k, drawing.image_name(seed) + f'-class{k}' * named) for seed in seeds for k in classes]
-        columns = len(classes)
+        count, columns = len(seeds) * len(classes), len(classes)
     else:
         latents = read_latents(G, projected_w, where)
-        images = [Image(0, 0, f'proj{i:02d}') for i in range(len(latents))]
-        columns = 1
+        count, columns = len(latents), 1
     if columns == 1:
-        columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
+        columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
     if contact_sheet:
         captioned_grid.check_size(rows, columns, G.img_resolution, 'ask for fewer images, or leave --contact-sheet out')
     drawing.make_outdir(outdir)
+    if latents is None:
+        images = [Image(seed, k, drawing.image_name(seed) + f'-class{k}' * named) for seed in seeds for k in classes]
+    else:
+        images = [Image(0, 0, f'proj{i:02d}') for i in range(count)]
 
     sheet = np.full([rows * columns * contact_sheet, *height_width(G.img_resolution), G.img_channels], 255, dtype=np.uint8)
     saved = np.empty([len(images) * save_ws, G.num_ws, G.w_dim], dtype=np.float32)

@@ -20,6 +20,7 @@ from metrics.domains import inversion
 from metrics.domains.inversion import MOST_MISSING, rebuilding
 from torch_utils.misc import module_digest
 from training.data.dataset import ImageFolderDataset
+from training.data.held_out import kind_of_labels
 from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
 from training.sampling.projection import search_state as state
@@ -197,8 +198,8 @@ def read_images(path: str, G: Generator, source_class: int | None, count: int) -
     if source_class is not None:
         return np.stack([data[i][0] for i in range(count)]), [source_class] * count
     if data.label_dim != G.c_dim or not data.has_onehot_labels:
-        raise OptionError(f'--images={path} has {data.label_dim or "no"} domains, but this network has {G.c_dim}; '
-                          'say with --source-class which one they are of')
+        raise OptionError(f'--images={path} has {kind_of_labels(data.label_dim, data.has_onehot_labels)}, but this network has '
+                          f'{G.c_dim} domains; say with --source-class which one they are of')
     images, labels = zip(*(data[i] for i in range(count)), strict=True)
     return np.stack(images), [int(label.argmax()) for label in labels]
 
