@@ -178,7 +178,7 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
               'emoji-datasource-google and emoji-datasource-twitter. What is transparent becomes white')
 @click.option('--split', type=click.Choice(['train', 'test']), help='With glyphs, emoji, synthetic: test is every tenth, by '
               '--seed, and train the others.  [default: all]')
-@click.option('--jitter', type=click.FloatRange(0, 0.25), metavar='SHARE', help='With --source=glyphs: move each character by up '
+@click.option('--jitter', type=cli.FiniteRange(0, 0.25), metavar='SHARE', help='With --source=glyphs: move each character by up '
               'to this share of the image, and change its size by up to it; dataset.json has the values.  [default: 0]')
 @click.option('--paired', is_flag=True, help='With colours, glyphs, emoji, synthetic: every image in every domain, not in one '
               'drawn at random')

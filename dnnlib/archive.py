@@ -20,7 +20,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import atomic_open, open_regular
 from dnnlib.zip_archive import ZipArchive
 
-OTHER_ARCHIVES = ('.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar', '.lmdb', '.tfrecords')  # suffixes that promise another format
+OTHER_ARCHIVES = ('.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar')  # suffixes that no folder is meant to have
 
 __all__ = ['ArchiveWriter', 'FolderArchive', 'ZipArchive', 'open_archive']
 

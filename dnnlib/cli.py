@@ -170,6 +170,16 @@ class Assignments(click.ParamType):
         return numbers
 
 
+class FiniteRange(click.FloatRange):
+    """A range that NaN is not in."""
+
+    def convert(self, value: Any, param, ctx) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f'{value} is not a finite number', param, ctx)
+        return number
+
+
 class PathText(click.ParamType):
     """A path or URL as text, with `~` resolved, which shells leave as it is in `--data=~/faces.zip`."""
 

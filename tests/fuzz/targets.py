@@ -1,6 +1,9 @@
 """Everything that reads foreign bytes, each as a function of bytes, with valid files to begin from.
 
 A target may refuse its input with UserError or RecordError. Anything else that it raises is a crash; two seconds and 500 MB, too.
+
+LMDB is no target: lmdb's own library reads it and may crash. It does so in another process (training/data/making/lsun.py), which
+costs half a second a file; tests/training/data/making/test_lsun.py has corrupt ones.
 """
 
 from __future__ import annotations

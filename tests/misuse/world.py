@@ -16,10 +16,9 @@ from helpers.drawing import save_network
 from helpers.packed_making import write_cifar, write_idx, write_imagenet, write_lsun, write_tfrecords
 from helpers.reported_runs import write_run
 
-from training.snapshots.file import load_network_snapshot
+from training.networks import Discriminator, Generator
+from training.snapshots.file import load_network_snapshot, save_network_snapshot
 from training.snapshots.hub import make_config, weights
-
-LONG = 'x' * 300  # no file system takes a name of this length
 
 
 def make(root: Path) -> None:
@@ -136,7 +135,7 @@ def make_sources(root: Path) -> None:
     (root / 'hollow_lmdb').mkdir()
     write_lsun(root / 'cut_lmdb', np.zeros([200, 16, 16, 3], dtype=np.uint8))
     database = root / 'cut_lmdb' / 'data.mdb'
-    database.write_bytes(database.read_bytes()[:20000])
+    database.write_bytes(database.read_bytes()[:8192])
 
 
 # --- Networks ---
@@ -146,6 +145,7 @@ def make_networks(root: Path) -> None:
     """net.pkl draws what good.zip holds; plain.pkl has no labels."""
     save_network(root / 'net.pkl', 3, 8, 1, cond_mode='flow', i_dim=4)
     save_network(root / 'plain.pkl', 0, 8, 1)
+    later(root / 'later.pkl')
     data = (root / 'net.pkl').read_bytes()
     (root / 'cut.pkl').write_bytes(data[:len(data) // 2])
     middle = len(data) // 2
@@ -166,6 +166,13 @@ def make_networks(root: Path) -> None:
     np.savez(root / 'other.npz', x=np.zeros(3))
     (root / 'cut.npz').write_bytes((root / 'latents.npz').read_bytes()[:100])
     (root / 'text.safetensors').write_text('no encoder')
+
+
+def later(path: Path) -> None:
+    """What train.py makes of good.zip with --cbase=64 --z-dim=8 --map-depth=2, after 24 kimg."""
+    common = dict(c_dim=0, img_resolution=8, img_channels=1)
+    G = Generator(z_dim=8, w_dim=512, mapping_kwargs=dict(num_layers=2), synthesis_kwargs=dict(channel_base=64), **common)
+    save_network_snapshot(path, dict(G=G, D=Discriminator(channel_base=64, **common), G_ema=G), {}, 24000)
 
 
 class Harm:
@@ -211,7 +218,8 @@ def make_option_files(root: Path) -> None:
     folder = root / 'options'
     folder.mkdir()
     for name, text in {
-        'key.yaml': 'gamma: 2\nlerning_rate: 0.1\n', 'value.yaml': 'batch: many\n', 'twice.yaml': 'gamma: 1\ngamma: 2\n',
+        'key.yaml': 'gamma: 2\nlerning_rate: 0.1\n', 'near.yaml': 'gama: 2\n',
+        'value.yaml': 'batch: many\n', 'twice.yaml': 'gamma: 1\ngamma: 2\n',
         'both.yaml': 'batch_gpu: 1\nbatch-gpu: 2\n', 'nested.yaml': 'gamma: {r1: 2}\n', 'broken.yaml': 'gamma: [1\n',
         'list.yaml': '- gamma\n- 2\n', 'tag.yaml': 'gamma: !!python/object/apply:os.system ["touch HARMED"]\n',
         'call.yaml': 'dry_run: 1\n', 'range.yaml': 'gamma: -1\n', 'null.json': '{"gamma": null}',

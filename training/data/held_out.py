@@ -32,7 +32,8 @@ def _check(data: Any, training_set: Any, use_labels: bool) -> None:
         return
     ours, theirs = ((x.label_dim, x.has_onehot_labels) for x in (data, training_set))
     if ours != theirs:
-        raise UserError(f'{data.path}: has {kind_of_labels(*ours)}, but the training images have {kind_of_labels(*theirs)}; {remedy}')
+        raise UserError(f'{data.path}: has {kind_of_labels(*ours)}, but the training images have {kind_of_labels(*theirs)}; '
+                        f'{remedy}')
     if data.domains and training_set.domains and data.domains != training_set.domains:
         raise UserError(f'{data.path}: its domains are {", ".join(data.domains)}, but those of the training images '
                         f'{", ".join(training_set.domains)}; {remedy}')

@@ -48,7 +48,7 @@ Examples:
 @options.network
 @click.option('--data', type=cli.PATH, help='Real images that the encoder learns to rebuild, instead of samples: a folder or ZIP '
               'made by dataset_tool.py, such as the training images.  [default: none]', metavar='PATH')
-@click.option('--kimg', help='Length of the training in thousands of samples.', type=click.FloatRange(min=0, min_open=True),
+@click.option('--kimg', help='Length of the training in thousands of samples.', type=cli.FiniteRange(min=0, min_open=True),
               default=KIMG, show_default=True, metavar='FLOAT')
 @click.option('--out', type=cli.PATH, help='The file to write.  [default: <snapshot>-encoder.safetensors beside the snapshot, '
               'where other commands look for it; for a URL or a network of models/, in the current folder]', metavar='PATH')

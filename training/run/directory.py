@@ -40,7 +40,7 @@ def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
 
 
 def check_place(run_dir: Path) -> None:
-    """Raise UserError, as create_run_dir and take would, if a run directory can't be made or written; nothing is created. Raise
+    """Raise UserError, as create_run_dir and take would, if a directory can't be made or written; nothing is created. Raise
     OptionError if its name is too long."""
     if len(os.fsencode(run_dir.name)) > LONGEST_NAME:
         raise OptionError(f'--outdir: the name of the run directory, {run_dir.name[:60]}..., has more than {LONGEST_NAME} bytes; '
@@ -48,7 +48,7 @@ def check_place(run_dir: Path) -> None:
     place = run_dir
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
-    if place != run_dir and not place.is_dir():
+    if not place.is_dir():
         raise UserError(f'--outdir: cannot create {run_dir} (Not a directory); choose another directory')
     if not os.access(place, os.W_OK | os.X_OK):
         raise UserError(f'--outdir: cannot write in {place} (Permission denied); choose another directory')

@@ -45,7 +45,10 @@ def parse_resolution(ctx: click.Context, param: click.Parameter, value: str | No
 
 def parse_list(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
     """Turn words separated by commas into a list."""
-    return None if value is None else [word for word in value.split(',') if word]
+    words = None if value is None else [word for word in value.split(',') if word]
+    if words == []:
+        raise click.BadParameter('it is empty; name one, or leave the option out')
+    return words
 
 
 def parse_crop(ctx: click.Context, param: click.Parameter, value: str | None) -> Crop | None:

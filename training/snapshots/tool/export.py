@@ -20,6 +20,7 @@ from dnnlib.progress import Progress
 from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import devices
 from training.networks import Generator
+from training.run.directory import check_place
 from training.sampling import captioned_grid, drawing, options
 from training.snapshots import hub, portable
 from training.snapshots.facts import facts, label_names
@@ -77,6 +78,7 @@ def command(network: str, outdir: str, to: str, data: str | None, license: str |
                                ('--noise-mode', noise_mode, portable.SUFFIXES)):
         if value is not None and to not in kinds:
             raise OptionError(f'{name} has no effect with --to={to}; leave it out')
+    check_place(Path(outdir))
     if to == 'hub':
         path = export_folder(network, outdir, data, license, devices.start(device))
     elif to in portable.SUFFIXES:
@@ -89,7 +91,7 @@ def command(network: str, outdir: str, to: str, data: str | None, license: str |
 def export_folder(network: str, outdir: str, data: str | None, license: str | None, device: torch.device) -> Path:
     """Write the folder for a hub. Returns its path."""
     folder = Path(outdir)
-    if folder.suffix.lower() == '.zip' or (folder.exists() and not folder.is_dir()):
+    if folder.suffix.lower() == '.zip':
         raise OptionError(f'--outdir: {outdir} is no name for a folder; choose another')
     if folder.is_dir() and any(folder.iterdir()):
         raise OptionError(f'--outdir: {outdir} is not empty; choose another folder, or empty it')
