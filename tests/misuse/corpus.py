@@ -56,7 +56,7 @@ def run(command: str) -> tuple[int, str, str]:
     return run_program(module.main, *words[count:])
 
 
-def contents(root: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of the last change of everything below a folder."""
-    return {str(path.relative_to(root)): (status.st_size, status.st_mtime_ns)
-            for path in sorted(root.rglob('*')) for status in [path.lstat()]}
+def contents(root: Path) -> dict[str, tuple[int, int] | None]:
+    """Everything below a folder: size and time of the last change of what is no folder."""
+    return {str(path.relative_to(root)): None if path.is_dir() else (path.lstat().st_size, path.lstat().st_mtime_ns)
+            for path in sorted(root.rglob('*'))}

@@ -109,7 +109,7 @@ def _find(source: str | None, kimg: int | None, outdir: str, desc: str, say: Cal
                               'with one, or --resume=latest for the newest run in --outdir')
         return _in_run_dir(Path(source), start_nimg, say)
     path, stamp = Path(source), stamp_of(source)
-    if not path.exists():
+    if path.suffix != '.pkl' and not path.exists():
         raise OptionError(f'--resume={source}: no such file or directory, nor one of latest, {", ".join(PRESETS)}, or models/'
                           + _similar(source, ['latest', *PRESETS, *shipped.names()]))
     whole, digest, _ = seal.check_file(path)
