@@ -23,11 +23,12 @@ def copy_params_and_buffers(src_module: nn.Module, dst_module: nn.Module, requir
     missing = [name for name in target if name not in source]
     if missing and require_all:
         raise ValueError(f'missing from the source: {", ".join(missing)}')
-    for name in target.keys() & source.keys():
+    shared = [name for name in target if name in source]
+    for name in shared:
         if source[name].shape != target[name].shape:
             raise ValueError(f'{name} is {list(source[name].shape)} in the source, {list(target[name].shape)} here')
     with torch.no_grad():
-        for name in target.keys() & source.keys():
+        for name in shared:
             target[name].copy_(source[name])
     return missing
 

@@ -211,6 +211,7 @@ def test_images_that_do_not_fit_are_refused(flow):
     for size, channels in ((8, 3), (16, 1)):
         data = write_dataset('other.zip', [0, 1, 2], size=size, channels=channels)
         assert_refused(1, f'other.zip: images are [{channels}, {size}, {size}], but the network draws [3, 16, 16]', flow, data)
-    for labels, found in ((None, 'no'), ([0, 1, 1], '2'), ([0, 3, 1], '4'), (ONE_HOT.tolist(), '3')):
+    for labels, found in ((None, 'no labels'), ([0, 1, 1], '2 classes'), ([0, 3, 1], '4 classes'),
+                          (ONE_HOT.tolist(), 'labels of 3 numbers')):
         data = write_dataset('images.zip', labels)
-        assert_refused(2, f'images.zip has {found} domains, but this network has 3; say with --source-class', flow, data)
+        assert_refused(2, f'images.zip has {found}, but this network has 3 domains; say with --source-class', flow, data)

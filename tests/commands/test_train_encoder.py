@@ -133,7 +133,7 @@ def test_what_cannot_be_trained_is_refused():
     write_dataset('wide.zip', other, [0, 1])
     refused(2, '--data: wide.zip: images are [3, 8, 16], but the network draws [3, 8, 8]', '--network=run', '--data=wide.zip')
     write_dataset('three.zip', other[..., :8], [0, 2])
-    refused(2, '--data=three.zip has 3 domains, but this network has 2', '--network=run', '--data=three.zip')
+    refused(2, '--data=three.zip has 3 classes, but this network has 2 domains', '--network=run', '--data=three.zip')
     refused(2, "'--kimg'", '--network=run', '--kimg=0')
     refused(1, 'run: cannot be written', '--network=run', '--out=run')
     assert not list(Path().glob('*-encoder.safetensors'))
