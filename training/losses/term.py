@@ -14,8 +14,8 @@ BOTH = GENERATED | REAL
 class Term(nn.Module):
     """One summand of a network's loss, as an unweighted value per sample.
 
-    A subclass says what it needs by class attributes (or sets them in its constructor) and computes `forward`. Buffers hold what
-    it must remember between calls: they move with the device and are saved. Its value is reported as `Loss/<net>/<name>`.
+    A subclass says what it needs by class attributes (or sets them in its constructor) and computes `forward`. Buffers hold its
+    state between calls: they move with the device and are saved. Its value is reported as `Loss/<net>/<name>`.
 
     net          'G' or 'D', the network that it trains
     name         together with net, its key in the configuration: 'G/logistic'
@@ -27,7 +27,7 @@ class Term(nn.Module):
     float32      its value is a gradient through the shared images or logits, for which bfloat16 is too coarse. A term that
                  subtracts images of its own, or differentiates them twice, renders them with `batch.float32_kwargs`
     same_labels  it compares generated image i with real image i: both get the label of the real one
-    relative     it defines D only up to a constant, so it reports 'Loss/signs/real', ADA's signal, by itself
+    relative     it defines D only up to a constant, so it reports ADA's signal, 'Loss/signs/real', itself
     """
 
     net: str
