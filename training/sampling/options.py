@@ -1,4 +1,4 @@
-"""Options that several subcommands of generate.py have, and the checks of their values."""
+"""Options that several subcommands of generate.py share, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Label(click.ParamType):
 
 
 class Network(cli.PathText):
-    """A network: as it is given, but of a run directory its newest intact snapshot, and by its name one of models/."""
+    """A network: a path or URL, the newest intact snapshot of a run directory, or the name of one in models/."""
 
     name = 'network'
 
@@ -113,45 +113,45 @@ class_idx, class_or_all = _with_label(_class_idx), _with_label(_class_or_all)
 
 
 def network_or_none(**kwargs: Any):
-    """--network, and --classes, the classes of the user's own that it may use."""
+    """--network, and --classes, the user's classes that it may use."""
     return lambda command: _network(**kwargs)(classes(expose_value=False)(command))
 
 
 def network(command):
-    """The same, where a network has to be given."""
+    """The same, with a required network."""
     return network_or_none(required=True)(command)
 
 
 def seeds(default: str | None, help: str, name: str = '--seeds', required: bool = False):
-    """Random seeds, with another default and text, and maybe another name."""
+    """Random seeds, with their own default and text, and optionally another name."""
     absence = dict(required=True) if required else dict(default=default, show_default=default is not None)
     return click.option(name, help=help, type=cli.NumRange(), metavar='RANGE', **absence)
 
 
 def start_on(device: str, ops: str, cudnn_benchmark: bool = False) -> torch.device:
-    """The device of --device, on which the operators of --ops compute from now on, without TF32, as in training.
+    """The device of --device. From now on, the operators of --ops compute on it, without TF32, as in training.
 
-    cudnn_benchmark: for many batches of one shape. Raises UserError where the device or the operators are not available.
+    cudnn_benchmark: for many batches of one shape. Raises UserError if the device or the operators are not available.
     """
     where = devices.start(device, cudnn_benchmark)
-    backend.select(ops, where, build=False)  # nobody waits half a minute for a compiler to see one image
+    backend.select(ops, where, build=False)  # one image is not worth half a minute of compilation
     return where
 
 
 def way(by: str, encoder: str | None) -> str:
-    """What --by means with --encoder: by that one and no other. Raises OptionError where they contradict each other."""
+    """The value of --by, with --encoder: by this encoder only. Raises OptionError if they contradict each other."""
     if encoder is not None and by == 'projection':
         raise OptionError(f'--encoder={encoder}: --by=projection uses no encoder; leave one of them out')
     return by if encoder is None else TRAINED
 
 
 def check_seeds(seeds: list[int], name: str = '--seeds') -> None:
-    """Raises OptionError for what cannot seed NumPy's generator."""
+    """Raises OptionError for values that cannot seed NumPy's generator."""
     if not 0 <= min(seeds) <= max(seeds) < 2 ** 32:
         raise OptionError(f'{name} must be between 0 and 4294967295')
 
 
 def check_finite(name: str, value: float) -> None:
-    """Raises OptionError for infinity and what is no number, which click takes for floats."""
+    """Raises OptionError for infinity and NaN, which click accepts as floats."""
     if not math.isfinite(value):
         raise OptionError(f'{name} must be a finite number')

@@ -17,7 +17,7 @@ from training.networks import Generator
 from training.sampling import captioned_grid, drawing, movie, options
 
 MEGABITS = 12
-WRAPS = 2  # periods before and after the keyframes, by which the interpolation closes
+WRAPS = 2  # periods before and after the keyframes that close the loop
 
 EXAMPLES = """\b
 Examples:
@@ -145,15 +145,15 @@ class Mapping:
 
 
 def loop(keys: np.ndarray) -> Callable[[float], np.ndarray]:
-    """A cubic spline through keys [N, K, D] at times 0 to K - 1, which is back at the first at time K: time -> [N, D]."""
+    """A cubic spline through keys [N, K, D] at times 0 to K - 1, back at the first key at time K: time -> [N, D]."""
     count = keys.shape[1]
     times = np.arange(-WRAPS * count, (WRAPS + 1) * count)
     return make_interp_spline(times, np.tile(keys, [1, 2 * WRAPS + 1, 1]), k=3, axis=1)
 
 
 def spherical_loop(keys: np.ndarray) -> Callable[[float], np.ndarray]:
-    """As `loop`, but the length of the vectors goes from that of one key to that of the next: what lies between two draws of
-    a normal distribution is shorter than any draw would be."""
+    """As `loop`, but the length of the vectors moves from that of one key to that of the next. Otherwise, vectors between two
+    normal draws would be shorter than any draw."""
     directions, lengths = loop(keys), loop(np.linalg.norm(keys, axis=-1, keepdims=True))
 
     def at(time: float) -> np.ndarray:
