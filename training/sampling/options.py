@@ -70,15 +70,15 @@ def _choose(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 
 
 classes = functools.partial(click.option, '--classes', callback=_choose, metavar='LIST',
-                            help='Classes of your own that --network may use: package.module.Class, path.py:Class, or path.py '
-                            'for all in it; separated by commas (docs/own-networks.md).')
+                            help='Your own classes that --network may use: package.module.Class, path.py:Class, or path.py '
+                            'for all classes in it; separated by commas (docs/own-networks.md).')
 _network = functools.partial(click.option, '--network', type=NETWORK,
-                             help='Network: a snapshot, path or URL; a run directory, for its newest one; the folder of an '
+                             help='Network: a snapshot, path or URL; a run directory, for its newest snapshot; the folder of an '
                              'exported generator; or a name of models/, such as two-color-mnist/i-stylegan.', metavar='PKL')
 outdir_or_none = functools.partial(click.option, '--outdir', type=cli.PATH,
-                                   help='Where to save the images. Created if necessary.', metavar='DIR')
+                                   help='Directory for the images. Created if necessary.', metavar='DIR')
 outdir = outdir_or_none(required=True)
-_label = click.option('--label', type=Label(), help='Instead of --class: the label itself, for networks that were trained with '
+_label = click.option('--label', type=Label(), help='Label vector, instead of --class, for networks that were trained with '
                       'labels of several numbers, such as 1.0,0.5.', metavar='NUMBER,...')
 _class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
                           metavar='INT')
@@ -87,12 +87,12 @@ _class_or_all = click.option('--class', 'class_idx', help='Class or domain, coun
 noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",
                           type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
 device = click.option('--device', help='Where to compute.', type=click.Choice(devices.DEVICES), default='auto', show_default=True)
-ops = click.option('--ops', help='What computes resampling, filters and activations. native: our own operators, built by a C++ '
-                   "compiler and nvcc, now if necessary. torch: PyTorch's. auto: our own; on CUDA, NVRTC compiles them in "
-                   'seconds; on a CPU only if they are built already, as train.py or `python -m torch_utils.custom_ops` does.',
+ops = click.option('--ops', help='Operators for resampling, filters and activations. native: our own, built by a C++ compiler '
+                   "and nvcc if necessary. torch: PyTorch's. auto: our own; on CUDA, NVRTC compiles them in seconds; on a CPU "
+                   'only if train.py or `python -m torch_utils.custom_ops` has built them.',
                    type=click.Choice(backend.CHOICES), default='auto', show_default=True, envvar='STYLEGAN_OPS', show_envvar=True)
 encoder = click.option('--encoder', type=cli.PATH, help='The encoder that python -m training.encoder trained for this network.  '
-                       '[default: the one beside the network, if there is one]', metavar='PATH')
+                       '[default: the one beside the network, if it exists]', metavar='PATH')
 domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.",
                             type=float, default=1, show_default=True, metavar='PSI')
 

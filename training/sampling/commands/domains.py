@@ -48,7 +48,7 @@ Examples:
               type=click.IntRange(min=1), metavar='INT')
 @click.option('--layout', help='Whether the domains are the rows of the picture or its columns.',
               type=click.Choice(['rows', 'columns']), default='columns', show_default=True)
-@cli.bool_option('--labels', help='Print seeds and domains into the margins.  [default: 0]')
+@cli.bool_option('--labels', help='Print seeds and domains in the margins.  [default: 0]')
 @click.option('--data', type=cli.PATH, help='With --labels: a dataset, whose dataset.json names the domains.', metavar='PATH')
 @options.noise_mode
 @options.outdir_or_none()

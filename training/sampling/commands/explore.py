@@ -40,7 +40,7 @@ Examples:
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
 @click.option('--data', type=cli.PATH, help='A dataset, whose dataset.json names the domains.', metavar='PATH')
-@click.option('--host', help='Address to serve at; this machine alone can reach the default.', default='127.0.0.1',
+@click.option('--host', help='Address to serve at. Only this machine can reach the default.', default='127.0.0.1',
               show_default=True, metavar='ADDRESS')
 @click.option('--port', help=f'Port to serve at.  [default: {FIRST_PORT}, or the next that is free]',
               type=click.IntRange(1, 65535), metavar='INT')

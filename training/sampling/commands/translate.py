@@ -57,12 +57,12 @@ class Networks(NamedTuple):
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
 @click.option('--images', type=cli.PATH,
-              help='What to translate: a folder or ZIP of images of the size of the network.', required=True,
+              help='Images to translate: a folder or ZIP of images with the size of the network.', required=True,
               metavar='PATH')
-@click.option('--source-class', help='Domain of all of the images, counted from 0.  [default: by their dataset.json]', type=int,
+@click.option('--source-class', help='Domain of all images, counted from 0.  [default: by their dataset.json]', type=int,
               metavar='INT')
 @click.option('--class', 'class_idx', help='Domain to translate to, counted from 0.  [default: each]', type=int, metavar='INT')
-@click.option('--max-images', help='Take only the first N images.', type=click.IntRange(min=1), default=16, show_default=True,
+@click.option('--max-images', help='Use only the first N images.', type=click.IntRange(min=1), default=16, show_default=True,
               metavar='INT')
 @click.option('--by', help='How the latent of an image is found. encoder: the discriminator of a network that was trained with '
               '--method=clr-gan, or one that python -m training.encoder trained. projection: gradient descent, for any network. '
@@ -71,7 +71,7 @@ class Networks(NamedTuple):
 @click.option('--steps', help='Steps of gradient descent on the difference between the image and its reconstruction. They refine '
               f"an encoder's latents.  [default: 0 by an encoder, {STEPS} by projection]", type=click.IntRange(min=0),
               metavar='INT')
-@click.option('--seed', help='Random seed of the latents that a projection begins with.', type=click.IntRange(min=0), default=0,
+@click.option('--seed', help='Random seed of the initial latents of a projection.', type=click.IntRange(min=0), default=0,
               show_default=True, metavar='INT')
 @options.noise_mode
 @options.outdir

@@ -38,18 +38,18 @@ Examples:
 @options.network
 @options.seeds(default='0', help='Random seeds, one picture each: 0-3 or 1,5,9-12.')
 @options.class_idx
-@click.option('--directions', help='What to move along. style: coordinates of the latent. pca: the principal components of w '
+@click.option('--directions', help='Axes of movement. style: coordinates of the latent. pca: the principal components of w '
               '(GANSpace). sefa: the directions of w that the layers amplify most (SeFa).',
               type=click.Choice(['style', 'pca', 'sefa']), default='style', show_default=True)
-@click.option('--coordinates', help='Which of them, counted from 0, and in which order.  [default: the living style coordinates, '
+@click.option('--coordinates', help='Which axes, counted from 0, and in which order.  [default: the living style coordinates, '
               'or all directions, the most important first]', type=cli.NumRange(), metavar='RANGE')
-@click.option('--rows', help=f'Without --coordinates: how many at most.  [default: {ROWS}]', type=int, metavar='INT')
+@click.option('--rows', help=f'Largest number of axes, without --coordinates.  [default: {ROWS}]', type=int, metavar='INT')
 @click.option('--span', help='Move by -span to +span; coordinates of the latent have about unit variance.', type=float,
               default=2.0, show_default=True, metavar='FLOAT')
-@click.option('--steps', help='How many images in a row; odd, so that the middle one is the unmoved image.', type=int, default=7,
+@click.option('--steps', help='Number of images in a row. It must be odd: the middle image is unmoved.', type=int, default=7,
               show_default=True, metavar='INT')
 @options.domain_trunc
-@cli.bool_option('--labels', default=True, help='Print the numbers into the margins.  [default: 1]')
+@cli.bool_option('--labels', default=True, help='Print the numbers in the margins.  [default: 1]')
 @options.outdir
 @options.device
 @options.ops

@@ -60,7 +60,7 @@ class GridSize(click.ParamType):
               metavar='INT')
 @click.option('--grid', 'size', help='Columns x rows of latents.', type=GridSize(), default='1x1', show_default=True,
               metavar='WxH')
-@click.option('--num-keyframes', help='Latents that each cell of the grid goes through.  [default: seeds / cells]',
+@click.option('--num-keyframes', help='Number of latents per cell of the grid.  [default: seeds / cells]',
               type=click.IntRange(min=1), metavar='INT')
 @click.option('--w-frames', help='Frames from one keyframe to the next.', type=click.IntRange(min=1), default=120,
               show_default=True, metavar='INT')
@@ -69,7 +69,7 @@ class GridSize(click.ParamType):
 @click.option('--trunc', help='Truncation psi, towards the mean of all, or of the domain: 1 for none.', type=float, default=1,
               show_default=True, metavar='PSI')
 @options.class_or_all
-@cli.bool_option('--morph', help='The keyframes are the domains, of one latent for each cell.  [default: 0]')
+@cli.bool_option('--morph', help='Use the domains of one latent as the keyframes of each cell.  [default: 0]')
 @click.option('--fps', help='Frames per second.', type=click.IntRange(1, 240), default=60, show_default=True, metavar='INT')
 @options.device
 @options.ops
