@@ -57,7 +57,7 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
                 error = err
             distributed.agree(error)
             if first == 0:
-                width = distributed.broadcast_from_rank0(lambda: rows.shape[1])  # noqa: B023 (called at once)
+                width = distributed.broadcast_from_rank0(lambda: rows.shape[1])  # noqa: B023 (called immediately)
             if rows is None:  # nothing left for this process
                 rows = torch.zeros(0, width, device=context.device)
             parts += distributed.gather_rows(rows, counts)
