@@ -259,7 +259,8 @@ def make_plan(o: EasyDict) -> Plan | None:
             raise OptionError(f'--kimg={config.total_kimg} is the length of the whole training, and --resume has already '
                               f'seen {start_nimg / 1000:g} kimg; ask for more')
         # Exit status 0, for scripts that repeat the command until the run is complete.
-        print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; ask for more to go on')
+        print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; increase it to '
+              'train longer')
         return None
     options = option_files.of_run(o.given, resume.run_dir if goes_on else None)
     return Plan(config, options, resume, Path(o.outdir), desc, read_ahead)

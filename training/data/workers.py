@@ -74,8 +74,8 @@ def _unpack(module: Any, dataset: Any) -> Portable:
 
 def begin(worker_id: int) -> None:
     """Set up a new process. Ctrl-C, and SIGTERM to a process group, also reach it, but the main process still needs it to finish
-    its step. It therefore ignores Ctrl-C, and ends only ten minutes after SIGTERM. If the main process is killed, it ends immediately:
-    forked processes notice that themselves, because their parent changes; those of a fork server need a thread."""
+    its step. It therefore ignores Ctrl-C, and ends only ten minutes after SIGTERM. If the main process is killed, it ends
+    immediately: forked processes notice that themselves, because their parent changes; those of a fork server need a thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))

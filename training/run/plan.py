@@ -88,7 +88,7 @@ def directory_of(plan: Plan) -> Iterator[None]:
     """Lock the run directory and copy everything printed to log.txt."""
     config = plan.config
     if plan.goes_on:
-        print(f'Going on in {config.run_dir}...')
+        print(f'Resuming in {config.run_dir}...')
         tell_changes(config)
     else:
         print('Creating output directory...')

@@ -236,7 +236,7 @@ class Page:
             if explorer.names:
                 self._build_domains()
             mean = 'the mean of the domain' if explorer.names else 'the mean image'
-            controls.slider('Truncation psi', f'Pulls w towards {mean}: 1 leaves it alone, 0 shows the mean itself. Below 1, '
+            controls.slider('Truncation psi', f'Pulls w towards {mean}: 1 leaves w unchanged, 0 shows the mean itself. Below 1, '
                             'images vary less and look more typical; above 1, the reverse.',
                             (0, MOST_PSI), 1, lambda psi: self._change(psi=psi), '{:.2f}')
 

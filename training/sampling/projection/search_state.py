@@ -62,7 +62,7 @@ def restore(outdir: str | Path, marks: Mapping[str, str], projection: Resumable,
     if others:
         print(f'{path} is of another projection ({", ".join(others)}: not the same); starting anew')
     else:
-        print(f'Going on after {unit} {projection.step} of {projection.num_steps}')
+        print(f'Resuming after {unit} {projection.step} of {projection.num_steps}')
 
 
 def remove(outdir: str | Path) -> None:
