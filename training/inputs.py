@@ -1,4 +1,4 @@
-"""What one iteration gets: real images, latents, labels, and random numbers.
+"""The input of one iteration: real images, latents, labels, and random numbers.
 
 Random numbers are keyed by (seed, images seen, rank). Nothing that happens between two batches changes them.
 

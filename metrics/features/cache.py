@@ -143,7 +143,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _start_of_data(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where in the file the bytes of a stored member begin: after its local header, of 30 bytes and two texts."""
+    """The position of the bytes of a stored member in the file: after its local header of 30 bytes and two texts."""
     with open(path, 'rb') as f:
         f.seek(info.header_offset + 26)
         name, extra = (int.from_bytes(f.read(2), 'little') for _ in range(2))

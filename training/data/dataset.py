@@ -105,7 +105,7 @@ class ImageFolderDataset:
         return label.copy()
 
     def get_details(self, idx: int) -> EasyDict:
-        """Where item `idx` comes from: raw_idx (position among all images), xflip (bool), raw_label (as in the file)."""
+        """The origin of item `idx`: raw_idx (position among all images), xflip (bool), raw_label (as in the file)."""
         raw_idx = int(self._raw_idx[idx])
         return EasyDict(raw_idx=raw_idx, xflip=bool(self._xflip[idx]), raw_label=self._labels()[raw_idx].copy())
 
@@ -129,7 +129,7 @@ class ImageFolderDataset:
     # Labels.
 
     def _labels(self) -> np.ndarray:
-        """Of all images of the archive: int64 [N], or float32 [N, label_dim]."""
+        """The labels of all images of the archive: int64 [N], or float32 [N, label_dim]."""
         if self._label_cache is None:
             labels = read_label_file(self._archive).labels if self._use_labels else None
             below = labels_below(self._archive, self._names) if self._use_labels and labels is None else None
@@ -178,7 +178,7 @@ class ImageFolderDataset:
         return int(contents.max()) + 1 if len(contents) else 0
 
     def _contents(self) -> np.ndarray:
-        """Of all images of the archive: int64 [N]; [0] without content."""
+        """The content classes of all images of the archive: int64 [N]; [0] without content."""
         if self._content_cache is None:
             content = read_label_file(self._archive).content
             self._content_cache = (np.zeros([0], dtype=np.int64) if content is None else

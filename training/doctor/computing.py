@@ -172,7 +172,7 @@ def _library(kind: str, name: str, device: torch.device) -> Finding:
 
 
 def _tools(kind: str, name: str) -> Iterator[Finding]:
-    """What is missing to build the library of a kind; nothing if it can be built."""
+    """What is missing to build the library of a kind; empty if it can be built."""
     from torch_utils import building
     try:
         building.tools(kind)

@@ -1,4 +1,4 @@
-"""What a check returns, and how it measures."""
+"""The results of checks, and their measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one accumulation round of one phase works on."""
+"""The data of one accumulation round of one phase."""
 
 from __future__ import annotations
 

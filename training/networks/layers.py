@@ -34,7 +34,7 @@ def first_fp16_level(top_level: int, num_fp16_res: int) -> int:
 
 
 class Block(nn.Module):
-    """What the blocks of both networks share: their working precision.
+    """Base class of the blocks of both networks: their working precision.
 
     use_fp16: work in half precision, `half_dtype`, if the device supports it. Weights are always float32.
     fp16_channels_last: memory layout in half precision.

@@ -122,7 +122,7 @@ class Evaluation:
             self._monitor.image(f'metrics/{name}', figure, cur_nimg)
 
     def _surviving(self, name: str, compute: Callable[[], T]) -> T | None:
-        """What `compute` returns; None if it fails on any rank, which is reported. Raises Interrupted."""
+        """The result of `compute`; None if it fails on any rank, which is reported. Raises Interrupted."""
         found = error = None
         try:
             found = compute()

@@ -19,7 +19,7 @@ from training.run.resume import Resume
 
 @dataclass
 class Plan:
-    """What will be done.
+    """The plan of a run.
 
     config: of the run, with the directory in which it resumes, or the new one. options: the given options. resume: the files that
     it resumes from. outdir, desc: where a new directory is created, and its name after the number. read_ahead: the snapshot, if

@@ -46,7 +46,7 @@ class Resume:
 
     @property
     def stamp(self) -> list[int] | None:
-        """Of network_pkl, if its checksum was verified."""
+        """The stamp of network_pkl, if its checksum was verified."""
         return self.stamps.get(self.network_pkl)
 
     def is_current(self) -> bool:
@@ -65,7 +65,7 @@ def stamp_of(path: str | Path) -> list[int] | None:
 
 
 def _stamps(run_dir: Path) -> dict[str, list[int] | None]:
-    """Of all network snapshots and training states in a run directory."""
+    """The stamps of all network snapshots and training states in a run directory."""
     return {str(path): stamp_of(path) for pattern in ('network-snapshot-*.pkl', 'training-state-*.pt')
             for path in run_dir.glob(pattern)}
 
@@ -175,7 +175,7 @@ def newest_snapshot(source: str) -> str:
 
 
 def _snapshots(run_dir: Path) -> dict[int, Path]:
-    """By kimg."""
+    """The network snapshots in a run directory, by kimg."""
     return {int(m[1]): path for path in run_dir.glob('network-snapshot-*.pkl')
             if (m := re.fullmatch(r'network-snapshot-(\d+)', path.stem))}
 
@@ -214,7 +214,7 @@ def state_of(network_pkl: Path) -> Path | None:
 
 
 def _state_with(network_pkl: Path, digest: str | None) -> Path | None:
-    """The same, by the SHA-256 of the network snapshot."""
+    """The same, for a network snapshot with this SHA-256."""
     for path in state_paths(network_pkl) if digest is not None else ():
         whole, _, belongs_to = seal.check_file(path)
         if whole and belongs_to == digest:

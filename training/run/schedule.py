@@ -18,7 +18,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Due:
-    """What to do after an iteration, in this order.
+    """The work after an iteration, in this order.
 
     number: of the tick that the iteration belongs to. tick: print the status line. images: draw the sample grid. snapshot: save
     the networks. evaluation: compute the metrics of that snapshot. end: leave the loop.
@@ -50,7 +50,7 @@ class Schedule:
         return self.position.cur_nimg >= self._total_nimg
 
     def after(self, cur_nimg: int, stop: bool, time_to_save: bool) -> Due:
-        """What is due once `cur_nimg` images have been seen.
+        """The work that is due after `cur_nimg` images.
 
         stop: end the run here. time_to_save: --snap-minutes have passed since the last snapshot.
         """

@@ -78,7 +78,7 @@ class TrainingState:
         return {f'{term.net}/{term.name}': term for phase in self._phases for term in phase.terms}
 
     def _names(self, net: str) -> list[str]:
-        """Of the parameters, in the optimiser's order."""
+        """The names of the parameters, in the optimiser's order."""
         return [name for name, _ in self._networks[net].named_parameters()]
 
     def _by_name(self, net: str, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:

@@ -31,12 +31,12 @@ class Facts:
 
     @property
     def session(self) -> dict[str, Any]:
-        """The last one; {} for a run of an older revision."""
+        """The last session; {} for a run of an older revision."""
         return self.sessions[-1] if self.sessions else {}
 
     @property
     def first_kimg(self) -> float:
-        """Where the run began."""
+        """The position at which the run began, in thousands of images."""
         kimg = number(self.sessions[0].get('kimg')) if self.sessions else 0.0
         return 0.0 if math.isnan(kimg) else kimg
 
@@ -132,7 +132,7 @@ class Facts:
         return flatten({name: value for name, value in self.options.items() if name != 'options'})
 
     def environment(self) -> dict[str, str]:
-        """Where and with what the last session ran."""
+        """The machine and the packages of the last session."""
         s = self.session
         packages = s.get('packages') if isinstance(s.get('packages'), dict) else {}
         rows = {

@@ -31,7 +31,7 @@ class Log:
             self._add(line)
 
     def newest_findings(self) -> list[tuple[str, int]]:
-        """Those that the page has room for."""
+        """The findings for which the page has room."""
         return list(self.findings.items())[-MOST:]
 
     def _add(self, line: str) -> None:

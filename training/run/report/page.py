@@ -109,7 +109,7 @@ def _header(title: str, runs: Sequence[Facts], names: Sequence[str]) -> str:
 
 
 def _findings(facts: Facts, name: str) -> str:
-    """What the run warned of, and what ended it."""
+    """The warnings of the run, and the error that ended it."""
     lines = [(f'Ended by: {facts.log.error}', 1)] if facts.log.error is not None else []
     lines += reversed(facts.log.newest_findings())
     items = ''.join(f'<li>{_text(line)}{f" <b>×{count}</b>" if count > 1 else ""}</li>' for line, count in lines)
