@@ -34,13 +34,17 @@ class Context:
 
     G: generator on `device`, in eval mode; None if `images`, a dataset, replace its samples. D: its discriminator, or None.
     dataset: real images to compare with, with labels, or None. eval_data: their name in records if they are not the training
-    images. training_set: then the training images, if available; generated images get labels drawn from it. by, encoder, steps:
-    how to find latents of real images, of WAYS_OR_AUTO or WAYS; an encoder trained for G, or None; steps of an optimisation, None
-    for the default of metrics.domains.inversion. seed: determines the result. verbose: show progress. cache: results of `once`,
-    shared by the contexts of several networks with the same dataset and seed. batch: batch size of detectors. detectors: loaded
-    detectors, shared by all contexts. detector_paths: weights by name of the detector, instead of the usual ones. feature_cache:
-    keeps features of real images for later programs; None for no cache. together: shared statistics of all metrics of this
-    network in its current state. stop: called periodically; once it is true, the evaluation ends with Interrupted.
+    images.
+    training_set: then the training images, if available; generated images get labels drawn from it.
+    by, encoder, steps: how to find latents of real images, of WAYS_OR_AUTO or WAYS; an encoder trained for G, or None; steps of
+    an optimisation, None for the default of metrics.domains.inversion.
+    seed: determines the result. verbose: show progress.
+    cache: results of `once`, shared by the contexts of several networks with the same dataset and seed.
+    batch: batch size of detectors. detectors: loaded detectors, shared by all contexts.
+    detector_paths: weights by name of the detector, instead of the usual ones.
+    feature_cache: keeps features of real images for later programs; None for no cache.
+    together: shared statistics of all metrics of this network in its current state.
+    stop: called periodically; once it is true, the evaluation ends with Interrupted.
 
     If ranks have joined a group (torch_utils.distributed), all compute the same metrics and share the work.
     """

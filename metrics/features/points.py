@@ -17,9 +17,11 @@ SAME = 1e-4  # of the spread: nearer features belong to the same image, with dif
 class Points:
     """Points [N, F], to which distances of other points are computed.
 
-    The mean is subtracted from the points, which keeps rounding errors small. dtype: with float32, a distance of 0 can become up
-    to 1e-3 of the distance from the mean; with float64 up to 1e-7. float64 runs on the CPU if the device lacks it. device: where
-    to compute. block: rows and columns of the distance matrix per block. progress: wraps iterators over blocks of rows.
+    The mean is subtracted from the points, which keeps rounding errors small.
+    dtype: with float32, a distance of 0 can become up to 1e-3 of the distance from the mean; with float64 up to 1e-7. float64
+    runs on the CPU if the device lacks it.
+    device: where to compute. block: rows and columns of the distance matrix per block. progress: wraps iterators over blocks of
+    rows.
     """
 
     def __init__(self, points: np.ndarray, device: torch.device | None = None, block: int = BLOCK,

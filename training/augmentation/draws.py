@@ -14,10 +14,10 @@ class Draws:
     Each method draws a value, then one u ~ U[0, 1) per image. It keeps the value where u < chance and gives 0 elsewhere, which
     makes every transform the identity. chance: number or tensor [], 0 or more; from 1 on, all values are kept.
 
-    like: a tensor with the wanted dtype and device; random numbers come from the global generator of that device. percentile: for
-    tests, a number in (0, 1) that replaces all random numbers: every image gets this quantile of the value's distribution,
-    regardless of the chance. Raises ValueError if it is not in (0, 1). As published, the quantile of a normal distribution is too
-    small by √2: erfinv(2q - 1).
+    like: a tensor with the wanted dtype and device; random numbers come from the global generator of that device.
+    percentile: for tests, a number in (0, 1) that replaces all random numbers: every image gets this quantile of the value's
+    distribution, regardless of the chance. Raises ValueError if it is not in (0, 1). As published, the quantile of a normal
+    distribution is too small by √2: erfinv(2q - 1).
     """
 
     def __init__(self, count: int, like: torch.Tensor, percentile: float | None = None):

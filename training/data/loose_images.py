@@ -22,9 +22,10 @@ class LooseImages:
     """All images below a folder or in a .zip file, sorted by name, greyscale and RGB, with and without alpha, mixed.
 
     training/data/finding.py decides which files are images; `left_out` (reason -> names) has the others. Images are rotated
-    upright by their EXIF data. Item i is `(image, None)`: uint8 [C, H, W] with values 0..255, C = 1 to 4, each with its own size.
-    Palettes are resolved. An alpha channel that is opaque throughout is dropped. `num_with_alpha`: number of images with alpha,
-    by the headers that `validate` has read.
+    upright by their EXIF data.
+    Item i is `(image, None)`: uint8 [C, H, W] with values 0..255, C = 1 to 4, each with its own size. Palettes are resolved. An
+    alpha channel that is opaque throughout is dropped.
+    `num_with_alpha`: number of images with alpha, by the headers that `validate` has read.
 
     Has the interface that metrics need: `path`, `name`, `identity`, `all_images`; no labels, and None for `image_shape`. Raises
     UserError, naming the file, if the path or an image is invalid. Images are checked when they are fetched, and by `validate()`.

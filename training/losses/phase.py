@@ -18,11 +18,13 @@ from training.losses.term import Term
 class Phase:
     """Accumulate the gradients of some terms over the rounds of an iteration, average them over the ranks, then step.
 
-    name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'. interval: the phase runs every N iterations, and its gradient is
-    scaled up by N. networks: {'G': ..., 'D': ...}; only networks[net] is trained. exact_second_order: compute shared images and
-    logits in float32 if a term differentiates them twice. This is for bfloat16, which is too coarse there, and slow on CPUs. With
-    float16 they stay in float16, as published. Images that a term renders to subtract or differentiate them twice are always in
-    float32. signs: report the signs of D's logits of real images. batch_kwargs: augment, style_mixing_prob.
+    name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'.
+    interval: the phase runs every N iterations, and its gradient is scaled up by N.
+    networks: {'G': ..., 'D': ...}; only networks[net] is trained.
+    exact_second_order: compute shared images and logits in float32 if a term differentiates them twice. This is for bfloat16,
+    which is too coarse there, and slow on CPUs. With float16 they stay in float16, as published. Images that a term renders to
+    subtract or differentiate them twice are always in float32.
+    signs: report the signs of D's logits of real images. batch_kwargs: augment, style_mixing_prob.
     """
 
     def __init__(self, name: str, net: str, interval: int, terms: Sequence[Term], networks: dict[str, nn.Module],

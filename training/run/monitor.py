@@ -29,11 +29,13 @@ LONGEST_SIDE = 2048  # of a picture sent to the loggers, in pixels; the PNG in t
 class Monitor:
     """Call `progress` after every batch, `end_of_tick`, `write` and `start_tick` in every tick, `close` at the end.
 
-    run_dir: where everything goes. start_nimg, total_nimg: images at which the run begins and ends. Entries of an earlier process
-    for later images are dropped. config: the whole configuration (training.config). Its items `wandb` and `resume_pkl` are used
-    here, and Weights & Biases shows all items. rank: of this process; all ranks call end_of_tick and write, but only rank 0
-    writes and prints. peak_flops: operations per second of the device of a rank, None if unknown. The bar appears only on a
-    terminal.
+    run_dir: where everything goes.
+    start_nimg, total_nimg: images at which the run begins and ends. Entries of an earlier process for later images are dropped.
+    config: the whole configuration (training.config). Its items `wandb` and `resume_pkl` are used here, and Weights & Biases
+    shows all items.
+    rank: of this process; all ranks call end_of_tick and write, but only rank 0 writes and prints.
+    peak_flops: operations per second of the device of a rank, None if unknown.
+    The bar appears only on a terminal.
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int, config: Mapping[str, Any] | None = None,

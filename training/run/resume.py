@@ -31,10 +31,12 @@ PRESETS = {
 class Resume:
     """The files from which a run resumes.
 
-    network_pkl: path or URL. training_state: the file with the optimisers; None for fresh optimisers. start_nimg: images at which
-    to begin; None for the number in the files. run_dir: directory of a run that resumes in place, or None. transfer: whether the
-    files belong to a run that itself began without a training state. stamps: of the files that find_resume checked, taken before
-    it read them. If network_pkl is among them, its checksum was correct.
+    network_pkl: path or URL. training_state: the file with the optimisers; None for fresh optimisers.
+    start_nimg: images at which to begin; None for the number in the files.
+    run_dir: directory of a run that resumes in place, or None.
+    transfer: whether the files belong to a run that itself began without a training state.
+    stamps: of the files that find_resume checked, taken before it read them. If network_pkl is among them, its checksum was
+    correct.
     """
 
     network_pkl: str
@@ -75,10 +77,12 @@ def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
     """Interpret --resume=source and --resume-kimg=kimg. None for a run that starts from the beginning.
 
     desc: the description in the name of this run. `latest` is the newest run in outdir with that description, except for its
-    length (-kimg<N>) and origin (-resume<...>). say: prints which corrupt files are skipped. With kimg, a run resumes in a new
-    directory, because its own already has results of later images. partial: --transfer=partial. A new directory then begins at 0
-    or kimg without a training state, which would need networks of the same shapes. Raises OptionError for a directory without a
-    snapshot.
+    length (-kimg<N>) and origin (-resume<...>).
+    say: prints which corrupt files are skipped.
+    With kimg, a run resumes in a new directory, because its own already has results of later images.
+    partial: --transfer=partial. A new directory then begins at 0 or kimg without a training state, which would need networks of
+    the same shapes.
+    Raises OptionError for a directory without a snapshot.
     """
     if partial and source in (None, 'noresume', 'latest'):
         raise OptionError('--transfer=partial has no effect without a network to take from; name a snapshot with --resume')

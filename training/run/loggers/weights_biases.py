@@ -47,9 +47,10 @@ class WandbLogger:
     """One run of Weights & Biases, named after the run directory, whose files go into <run_dir>/wandb.
 
     options: mode (online or offline), project (WANDB_PROJECT and WANDB_ENTITY take precedence), and images: none, fakes or all.
-    Only all sends pictures of training images. config: shown beside the curves, without the folders of absolute paths. The id of
-    the run is kept in the directory, so a resumed run continues its curves. Without a server, everything is kept in files for
-    `wandb sync`. say: prints a line for the user.
+    Only all sends pictures of training images.
+    config: shown beside the curves, without the folders of absolute paths.
+    The id of the run is kept in the directory, so a resumed run continues its curves.
+    Without a server, everything is kept in files for `wandb sync`. say: prints a line for the user.
     """
 
     def __init__(self, run_dir: str | Path, options: Mapping[str, Any], config: Mapping[str, Any], say: Callable[[str], None]):
