@@ -54,7 +54,6 @@ def place(tmp_path, monkeypatch):
     for name, text in blocks:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
-    return tmp_path
 
 
 def check_values(program, context):
