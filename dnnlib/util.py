@@ -11,7 +11,7 @@ from dnnlib.plugins import load_object
 __all__ = ['EasyDict', 'OptionError', 'UserError', 'construct_class_by_name', 'format_time', 'open_url']
 
 
-class EasyDict(dict):
+class EasyDict(dict[str, Any]):
     """A dict whose items can also be read, set and deleted as attributes."""
 
     def __getattr__(self, name: str) -> Any:
@@ -19,7 +19,8 @@ class EasyDict(dict):
             return self[name]
         raise AttributeError(name)
 
-    __setattr__ = dict.__setitem__
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
 
     def __delattr__(self, name: str) -> None:
         if name not in self:
