@@ -39,7 +39,8 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
     this process is to do. compute: images -> features [N, F]. text: what progress calls it.
     """
     plan, ranks = batches(num_items, context.batch), distributed.world_size()
-    mine, parts = None, []
+    mine = None
+    parts: list[torch.Tensor] = []
 
     def append_parts() -> None:
         while parts:
@@ -146,7 +147,8 @@ def of_reals(context: Context, detector: Any, reals: Reals, *, mean_cov: bool = 
     return of_dataset(context, detector, reals.dataset, items=reals.items, **captures._asdict())
 
 
-def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]], detector: Any = None) -> Iterator[torch.Tensor]:
+def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int] | np.ndarray],
+                detector: Any = None) -> Iterator[torch.Tensor]:
     """For each part, the images of these numbers: uint8 [N, C, H, W] on the device. Read ahead by threads.
 
     Where `image_shape` of the dataset is None they may be of any size: each is resized by itself, as the detector resizes, to

@@ -1,7 +1,7 @@
 """For mypy: an attribute that a torch module's class doesn't declare has type Any.
 
-torch declares such attributes as `Tensor | Module`, right for parameters and submodules only. Networks, also those of a user's own
-class, have numbers and methods there: training/networks/protocols.py lists them.
+torch declares such attributes as `Tensor | Module`, right for parameters and submodules only. Networks, also those of
+a user's own class, have numbers and methods there: training/networks/protocols.py lists them.
 """
 
 from __future__ import annotations

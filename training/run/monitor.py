@@ -156,7 +156,7 @@ class Monitor:
     @property
     def stopped_by(self) -> str | None:
         """What --stop-on stops the run for, and what to change; None if nothing does, and on all ranks but the first."""
-        return self._watch and self._watch.stopped_by
+        return self._watch.stopped_by if self._watch else None
 
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
