@@ -6,14 +6,36 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+ENDINGS = {getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)}
 
 
 def endings() -> list[signal.Signals]:
     """SIGTERM, and SIGHUP (a closed terminal) unless it is ignored, as under nohup. Both end a program."""
     hangup = getattr(signal, 'SIGHUP', None)
     return [signal.SIGTERM] + ([hangup] if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN else [])
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Inside, signals that end a program wait. Processes that start inside hold them back until they call `let_through`."""
+    if not hasattr(signal, 'pthread_sigmask'):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """In a process that started inside `held_back`, once it has set its handlers."""
+    if hasattr(signal, 'pthread_sigmask'):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
 
 
 class StopOnSignal:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dnnlib import signals
 from dnnlib.util import EasyDict, UserError
 from torch_utils import devices, distributed, misc, torchrun
 from training.data import workers
@@ -77,8 +78,10 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int,
         generator=torch.Generator(), multiprocessing_context=workers.start_method(device) if config['num_workers'] > 0 else None,
         **config)
     atexit.register(workers.end_all)
+    with signals.held_back():  # until workers.begin, in processes that start here
+        batches = iter(loader)
     try:
-        for images, labels in loader:
+        for images, labels in batches:
             images = images.to(device, non_blocking=True).to(torch.float32) / 127.5 - 1
             yield images, labels.to(device, non_blocking=True)
     except UserError as err:  # from a worker process it comes with the worker's traceback: the last line is the message

@@ -1,6 +1,7 @@
 """`python -m training.encoder`, and the commands that take what it writes: as programs."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def made(tmp_path_factory):
     images = np.random.default_rng(0).integers(60, 190, (6, 3, 8, 8)).astype(np.uint8)
     write_dataset(folder / 'paired.zip', images, [0, 1] * 3, content=[0, 0, 1, 1, 2, 2])
     done = subprocess.run([sys.executable, '-m', 'training.encoder', f'--network={folder}/run', '--kimg=0.2', '--device=cpu',
-                           f'--data={folder}/paired.zip'], capture_output=True, text=True, cwd=ROOT)
+                           f'--data={folder}/paired.zip'], capture_output=True, text=True, cwd=ROOT,
+                          env=dict(os.environ, OMP_NUM_THREADS='1'))  # as in this process: sums depend on the number of threads
     assert done.returncode == 0, done.stderr
     (folder / 'told.txt').write_text(done.stdout)
     return folder

@@ -34,7 +34,12 @@ def test_workers_do_not_keep_a_program_from_ending():
 
 
 OWN_DATASET = '''
+import os, signal
 import numpy as np
+
+if os.environ['MAIN'] != str(os.getpid()):  # in a worker that has just started: Ctrl-C, and the end of a Slurm job
+    os.killpg(0, signal.SIGINT)
+    os.killpg(0, signal.SIGTERM)
 
 class Images:
     def __len__(self):
@@ -53,10 +58,12 @@ from torch_utils import devices
 from training.data import workers
 from training.inputs import real_batches
 
+os.environ['MAIN'] = str(os.getpid())
 devices.suffers_from_fork = lambda device: True
 device = torch.device('cpu')
 workers.prepare(device)
 signal.signal(signal.SIGINT, lambda *_: None)
+signal.signal(signal.SIGTERM, lambda *_: None)
 dataset = plugins.load_object(sys.argv[1] + ':Images')()
 config = EasyDict(random_seed=0, batch_size=2, data_loader_kwargs=dict(num_workers=2, prefetch_factor=2))
 batches = real_batches(config, dataset, 0, device)
@@ -74,7 +81,7 @@ while sys.stdin.readline():
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='a fork server is taken on Linux')
-def test_workers_of_a_fork_server_read_own_datasets_bear_ctrl_c_and_end_when_the_training_is_killed(tmp_path):
+def test_workers_of_a_fork_server_read_own_datasets_bear_signals_from_their_start_and_end_when_the_training_is_killed(tmp_path):
     (tmp_path / 'own.py').write_text(OWN_DATASET)
     program = subprocess.Popen([sys.executable, '-c', WITH_SERVER, tmp_path / 'own.py'], cwd=Path(__file__).parents[2], text=True,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)

@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 import threading
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 import torch
 
-from dnnlib import plugins
+from dnnlib import plugins, signals
 from torch_utils import devices
 
 PRELOADED = ['__main__', 'training.inputs', 'training.dataset']
@@ -30,10 +30,15 @@ def start_method(device: torch.device) -> str | None:
 
 
 def prepare(device: torch.device) -> None:
-    """Begin to start the fork server, if there will be one; it gets ready while this process does other things."""
+    """Begin to start the fork server, if there will be one. It gets ready while this process does other things.
+
+    A signal to the process group does not end the server, nor a process that it has just started: `begin` lets signals through.
+    """
     if start_method(device) == 'forkserver':
         multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOADED)
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # the server starts it otherwise, and that lets signals through
+        with signals.held_back():
+            forkserver.ensure_running()
 
 
 class Portable(torch.utils.data.Dataset):
@@ -74,6 +79,7 @@ def begin(worker_id: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))
+    signals.let_through()
     main = multiprocessing.parent_process()
     if main is not None and main.pid != os.getppid():
         threading.Thread(target=_end_with, args=(main,), daemon=True).start()

@@ -52,8 +52,8 @@ Examples:
               default=KIMG, show_default=True, metavar='FLOAT')
 @click.option('--out', type=cli.PATH, help='The file to write.  [default: <snapshot>-encoder.safetensors beside the snapshot, '
               'where other commands look for it; for a URL or a network of models/, in the current folder]', metavar='PATH')
-@click.option('--seed', help='One seed fixes the result.', type=click.IntRange(min=0), default=0, show_default=True,
-              metavar='INT')
+@click.option('--seed', help='One seed fixes the result, on one machine and number of threads.', type=click.IntRange(min=0),
+              default=0, show_default=True, metavar='INT')
 @options.device
 @options.ops
 def main(network: str, data: str | None, kimg: float, out: str | None, seed: int, device: str, ops: str) -> None:
