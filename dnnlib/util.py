@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dnnlib.download import open_url  # public as dnnlib.util.open_url
 from dnnlib.errors import OptionError, UserError
@@ -19,8 +19,10 @@ class EasyDict(dict[str, Any]):
             return self[name]
         raise AttributeError(name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
+    if TYPE_CHECKING:  # mypy takes only a function for a sign that any attribute can be set
+        def __setattr__(self, key: str, item: Any, /) -> None: ...
+    else:
+        __setattr__ = dict.__setitem__
 
     def __delattr__(self, name: str) -> None:
         if name not in self:
