@@ -43,12 +43,12 @@ Metrics (docs/metrics.md defines them all):
   fid50k, kid50k, pr50k3   the same against the first 50,000 real images, mirrored ones as in training
   fd50k_dinov2_full        Frechet distance by another detector; kd... is the kernel distance
   dc10k5        density and coverage, by 5 nearest neighbours; dc10k5_full against all real images
-  nn10k_efficientnet   memorisation: distances of samples to the nearest training images, and a picture of these
-  modes         classes that 26,000 samples have, by a classifier trained on the labels of the dataset, and KL divergence
+  nn10k_efficientnet   memorisation: distances of samples to the nearest training images, with a picture
+  modes         number of classes among 26,000 samples, by a classifier trained on the labels of the dataset; KL divergence
   any other size: fid5k_full, kid1k, pr10k3_full, fd2k_efficientnet_full (k: 1000), ppl2_wend_1k
-  fid50k_full_domains   FID of each domain, and their mean; also of the other distances and sizes
+  fid50k_full_domains   FID of each domain, and their mean; also with other distances and sizes
   {', '.join(name for name in METRICS if parse_name(name) is None)}
-                of networks with domains; identifiability: docs/identifiability.md
+                for networks with domains; identifiability: docs/identifiability.md
 \b
 Detectors:
 {chr(10).join(f'  {name:<13} {spec.summary}' for name, spec in DETECTORS.items())}
@@ -57,10 +57,10 @@ Examples:
   # FID of a snapshot; the result goes into its run directory
   python calc_metrics.py --network=runs/00000-faces-auto1/network-snapshot-001000.pkl
 \b
-  # Without internet access, and in minutes: a small Frechet distance, by a detector that is here already
+  # Without internet access, and in minutes: a small Frechet distance with a detector that is already installed
   python calc_metrics.py --metrics=fd5k_full --detector=efficientnet --network=network-snapshot-001000.pkl
 \b
-  # A curve over all snapshots of a run; later, for those that have come since
+  # A curve over all snapshots of a run; later, only for the new ones
   python calc_metrics.py --metrics=fid10k_full,kid10k_full --network=runs/00000-faces-auto1
   python calc_metrics.py --metrics=fid10k_full,kid10k_full --network=runs/00000-faces-auto1 --missing-only
 \b
@@ -81,16 +81,16 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 
 @click.command(cls=cli.Command, sections=SECTIONS, epilog=EXAMPLES, context_settings=dict(max_content_width=120))
 @click.option('--network', 'networks', type=cli.PATH,
-              help='A snapshot, path or URL; the folder of an exported generator; or a name of models/. Can be given '
-              'several times, to compare. A run directory: all its snapshots, which gives a curve. A pattern, in quotes: all '
-              "files like it ('runs/*/network-snapshot-*.pkl').", multiple=True, metavar='PKL')
+              help='A snapshot, path or URL; the folder of an exported generator; or a name of models/. Repeat it '
+              'to compare networks. A run directory: all its snapshots, as a curve. A pattern in quotes: all '
+              "matching files ('runs/*/network-snapshot-*.pkl').", multiple=True, metavar='PKL')
 @options.classes()
 @click.option('--images', type=cli.PATH,
               help='Compare these images with those of --data instead, without a network: a folder or ZIP file of '
               'images, also of different sizes.', metavar='PATH')
 @click.option('--metrics', help='What to compute: names separated by commas, or none.', default='fid50k_full', show_default=True,
               metavar='LIST')
-@click.option('--num', help='Number of images to generate, instead of the number in the names. Results are named after it.',
+@click.option('--num', help='Number of images to generate, instead of the number in the names. Results have the new name.',
               type=int, metavar='INT')
 @click.option('--detector', help='Network whose features describe the images, for fd, kd, pr, dc and nn: '
               f'{", ".join(DETECTORS)}.  [default: as the name of the metric says]', metavar='NAME')
@@ -107,27 +107,27 @@ SECTIONS = {'What to evaluate': 'networks', 'Metrics': 'metrics', 'What to compa
 @click.option('--steps', help=f"Steps of a projection, or of an optimisation that refines an encoder's latents.  [default: "
               f'{STEPS} of a projection, none after an encoder]', type=click.IntRange(min=1), metavar='INT')
 @click.option('--data', type=cli.PATH,
-              help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: what the network '
-              'was trained on, if it is still there]', metavar='PATH')
+              help='A folder or ZIP made by dataset_tool.py; with --images, any images.  [default: the training data '
+              'of the network, if they still exist]', metavar='PATH')
 @click.option('--eval-data', type=cli.PATH,
-              help='Compare with these images instead, such as a held-out split of what --data is; results name them. Labels of '
+              help='Compare with these images instead, such as a held-out split of --data. Results name them. Labels of '
               'generated images still come from --data.', metavar='PATH')
-@cli.bool_option('--mirror', default=None, help='Whether mirrored copies belong to the real images, for metrics without _full.  '
-                 '[default: as in training; with --data no]')
+@cli.bool_option('--mirror', default=None, help='Whether the real images include mirrored copies, for metrics without _full.  '
+                 '[default: as in training; no with --data]')
 @click.option('--seed', help='Random seed.', type=click.IntRange(min=0), default=0, show_default=True,
               metavar='INT')
 @click.option('--outdir', type=cli.PATH,
-              help='Where to put metric-<name>.jsonl and the figures. Created if necessary.  [default: the folder of the '
-              'network if it is a run directory, else nowhere]', metavar='DIR')
-@click.option('--missing-only', help='Skip what metric-<name>.jsonl already has for the same metric and seed.',
-              is_flag=True)
-@cli.bool_option('--verbose', help='Show what is being done, and how long it will take.', default=True, show_default=True)
-@click.option('--gpus', help='Number of processes that share the work, each with its own GPU, or part of the CPU. The results '
-              'are the same.  [default: 1, or as many as torchrun started]', type=int, metavar='INT')
+              help='Directory for metric-<name>.jsonl and the figures. Created if necessary.  [default: the folder of the '
+              'network if it is a run directory, else none]', metavar='DIR')
+@click.option('--missing-only', help='Skip snapshots that already have a line with the same metric and seed in '
+              'metric-<name>.jsonl.', is_flag=True)
+@cli.bool_option('--verbose', help='Show progress and the time left.', default=True, show_default=True)
+@click.option('--gpus', help='Number of processes that share the work, each with its own GPU or part of the CPU. It does not '
+              'change the results.  [default: 1, or as many as torchrun started]', type=int, metavar='INT')
 @click.option('--batch', help='Batch size of the detector. Lower it to save memory.', type=int, default=64,
               show_default=True, metavar='INT')
 @click.option('--cache', type=cli.PATH,
-              help='Where to keep features of real images for the next time, or off.  [default: gan-metrics in the '
+              help='Directory for cached features of real images, or off.  [default: gan-metrics in the '
               'cache directory, which is ~/.cache/dnnlib, or $DNNLIB_CACHE_DIR]', metavar='DIR')
 @click.option('--device', help='Where to compute.', type=click.Choice(devices.DEVICES), default='auto', show_default=True)
 @options.ops
@@ -145,7 +145,7 @@ def main(**kwargs) -> None:
 
 
 def check_options(o: EasyDict) -> None:
-    """Complete the options, and look for whatever is wrong before anything long begins. Raises OptionError, UserError."""
+    """Complete and check the options before any long work. Raises OptionError, UserError."""
     o.detector is None or detector_spec(o.detector)
     o.metrics = parse_metrics(o.metrics, o.detector, o.resize, o.num)
     if o.gpus is not None and o.gpus < 1:
@@ -176,14 +176,14 @@ def check_options(o: EasyDict) -> None:
 
 
 def evaluate(o: EasyDict, subjects: list[Subject]) -> None:
-    """What each process does."""
+    """The work of each process."""
     with devices.explaining_out_of_memory(f'use --batch={max(o.batch // 2, 1)} instead of {o.batch}'):
         evaluate_all(o, subjects)
 
 
 def evaluate_all(o: EasyDict, subjects: list[Subject]) -> None:
-    """Compute the metrics o.metrics of one network after the other, and write what they found."""
-    choose(o.classes)  # again, in processes that were started
+    """Compute the metrics o.metrics for each network in turn, and write the results."""
+    choose(o.classes)  # again, in new processes
     where = options.start_on(o.device, o.ops, cudnn_benchmark=True)
     shared: dict[str, Any] = dict(device=where, seed=o.seed, verbose=o.verbose, batch=o.batch, detectors={},
                                   detector_paths=o.detector_paths, by=o.by, steps=o.steps,
@@ -206,7 +206,7 @@ def evaluate_all(o: EasyDict, subjects: list[Subject]) -> None:
         except UserError as err:
             if len(subjects) == 1 or isinstance(err, OptionError):
                 raise
-            print(f'Error: {err}', flush=True)  # the others need not suffer for it
+            print(f'Error: {err}', flush=True)  # the other networks are still evaluated
             failed += 1
             continue
         compute(EasyDict(o, metrics=wanted), subject, context, records)
@@ -237,7 +237,7 @@ def compute(o: EasyDict, subject: Subject, context: Context, records: Records) -
 
 
 def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metrics: list[str], caches: dict) -> Context:
-    """Load a network, and open the dataset that goes with it, as far as the metrics need them. Raises UserError."""
+    """Load a network and open its dataset, if the metrics need them. Raises UserError."""
     if o.verbose:
         print(f'Loading network from "{subject.network}"...', flush=True)
     wanted = [find_metric(name) for name in metrics]
@@ -260,7 +260,7 @@ def network_context(o: EasyDict, subject: Subject, shared: dict[str, Any], metri
 
 
 def images_context(o: EasyDict, shared: dict[str, Any]) -> Context:
-    """Open --images and --data, and look at all files of both. Raises OptionError."""
+    """Open --images and --data, and check all files of both. Raises OptionError."""
     found = []
     for option, path in (('images', o.images), ('data', o.data)):
         try:
@@ -277,21 +277,21 @@ def images_context(o: EasyDict, shared: dict[str, Any]) -> Context:
 
 
 def tell_files(o: EasyDict, dataset: Any) -> None:
-    """Say which files of a folder or ZIP file are not used."""
+    """Print which files of a folder or ZIP file are skipped."""
     if o.verbose and distributed.is_rank0():
         for line in tell_left_out(getattr(dataset, 'left_out', {})):
             print(f'{dataset.path}: {line}')
 
 
 def tell_background(o: EasyDict, metrics: list[str], num_channels: int) -> None:
-    """Say on what background detectors see images with alpha."""
+    """Print the background on which detectors see images with alpha."""
     note = background_note(metrics, num_channels)
     if note is not None and o.verbose and distributed.is_rank0():
         print(note)
 
 
 def find_outdir(outdir: str | None, subject: Subject) -> Path | None:
-    """The folder for results: --outdir, made here, or that of a network if it is a run directory, or None."""
+    """The folder for results: --outdir, created here, or the folder of a network if it is a run directory, or None."""
     if outdir is None:
         return subject.run_dir
     try:

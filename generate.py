@@ -6,13 +6,13 @@ import click
 
 from dnnlib import cli, openmp  # noqa: F401 (before torch is loaded)
 
-# A subcommand is the `command` of the module training.sampling.commands.<name>, which is imported when it is called.
+# A subcommand is `command` in the module training.sampling.commands.<name>, which is imported when it is called.
 COMMANDS = dict(
-    images='Images of seeds or of projected latents (what is done if no command is named).',
+    images='Images of seeds or of projected latents (the default command).',
     mix='Style mixing: some layers of one latent, the rest of another.',
-    video='Latents and domains that turn into each other, as a movie.',
+    video='A movie that moves through latents or domains.',
     domains='The same latents in every domain, in one picture.',
-    project='The latent whose image is most like a given one: a photograph, or any other picture.',
+    project='The latent whose image is most similar to a given picture.',
     translate='Real images in other domains.',
     traverse='What each coordinate of the latent changes, ordered by importance.',
     explore='A page in the browser, with sliders.',
@@ -27,7 +27,7 @@ Examples:
   # Style mixing: coarse styles of the columns, all else of the rows
   python generate.py mix --outdir=out --rows=0-3 --cols=4-7 --styles=coarse --network=network-snapshot-025000.pkl
 \b
-  # A movie that goes through eight latents in each of 4x2 cells, and ends where it began
+  # A looping movie through eight latents in each of 4x2 cells
   python generate.py video --output=lerp.mp4 --seeds=0-63 --grid=4x2 --network=network-snapshot-025000.pkl
 \b
   # Eight latents in all domains of a conditional network
@@ -43,7 +43,7 @@ Examples:
   # Real images in every domain
   python generate.py translate --outdir=out --images=datasets/mnist.zip --network=network-snapshot-000200.pkl
 \b
-  # Sliders for all of that in the browser
+  # All of this with sliders in the browser
   python generate.py explore --network=network-snapshot-000280.pkl
 \b
   # All options of a command, with examples
@@ -57,8 +57,8 @@ Examples:
 def main() -> None:
     """Draw from a trained network, with the moving average of its generator (G_ema).
 
-    Without a command, it makes images: generate.py --seeds=... is generate.py images --seeds=..., whose options
-    `generate.py images --help` explains.
+    The default command is images: generate.py --seeds=... means generate.py images --seeds=.... `generate.py images --help`
+    explains its options.
     """
 
 

@@ -39,7 +39,7 @@ Examples:
   # Start, or resume the last run of this kind: for queues that interrupt
   python train.py --outdir=runs --data=datasets/faces.zip --mirror=1 --resume=latest --max-minutes=230
 \b
-  # Go on from a snapshot in a new directory, here with another method; or learn from networks of other images
+  # Start from a snapshot in a new directory, here with another method; or from networks of other images
   python train.py --outdir=runs --data=datasets/mnist.zip --method=cg-gan \\
       --resume=runs/00000-mnist-cond-auto1/network-snapshot-000100.pkl
   python train.py --outdir=runs --data=datasets/faces.zip --resume=ffhq256
@@ -57,7 +57,7 @@ SECTIONS = {'General': 'outdir', 'Dataset': 'data', 'Networks and training': 'cf
 
 
 class Command(cli.Command):
-    """The general options, and after --method those of all methods, the user's own included."""
+    """The general options, and after --method those of all methods, including the user's own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         in_files = option_files.named_in(args)
@@ -89,16 +89,18 @@ class Command(cli.Command):
               type=int, metavar='INT')
 @click.option('--keep', help='Number of training states to keep (needed for exact resume). Network snapshots are never deleted.',
               type=int, default=2, show_default=True, metavar='INT')
-@cli.bool_option('--post-hoc-ema', help='With each network snapshot, keep two averages of the weights, from which `python -m '
-                 'training.snapshot average` makes G_ema of any length later. A third more disk space, twice the memory of G.',
+@cli.bool_option('--post-hoc-ema', help='Save two averages of the weights with each network snapshot. `python -m '
+                 'training.snapshot average` makes G_ema of any length from them. A third more disk space, twice the memory '
+                 'of G.',
                  show_default=True)
 @click.option('--snap-minutes', help='Also save a snapshot whenever this many minutes have passed since the last one, even in '
               'the middle of a tick.', type=float, metavar='MINUTES')
 @click.option('--max-minutes', help='Wall-clock limit in minutes, counted from launch. Saves and exits before it is reached '
               '(for job queues).',
               type=float, metavar='MINUTES')
-@click.option('--stop-on', help='Save and exit with status 1 when one of these troubles shows, separated by commas: '
-              f'{", ".join(symptoms.RULES)}; or any. All of them are warned of (docs/health.md).', metavar='LIST')
+@click.option('--stop-on', help='Save and exit with status 1 when one of these problems occurs, separated by commas: '
+              f'{", ".join(symptoms.RULES)}; or any. Without this option, they only cause warnings (docs/health.md).',
+              metavar='LIST')
 @click.option('--tick', help='Print progress every N thousand images.', type=float, default=4, show_default=True,
               metavar='KIMG')
 @click.option('--metrics', help='Metrics of each network snapshot, separated by commas: fid50k_full, fd5k_efficientnet_full, '
@@ -106,13 +108,13 @@ class Command(cli.Command):
               'computes them later.  [default: fid50k_full; on a CPU none]', metavar='LIST')
 @click.option('--metric-seed', help='Random seed of the metrics.', type=int, default=0, show_default=True, metavar='INT')
 @click.option('--eval-data', type=cli.PATH,
-              help='Held-out images: metrics compare with them, and overfitting is measured by them.  [default: metrics compare '
+              help='Held-out images. Metrics compare with them, and they show overfitting.  [default: metrics compare '
               'with --data]', metavar='PATH')
-@click.option('--wandb', help='Weights & Biases. auto: online if you are logged in there, or as WANDB_MODE says. offline: files '
-              'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY say where it goes.',
+@click.option('--wandb', help='Weights & Biases. auto: as WANDB_MODE says, or online if you are logged in. offline: files '
+              'for `wandb sync`. WANDB_PROJECT and WANDB_ENTITY set the destination.',
               type=click.Choice(['auto', 'online', 'offline', 'disabled']), default='auto', show_default=True)
-@click.option('--wandb-images', help='Images that Weights & Biases gets. fakes: generated ones. all: training images and '
-              'their reconstructions, too.', type=click.Choice(['none', 'fakes', 'all']), default='fakes', show_default=True)
+@click.option('--wandb-images', help='Images to send to Weights & Biases. fakes: generated ones. all: also training images and '
+              'their reconstructions.', type=click.Choice(['none', 'fakes', 'all']), default='fakes', show_default=True)
 @click.option('--seed', help='Random seed. Runs with the same seed are identical.', type=int, default=0, show_default=True,
               metavar='INT')
 @click.option('-n', '--dry-run', help='Check all that a run would check, print the configuration and exit.', is_flag=True)
@@ -121,8 +123,8 @@ class Command(cli.Command):
               'training_options.json of a run. The command line wins (docs/configuration.md).')
 @click.option('--like', type=cli.PATH, metavar='RUN', help='Take the options of another run for a new one: its directory, or its '
               'name in --outdir. --config and the command line win.')
-@click.option('--save-config', type=cli.PATH, metavar='FILE', help='Write the options to a .yaml or .json file for --config once '
-              'they are checked; then train. With --dry-run, only write it.')
+@click.option('--save-config', type=cli.PATH, metavar='FILE', help='Check the options, write them to a .yaml or .json file for '
+              '--config, then train. With --dry-run, exit after writing.')
 @click.option('--data', type=cli.PATH,
               help='Training data: a folder or ZIP made by dataset_tool.py.', required=True, metavar='PATH')
 @own_classes.OPTIONS[2]
@@ -153,14 +155,14 @@ class Command(cli.Command):
                  default=True, show_default=True)
 @click.option('--glr', help='Learning rate of the generator.  [default: by --cfg]', type=float, metavar='FLOAT')
 @click.option('--dlr', help='Learning rate of the discriminator.  [default: by --cfg]', type=float, metavar='FLOAT')
-@click.option('--anneal', help='Change values over the first --anneal-kimg by a cosine, from their usual values to these: lr, '
+@click.option('--anneal', help='Move values along a cosine to these over the first --anneal-kimg: lr, '
               'glr, dlr, beta2, gamma, p (with --aug=fixed), ema (half-life in kimg). Example: lr=0.0005,gamma=0.1',
               type=cli.Assignments(['lr', 'glr', 'dlr', 'beta2', 'gamma', 'p', 'ema']), metavar='NAME=VALUE,...')
 @click.option('--anneal-kimg', help='Length of the cosines of --anneal.  [default: --kimg]', type=float, metavar='KIMG')
 @click.option('--z-dim', help='Width of the latent z.', type=int, default=512, show_default=True, metavar='INT')
 @own_classes.OPTIONS[0]
 @own_classes.OPTIONS[1]
-@click.option('--aug', help="Augment the discriminator's input, against overfitting on small datasets. ada: strength adapts to "
+@click.option('--aug', help="Augment the discriminator's input to prevent overfitting on small datasets. ada: strength adapts to "
               'overfitting. fixed: strength --p. noaug: none (StyleGAN2).  [default: ada]',
               type=click.Choice(['noaug', 'ada', 'fixed']))
 @click.option('--p', help='Strength with --aug=fixed: the probability of each transformation.', type=float, metavar='FLOAT')
@@ -169,7 +171,7 @@ class Command(cli.Command):
 @click.option('--augpipe', help='Transformations: blit (flips, quarter turns, integer shifts), geom (scale, rotation, aspect, '
               'shift), color, filter, noise, cutout, or sets of them by initials.  [default: bgc]',
               type=click.Choice(list(AUGPIPES)))
-@click.option('--method', help='Set the published options of a method, where they are not given: '
+@click.option('--method', help='Use the published options of a method, except those that you give: '
               f'{", ".join(m.name for m in methods.built_in())}; or of several, such as cg-gan,clr-gan. A folder or .py file, '
               'such as ./my_method, adds a method of your own (docs/adding-a-method.md).', metavar='LIST',
               type=methods.MethodNames())
@@ -180,9 +182,9 @@ class Command(cli.Command):
               'from 0 kimg.  [default: noresume]', metavar='WHAT')
 @click.option('--resume-kimg', help="Resume in a new directory and count from this kimg instead of the snapshot's. 0 means "
               'transfer learning with fresh optimisers.', type=int, metavar='KIMG')
-@click.option('--transfer', help='How the networks of --resume must fit. strict: tensors of one name have one shape. partial: '
-              'what fits is taken, the rest is listed, and the run counts from 0 kimg; for images of another size, other '
-              'channels or other labels.  [default: strict]', type=click.Choice(['strict', 'partial']))
+@click.option('--transfer', help='How to copy the networks of --resume. strict: tensors with the same name must have the same '
+              'shape. partial: copy the tensors that fit, list the others, and count from 0 kimg; for images of another size, '
+              'other channels or other labels.  [default: strict]', type=click.Choice(['strict', 'partial']))
 @click.option('--freezed', help='Freeze-D: freeze the first N layers of the discriminator.  [default: 0]', type=int,
               metavar='INT')
 @click.option('--precision', help='Precision of the four highest resolutions. auto: fp16 on CUDA; bf16 on CPUs where a short '
@@ -190,11 +192,11 @@ class Command(cli.Command):
               type=click.Choice(['auto', 'fp32', 'fp16', 'bf16']))
 @cli.bool_option('--fp32', help='The same as --precision=fp32.', show_default=True)
 @cli.bool_option('--nhwc', help='Channels-last memory layout with half precision.', show_default=True)
-@cli.bool_option('--nobench', help="Don't let cuDNN try out algorithms.", show_default=True)
+@cli.bool_option('--nobench', help="Don't let cuDNN search for the fastest algorithms.", show_default=True)
 @cli.bool_option('--allow-tf32', help='Allow TF32 on CUDA: faster, less exact.', show_default=True)
-@click.option('--ops', help='What computes resampling, filters and activations. auto: our own operators; on CUDA, NVRTC compiles '
+@click.option('--ops', help='Operators for resampling, filters and activations. auto: our own; on CUDA, NVRTC compiles '
               "them in seconds. native: the same, built once per machine by a C++ compiler and nvcc. torch: PyTorch's. If auto "
-              "cannot use our operators, it says why and uses PyTorch's.",
+              "cannot use our operators, it prints the reason and uses PyTorch's.",
               type=click.Choice(['auto', 'native', 'torch']), default='auto', show_default=True, envvar='STYLEGAN_OPS',
               show_envvar=True)
 @click.option('--profile', help='Profile N steps after the first few. Writes trace.json.gz and profile.txt to the run '
@@ -215,7 +217,7 @@ def main(ctx: click.Context, **options) -> None:
 
 
 def train(o: EasyDict) -> None:
-    """Train as the options say, as one process that starts others, or as one of the ranks that torchrun started."""
+    """Train with these options, as a process that launches the ranks, or as a rank of torchrun."""
     o.gpus = torchrun.how_many(o.gpus)
     if torchrun.under_torchrun() and not o.dry_run:
         from training.training_loop import training_loop
@@ -228,7 +230,7 @@ def train(o: EasyDict) -> None:
 
 
 def make_plan(o: EasyDict) -> Plan | None:
-    """Turn options into a plan, check its inputs and print it; None if there is nothing to do."""
+    """Turn options into a plan, check its inputs and print it. None if there is nothing to do."""
     if o.save_config is not None:
         option_files.check_name(o.save_config)
     training_set, info = open_dataset(o)
@@ -256,15 +258,16 @@ def make_plan(o: EasyDict) -> Plan | None:
         if not goes_on:
             raise OptionError(f'--kimg={config.total_kimg} is the length of the whole training, and --resume has already '
                               f'seen {start_nimg / 1000:g} kimg; ask for more')
-        # What starts a run again and again until it is done shall not take that for a failure.
-        print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; ask for more to go on')
+        # Exit status 0, for scripts that repeat the command until the run is complete.
+        print(f'{config.run_dir} is complete: {start_nimg / 1000:g} kimg of --kimg={config.total_kimg}; increase it to '
+              'train longer')
         return None
     options = option_files.of_run(o.given, resume.run_dir if goes_on else None)
     return Plan(config, options, resume, Path(o.outdir), desc, read_ahead)
 
 
 def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
-    """Open the dataset, with its labels if they are used, to see what it holds. Raises OptionError if it isn't one."""
+    """Open the dataset, with its labels if they are used. Raises OptionError if it is invalid."""
     data = own_classes.open_dataset(o)
     try:
         return data, DatasetInfo(name=data.name, resolution=data.resolution, label_dim=data.label_dim, size=len(data))
@@ -273,7 +276,7 @@ def open_dataset(o: EasyDict) -> tuple[Any, DatasetInfo]:
 
 
 def complete_eval_data(config: EasyDict, o: EasyDict, training_set: Any) -> None:
-    """Add the images of --eval-data to the configuration. Raises OptionError if they don't fit the training images."""
+    """Add the images of --eval-data to the configuration. Raises OptionError if they do not fit the training images."""
     if o.eval_data is None:
         return
     kwargs = dict(class_name=config.training_set_kwargs['class_name'], path=o.eval_data, xflip=o.mirror)
@@ -286,7 +289,7 @@ def complete_eval_data(config: EasyDict, o: EasyDict, training_set: Any) -> None
 
 
 def print_config(config: EasyDict, info: DatasetInfo) -> None:
-    """Say what will be done."""
+    """Print the configuration."""
     kwargs = config.training_set_kwargs
     print(f'\nTraining options:\n{json.dumps(config, indent=2)}\n')
     print(f'Output directory:   {config.run_dir}')

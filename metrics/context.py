@@ -1,4 +1,4 @@
-"""What a metric is given, and what it gives back."""
+"""The input and the result of a metric."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ STEPS = 200  # of a projection
 
 
 class Interrupted(Exception):
-    """The evaluation was to stop, and did."""
+    """Raised when an evaluation stops on request."""
 
 
 @dataclass(frozen=True)
 class Context:
     """The subject of an evaluation.
 
-    G: generator on `device`, in eval mode; None where `images` stand for what it makes, a dataset as well. D: the discriminator
-    beside it, or None. dataset: real images to compare with, with labels; None where there is none. eval_data: what records call
-    them where they are not the training images. training_set: the training images then, if they are available; generated images
-    get labels that are drawn from it.
-    by, encoder, steps: how latents of real images are found, of WAYS_OR_AUTO or WAYS; an encoder that was trained for G, or None;
-    and steps of an optimisation, None for as many as metrics.domains.inversion has by default.
-    seed: fixes the result. verbose: show progress. cache: results of `once`, to be shared by the contexts of several networks
-    with the same dataset and seed.
-    batch: images that a detector takes at a time. detectors: those that are loaded, to be shared by all contexts.
-    detector_paths: weights by name of the detector, where they are not those that it looks for itself. feature_cache: keeps
-    features of real images for later programs; None keeps none. together: what the metrics that are to be computed of
-    this network, as it is now, have in common. stop: asked periodically; once true, the evaluation ends with Interrupted.
+    G: generator on `device`, in eval mode; None if `images`, a dataset, replace its samples. D: its discriminator, or None.
+    dataset: real images to compare with, with labels, or None. eval_data: their name in records if they are not the training
+    images.
+    training_set: then the training images, if available; generated images get labels drawn from it.
+    by, encoder, steps: how to find latents of real images, of WAYS_OR_AUTO or WAYS; an encoder trained for G, or None; steps of
+    an optimisation, None for the default of metrics.domains.inversion.
+    seed: determines the result. verbose: show progress.
+    cache: results of `once`, shared by the contexts of several networks with the same dataset and seed.
+    batch: batch size of detectors. detectors: loaded detectors, shared by all contexts.
+    detector_paths: weights by name of the detector, instead of the usual ones.
+    feature_cache: keeps features of real images for later programs; None for no cache.
+    together: shared statistics of all metrics of this network in its current state.
+    stop: called periodically; once it is true, the evaluation ends with Interrupted.
 
-    Where ranks have joined a group (torch_utils.distributed), all of them compute the same metrics and share the work.
+    If ranks have joined a group (torch_utils.distributed), all compute the same metrics and share the work.
     """
 
     G: torch.nn.Module | None
@@ -70,18 +71,18 @@ class Context:
 
     @property
     def labels_of(self) -> Any:
-        """The dataset whose labels generated images get: the training images if it is known, else `dataset`."""
+        """The dataset whose labels generated images get: the training images if known, else `dataset`."""
         return self.dataset if self.training_set is None else self.training_set
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` returns, made only once for all contexts that share a cache: for what does not depend on G."""
+        """The result of `make`, called once for all contexts that share a cache. For results that do not depend on G."""
         if name not in self.cache:
             self.cache[name] = make()
         return self.cache[name]
 
     def detector(self, name: str, resize: str = 'published') -> Any:
         """The detector of this name (metrics.detectors), or AlexNet with its `lpips`, loaded once for all contexts that share
-        `detectors`; the one that is trained on the dataset, once for those that share `cache`."""
+        `detectors`; the one trained on the dataset, once for contexts that share `cache`."""
         if (name, resize) not in self.detectors:
             from metrics.detectors import ALEXNET, OWN, load_detector, load_lpips
             if name == OWN:
@@ -93,8 +94,8 @@ class Context:
         return self.detectors[name, resize]
 
     def generator(self, *key: int) -> torch.Generator:
-        """A random number generator of the CPU that depends on the seed and on `key` alone. The global generators are
-        left alone, so that a metric in the middle of a training changes nothing."""
+        """A CPU random number generator that depends only on the seed and `key`. The global generators are not used, so a metric
+        does not change a training run."""
         import torch
         state = np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> 1))
@@ -105,18 +106,18 @@ class Context:
         return torch.randn(count, self.G.z_dim, generator=self.generator(*key)).to(self.device)
 
     def count(self, text: str, total: int | None = None) -> Progress:
-        """Progress that is counted by hand: `with context.count('images', 100) as progress: progress.advance(10)`."""
+        """Progress that the caller counts: `with context.count('images', 100) as progress: progress.advance(10)`."""
         from torch_utils import distributed
         return Progress(text, total, self.verbose and distributed.is_rank0())
 
     def progress(self, items: Iterable, text: str, total: int | None = None) -> Iterator:
-        """Iterate over `items`, and show how far it is if verbose."""
+        """Iterate over `items`, with progress if verbose."""
         from torch_utils import distributed
         if total is None and hasattr(items, '__len__'):
             total = len(cast(Sized, items))
         with self.count(text, total) as progress:
             for item in items:
-                if distributed.world_size() == 1:  # several would have to agree on it, as features.of_batches does
+                if distributed.world_size() == 1:  # several ranks would have to agree on it, as features.of_batches does
                     self.check_stop()
                 yield item
                 progress.advance()
@@ -129,13 +130,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Result:
-    """What a metric found.
+    """The result of a metric.
 
     values: name -> number; None where it is not defined. Written as JSON.
     arrays: what the figure shows, and more.
-    draw: makes a matplotlib figure; None for metrics without one.
+    draw: makes a matplotlib figure; None for metrics without a figure.
     notes: sentences for the user.
-    facts: what the record says beside the values, such as how latents were found.
+    facts: further entries of the record, such as how latents were found.
     """
 
     values: dict[str, float | None]

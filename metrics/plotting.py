@@ -1,4 +1,4 @@
-"""Figures without a screen. matplotlib is imported here, when there is something to draw."""
+"""Figures without a screen. matplotlib is imported only when a figure is drawn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dnnlib.channels import on_checkerboard
 
 
 def new_figure(rows: int, columns: int, width: float, height: float, **kwargs) -> tuple[Figure, Any]:
-    """A figure of width x height inches that needs no screen and no global state, and its axes (as plt.subplots)."""
+    """A figure of width x height inches and its axes (as plt.subplots), without a screen or global state."""
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, **kwargs)

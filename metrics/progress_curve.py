@@ -14,8 +14,7 @@ MOST_PANELS = 12
 
 
 class Point(NamedTuple):
-    """What a metric found for one network. run: name of its run. kimg: images it has seen, in thousands. results: of the
-    record."""
+    """The results of a metric for one network. run: name of its run. kimg: images seen, in thousands. results: of the record."""
 
     run: str
     name: str
@@ -24,8 +23,8 @@ class Point(NamedTuple):
 
 
 def best_point(metric: str, points: Sequence[Point]) -> tuple[Point, str] | None:
-    """The best of several by the first value of a metric, and the name of that; the earliest of equals. None if the metric does
-    not say what is better, or found nothing."""
+    """The best of several by the first value of a metric, and the name of the value; the earliest of equals. None if the metric
+    has no direction or no value."""
     better = find_metric(metric).better
     key = next((key for point in points for key in point.results), None)
     found = [point for point in points if key is not None and point.results.get(key) is not None]

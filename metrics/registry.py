@@ -1,6 +1,6 @@
-"""The metrics by name. A new one is a file with a function `Context -> Result`, and a line here.
+"""The metrics by name. A new metric is a file with a function `Context -> Result`, and a line here.
 
-Names are known without importing torch; a metric is imported when it is asked for.
+Names are known without importing torch. A metric is imported when it is used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from metrics.quality import names
 
 
 class Metric(NamedTuple):
-    """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it looks at the images
-    of the dataset, and at the discriminator. translates: whether it needs latents of real images, which the discriminator or a
-    trained encoder may find. needs_labels: whether it looks at the labels of the dataset, for networks that take some;
-    needs_classes: for all networks. detector: name of the feature detector, None without one. check: `module:name` of a function
-    `(Context)` that raises UserError for what can be seen at once not to suit the metric, '' without one. better: 'lower' or
-    'higher' values of its first result are better, or None where that can't be said."""
+    """function: `module:name` of a function `(Context, **kwargs) -> Result`. needs_data, needs_D: whether it uses the images of
+    the dataset, and the discriminator. translates: whether it needs latents of real images, which the discriminator or a trained
+    encoder may find. needs_labels: whether it uses the labels of the dataset, for networks with labels; needs_classes: for all
+    networks. detector: name of the feature detector, or None. check: `module:name` of a quick function `(Context)` that raises
+    UserError for unsuitable input, or ''. better: whether 'lower' or 'higher' values of its first result are better, or None."""
 
     function: str
     needs_data: bool
@@ -97,7 +96,7 @@ GRAMMARS = ((names, _of_quality), (domain_names, _of_domains))
 
 
 def _of_grammar(text: str) -> Metric:
-    """The metric of a name that says all."""
+    """The metric of a complete name."""
     for grammar, make in GRAMMARS:
         if (name := grammar.parse_name(text)) is not None:
             return make(grammar.with_options(name))
@@ -125,9 +124,9 @@ def find_metric(name: str) -> Metric:
 def parse_metrics(value: str, detector: str | None = None, resize: str | None = None, num: int | None = None) -> list[str]:
     """The names in the value of --metrics, each once; 'none' and '' are the empty list.
 
-    detector, resize, num: options that say more than the names; what is returned says it all (`fd5k_full` with the detector
-    efficientnet is `fd5k_efficientnet_full`). Metrics without a detector or a number are left as they are. Raises OptionError
-    for names that there aren't, and for options that don't go with any or one of them.
+    detector, resize, num: options that complete the names: `fd5k_full` with the detector efficientnet is
+    `fd5k_efficientnet_full`. Names without a detector or a number stay unchanged. Raises OptionError for unknown names, for
+    options that no name takes, and for options that conflict with a name.
     """
     if value.lower() in ('', 'none'):
         return []
@@ -151,10 +150,10 @@ def _full_name(text: str, detector: str | None, resize: str | None, num: int | N
 
 
 def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
-    """Evaluate one metric. Returns what it found, and its record: a dict for one line of JSON, in the published order.
+    """Evaluate one metric. Returns its result and its record: a dict for one line of JSON, in the published order.
 
-    Values that are not finite (a generator that diverged) become None in the record, for JSON has no other word. With several
-    processes all of them call this, and the results are the same in all.
+    Values that are not finite (a diverged generator) become None in the record, because strict JSON has no NaN. All ranks call
+    this and get the same results.
     """
     from torch_utils import distributed
     from torch_utils.devices import full_precision
@@ -172,7 +171,7 @@ def calc_metric(name: str, context: Context) -> tuple[Result, dict[str, Any]]:
 
 
 def _warning(name: str, metric: Metric, context: Context) -> str | None:
-    """A line on a distance that is known not to rise with damage of the dataset."""
+    """A warning about a distance that is known not to rise with damage of the dataset."""
     quality = names.parse_name(name)
     if quality is None or metric.detector is None or context.dataset is None:
         return None
@@ -181,8 +180,8 @@ def _warning(name: str, metric: Metric, context: Context) -> str | None:
 
 
 def check_metric(name: str, context: Context) -> None:
-    """See whether a metric can be computed, before anything long begins. Raises UserError that says what is missing: the weights
-    of its detector (nothing is loaded or downloaded), data, labels, images, or a network."""
+    """Check whether a metric can be computed, before any long work. Raises UserError that names what is missing: the weights of
+    its detector (nothing is loaded or downloaded), data, labels, images, or a network."""
     metric, quality = find_metric(name), names.parse_name(name)
     if context.G is None and (quality is None or quality.family in ('ppl', 'modes') or quality.by_domain):
         raise OptionError(f'--metrics={name}: needs a network, not images; give --network, or another metric')

@@ -1,4 +1,4 @@
-"""Where results go: a line of JSON, and a picture."""
+"""Output of results: a line of JSON, and a picture."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from metrics.context import Result
 from metrics.progress_curve import Point, number, save_curve, table
 from metrics.subjects import Subject
 
-MOST_COLUMNS = 4  # networks that a table has beside each other
+MOST_COLUMNS = 4  # networks per table
 
 
 def write_report(result: Result, record: dict[str, Any], run_dir: str | Path | None, snapshot: str, name: str,
                  seed: int = 0) -> None:
     """Print the record of one metric (registry.calc_metric) as a line of JSON, and its notes.
 
-    With a run_dir, which exists, append that line to metric-<metric>.jsonl there, and save the figure, if there is one,
-    as <metric>-<name>.png. snapshot: the network, as it is to be named in the record.
-    seed: of the evaluation, which the record names if it is not 0.
-    Raises UserError if the files can't be written.
+    With an existing run_dir, append that line to metric-<metric>.jsonl there, and save the figure, if any, as
+    <metric>-<name>.png. snapshot: name of the network in the record. seed: of the evaluation; in the record if it is not 0.
+    Raises UserError if the files cannot be written.
     """
     line = {**record, 'snapshot_pkl': snapshot, 'timestamp': time.time(), **({'seed': seed} if seed else {})}
     for note in result.notes:
@@ -61,10 +60,10 @@ def comparison(records: list[dict[str, Any]], names: list[str]) -> str:
 
 
 class Records:
-    """What was found for the networks of a program, and what the files say of evaluations before it.
+    """The records of the networks of this program, and earlier records in files.
 
-    outdir: the folder of all files; None: each is in the run directory of its network. seed: of the evaluations. eval_data: the
-    path of the dataset of --eval-data, if any.
+    outdir: the folder of all files; None if each is in the run directory of its network. seed: of the evaluations. eval_data: the
+    path of --eval-data, if any.
     """
 
     def __init__(self, outdir: str | Path | None, seed: int, eval_data: str | None = None):
@@ -73,11 +72,11 @@ class Records:
         self._files: dict[Path, list[dict[str, Any]]] = {}
 
     def add(self, metric: str, subject: Subject, record: dict[str, Any]) -> None:
-        """Remember a new record (registry.calc_metric) of one network."""
+        """Add a new record (registry.calc_metric) of one network."""
         self._found[metric, subject.name] = record
 
     def find(self, metric: str, subject: Subject) -> dict[str, Any] | None:
-        """The record of a metric and network: a new one, or else the last one in the file, by the same seed and eval data."""
+        """The record of a metric and network: a new one, or else the last one in the file with the same seed and eval data."""
         if (metric, subject.name) in self._found:
             return self._found[metric, subject.name]
         folder = self._outdir or subject.run_dir
@@ -92,8 +91,8 @@ class Records:
         return same[-1] if same else None
 
     def summarise(self, metric: str, subjects: Sequence[Subject]) -> None:
-        """Print a table of a metric of all networks, if there are several. Draw its curve where there are several snapshots of a
-        run: metric-<metric>.png in the folder of the records."""
+        """Print a table of a metric for several networks. Draw its curve if there are several snapshots of a run:
+        metric-<metric>.png in the folder of the records."""
         there = [(subject, record) for subject in subjects if (record := self.find(metric, subject)) is not None]
         if len(there) < 2:
             return

@@ -1,4 +1,5 @@
-"""What --network names: files, URLs, exported generators, and all snapshots of a run directory or a pattern. No torch here."""
+"""The networks of --network: files, URLs, exported generators, and all snapshots of a run directory or a pattern. No torch
+here."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ SNAPSHOTS = 'network-snapshot-*.pkl'
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to evaluate. network: path or URL. run_dir: the run directory that it lies in, or None. kimg: by its file name,
-    None if that does not say it. name: a short one, which no other subject has."""
+    """A network to evaluate. network: path or URL. run_dir: the run directory that contains it, or None. kimg: from its file
+    name, or None. name: a short, unique name."""
 
     network: str
     run_dir: Path | None
@@ -28,14 +29,14 @@ class Subject:
     name: str
 
     def relative_to(self, folder: Path) -> str:
-        """How records in a folder name it: relative to that, if it is a file."""
+        """Its name in the records of a folder: a relative path, if it is a file."""
         return os.path.relpath(self.network, folder) if Path(self.network).is_file() else self.network
 
 
 def find_subjects(networks: Sequence[str]) -> list[Subject]:
-    """The networks that the values of --network name, each once; those of a folder or pattern by folder and kimg.
+    """The networks of all values of --network, each once. Those of a folder or pattern are sorted by folder and kimg.
 
-    Raises OptionError for a value that names none.
+    Raises OptionError for a value without networks.
     """
     found = list(dict.fromkeys(path for network in networks for path in _expand(network)))
     return [Subject(path, _run_dir(path), _kimg(path), name)
@@ -82,8 +83,8 @@ def _run_dir(path: str) -> Path | None:
 
 
 def distinct_names(networks: Sequence[str]) -> list[str]:
-    """Names for networks given by path or URL: of the file, without extension; with the folder where it takes that to tell
-    them apart."""
+    """Names of networks given by path or URL: the file name without extension, with the folder if that is needed to distinguish
+    them."""
     paths = [Path(network if Path(network).exists() else urlsplit(network).path) for network in networks]
     stems = [(path.stem if path.suffix in ('.pkl', '.zip') else path.name) or 'network' for path in paths]
     if len(set(stems)) == len(stems):

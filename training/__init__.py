@@ -7,7 +7,7 @@
     methods/        one folder per method: options, defaults, checks, loss terms
     losses/         what the terms of all methods share: term, batch, phase
     networks/       mapping, synthesis, discriminator, generator, flow, EMA
-    augmentation/   the pipe before D, and what adapts its strength
+    augmentation/   augmentation of what D sees, and what adapts its strength
     data/           datasets as they are read while training;  data/making/: what only dataset_tool.py uses
     run/            plan, directory, resume, checkpoint, schedule, monitor, evaluation, report of one run
     snapshots/      the file format, published pickles, model hubs
@@ -15,5 +15,5 @@
     encoder/        `python -m training.encoder`: an encoder of real images for a trained generator
     doctor/         what works on this machine
 
-dataset, augment, flow, snapshot, curves and report keep names that are imported or run from outside. Nothing in them but that.
+dataset, augment, flow, snapshot, curves, report and calibration keep names that are imported or run from outside.
 """

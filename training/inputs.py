@@ -1,10 +1,10 @@
-"""What one iteration gets: real images, latents, labels, and random numbers.
+"""The input of one iteration: real images, latents, labels, and random numbers.
 
-Random numbers are keyed by (seed, images seen, rank), so that nothing between two batches disturbs them.
+Random numbers are keyed by (seed, images seen, rank). Nothing that happens between two batches changes them.
 
-Samples are dealt like cards: rank r of N holds the samples r, r + N, r + 2N, ... of a batch, and so do rounds with the samples
-of a rank. Then the first halves of all parts are, together, the first half of the batch; and the groups of minibatch stddev,
-which are dealt in the same way, are the same whatever the number of parts, as long as each holds whole groups.
+Samples are dealt like cards: rank r of N holds the samples r, r + N, r + 2N, ... of a batch. Microbatches divide the samples of a
+rank in the same way. The first halves of all parts together are therefore the first half of the batch. Groups of minibatch stddev
+are dealt in the same way. They are the same for any number of parts if each part holds whole groups.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RandomInputs:
         self._cur_nimg, self._rng = 0, np.random.default_rng(0)
 
     def begin(self, cur_nimg: int) -> None:
-        """Begin the iteration after so many images: seed all generators."""
+        """Begin the iteration that follows cur_nimg images: seed all generators."""
         own = [distributed.rank()] if distributed.world_size() > 1 else []
         self._cur_nimg, self._rng = cur_nimg, devices.seed_everything(self._seed, ITERATION, cur_nimg, *own)
 
@@ -66,8 +66,8 @@ def labels_of(training_set: Any, items: np.ndarray) -> torch.Tensor:
 
 def real_batches(c: EasyDict, training_set: Any, start_nimg: int,
                  device: torch.device) -> Generator[tuple[torch.Tensor, ...], None, None]:
-    """Yield (images [N, C, H, W] in [-1, 1], labels [N, label_dim]) on the device for ever: of each batch of c.batch_size images,
-    this rank's share: every `world_size`-th image."""
+    """Yield (images [N, C, H, W] in [-1, 1], labels [N, label_dim]) on the device, endlessly. Each rank gets its share of each
+    batch of c.batch_size images: every `world_size`-th image."""
     sampler = misc.InfiniteSampler(training_set, distributed.rank(), distributed.world_size(), seed=c.random_seed,
                                    start=start_nimg)
     cores = max((os.cpu_count() or 1) // torchrun.num_local(), 1)
@@ -89,6 +89,6 @@ def real_batches(c: EasyDict, training_set: Any, start_nimg: int,
 
 
 def split_rounds(batch_gpu: int, **tensors: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-    """Deal the rows of tensors of one batch to rounds of batch_gpu rows; the head of this file says why not in one piece."""
+    """Deal the rows of the tensors of one batch to rounds of batch_gpu rows, as the head of this file explains."""
     rounds = len(next(iter(tensors.values()))) // batch_gpu
     return [{name: t[i::rounds] for name, t in tensors.items()} for i in range(rounds)]

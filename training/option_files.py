@@ -1,7 +1,7 @@
 """Options of train.py in files, for --config, --like and --save-config. No torch here.
 
-A file is YAML or JSON, {option: value}; or the training_options.json of a run, whose item `options` holds the options that the
-run was given. Every value counts as if it were written on the command line, so that both have the same rules.
+A file is YAML or JSON, {option: value}, or the training_options.json of a run. Its item `options` holds the given options. Every
+value has the same meaning as on the command line.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Item(NamedTuple):
 
 
 def named_in(args: Sequence[str]) -> dict[str, Item]:
-    """The options in the files that --like and --config name on a command line that is not parsed yet, --config first; by
-    names such as `batch-gpu`. Raises OptionError for files that can't be read."""
+    """The options in the files of --like and --config on a command line that is not parsed yet; --config wins. Names are like
+    `batch-gpu`. Raises OptionError for files that cannot be read."""
     found: dict[str, Item] = {}
     for run in cli.values_in(args, 'like')[-1:]:
         found |= _read(find_run(run, cli.values_in(args, 'outdir')[-1:]))
@@ -66,7 +66,7 @@ def as_defaults(ctx: click.Context, params: Sequence[click.Parameter], items: Ma
 
     params: all options that there are. Raises OptionError, with the file and the key, for an unknown option or a wrong value.
     """
-    known = {param.name.replace('_', '-'): param for param in params if param.expose_value}  # which --help has not
+    known = {param.name.replace('_', '-'): param for param in params if param.expose_value}  # --help does not
     known = {name: param for name, param in known.items() if name not in OF_THE_CALL}
     values = {}
     for name, item in items.items():
@@ -85,7 +85,7 @@ def as_defaults(ctx: click.Context, params: Sequence[click.Parameter], items: Ma
 
 
 def _text(param: click.Parameter, value: Any) -> str:
-    """A value of a file as it would be written on the command line. Raises ValueError."""
+    """A value of a file as text of the command line. Raises ValueError."""
     if isinstance(value, list) and param.metavar == 'LIST' and all(isinstance(word, str) for word in value):
         return ','.join(value)
     if isinstance(value, dict) and isinstance(param.type, cli.Assignments) and not any(
@@ -138,9 +138,9 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.BaseLoader):
-    """Reads lists, mappings and texts, and no tags, so that it can make no other objects.
+    """Reads lists, mappings and texts, and no tags. It cannot create other objects.
 
-    What is a number is left to the options: `1e-3` is one, which yaml.safe_load takes for a text, and `desc: on` is a word.
+    The options decide what is a number: `1e-3` is one, although yaml.safe_load reads text, and `desc: on` is a word.
     """
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict:
@@ -149,7 +149,7 @@ class _Loader(yaml.BaseLoader):
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValueError for a key that occurs twice, of which a dict would keep the last."""
+    """Raises ValueError for a repeated key. A dict would keep the last value."""
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:
@@ -160,7 +160,7 @@ def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def naming_files(ctx: click.Context) -> Iterator[None]:
-    """Add to an OptionError about options out of files which file each is from."""
+    """Context that adds the names of files to an OptionError about options from files."""
     try:
         yield
     except OptionError as err:
@@ -177,7 +177,7 @@ def naming_files(ctx: click.Context) -> Iterator[None]:
 
 
 def given(ctx: click.Context) -> dict[str, Any]:
-    """The options that were given in any way, with their values, in the order of --help; by names such as `batch-gpu`."""
+    """All given options with their values, in the order of --help. Names are like `batch-gpu`."""
     sources = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
     names = {param.name: param.name.replace('_', '-') for param in ctx.command.get_params(ctx)}
     return {option: ctx.params[name] for name, option in names.items()
@@ -185,9 +185,9 @@ def given(ctx: click.Context) -> dict[str, Any]:
 
 
 def of_run(options: Mapping[str, Any], goes_on_in: str | None) -> dict[str, Any]:
-    """What a run records of its options: those that make such a run anew.
+    """The options that a run records. They start the same run again.
 
-    goes_on_in: the run directory in which it resumes. What that run began from holds then, rather than the directory itself.
+    goes_on_in: the run directory in which it resumes. Its original --resume is recorded then, instead of the directory.
     """
     if goes_on_in is None and options.get('resume') != 'latest':
         return dict(options)
@@ -200,7 +200,7 @@ def of_run(options: Mapping[str, Any], goes_on_in: str | None) -> dict[str, Any]
 
 
 def check_name(path: str) -> None:
-    """Raise OptionError if --save-config names no file of a format that there is."""
+    """Raise OptionError if the file of --save-config has an unknown format."""
     if not path.endswith(SUFFIXES):
         raise OptionError(f'--save-config={path}: the name must end in {", ".join(SUFFIXES)}')
 

@@ -1,6 +1,6 @@
-"""Networks and datasets of the user's own: the options of train.py that name them, and the checks of what they name.
+"""Networks and datasets of the user: the options of train.py that name them, and their checks.
 
-Importing this needs no torch; only classes of the user's own are imported by `complete`. docs/own-networks.md explains.
+This module does not import torch. `complete` imports only classes of the user. docs/own-networks.md explains them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ WITHOUT_EFFECT = {'cmax': 512, 'noise': True, 'cond_mode': 'concat', 'freezed': 
 
 
 def class_name(o: EasyDict, option: str) -> str:
-    """What an option ('g_class', 'd_class', 'dataset_class') names, for dnnlib.util.construct_class_by_name: a path is made
-    absolute, as every rank imports it. Raises OptionError for what is no name of a class."""
+    """The class name of an option ('g_class', 'd_class', 'dataset_class') for dnnlib.util.construct_class_by_name. Paths become
+    absolute, because every rank imports the file. Raises OptionError for anything else."""
     registered = REGISTERED[option]
     name = o.get(option) or next(iter(registered))
     if name not in registered and '.' not in name:
@@ -47,12 +47,12 @@ def class_name(o: EasyDict, option: str) -> str:
 
 
 def is_own(o: EasyDict, option: str) -> bool:
-    """Whether an option names a class of the user's own."""
+    """Whether an option names a class of the user."""
     return class_name(o, option) not in REGISTERED[option].values()
 
 
 def description(o: EasyDict) -> str:
-    """What the name of the run directory says of the classes: `-Class` for each of the user's own."""
+    """The part of the run directory's name for classes: `-Class` for each class of the user."""
     names = [class_name(o, option) for option in REGISTERED if is_own(o, option)]
     return ''.join('-' + name.replace(':', '.').rpartition('.')[2] for name in names)
 
@@ -76,9 +76,9 @@ def open_dataset(o: EasyDict) -> Any:
 
 
 def complete(config: EasyDict, o: EasyDict, data: Any) -> None:
-    """Leave networks of the user's own only the arguments that they take, then build both and try them on two samples.
+    """Reduce the arguments of the user's networks to those that they take, then build both networks and try them on two samples.
 
-    data: the dataset. Raises OptionError for a class that lacks something, or options that would have no effect on it.
+    data: the dataset. Raises OptionError for a class that lacks something, or for options without effect.
     """
     own = {net: option for net, option in (('G', 'g_class'), ('D', 'd_class')) if is_own(o, option)}
     if not own:
@@ -128,7 +128,7 @@ def _try_out(config: EasyDict, o: EasyDict, own: dict[str, str], common: dict[st
 
 
 def _made(o: EasyDict, option: str | None, img_resolution: ImageSize, **kwargs: Any) -> Any:
-    """The network. Raises OptionError if `option` names a class that can't be made for images that are no squares."""
+    """The network. Raises OptionError if the class of `option` cannot be built for images that are not square."""
     from torch_utils.persistence import construct
     try:
         return construct(img_resolution=img_resolution, **kwargs)

@@ -1,8 +1,9 @@
 """Which sizes of images the networks can make: a start grid of H0 x W0 pixels, doubled k times.
 
-The longer side of the start grid has 4 to 7 pixels, so that each size has one grid at most; a square whose side is a power of
-two has 4x4. The grids on the way are *levels*, called 4, 8, 16, ... as those of the square that begins with 4x4: level 4 · 2^i is
-the start grid doubled i times. Blocks are named by them (b4, b8, ...), and have as many feature maps as in that square.
+The longer side of the start grid has 4 to 7 pixels, so each size has at most one grid. A square whose side is a power of two has
+4x4. The sizes on the way are *levels*. They are called 4, 8, 16, ... as in the square that begins with 4x4: level 4 · 2^i is the
+start grid doubled i times. Blocks are named after levels (b4, b8, ...), and have the same number of feature maps as in that
+square.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def start_grid(size: ImageSize) -> tuple[int, int]:
 
 
 def size_at(size: ImageSize, level: int) -> int | tuple[int, int]:
-    """Of the feature maps at a level of images of `size`: one number if they are square, else (height, width)."""
+    """Size of the feature maps at a level, for images of `size`: one number if they are square, else (height, width)."""
     height, width = height_width(size)
     return shortest((height * level // top_level(size), width * level // top_level(size)))
 
@@ -45,7 +46,7 @@ def size_at(size: ImageSize, level: int) -> int | tuple[int, int]:
 def nearest(size: ImageSize, count: int = 2) -> list[tuple[int, int]]:
     """The `count` sizes (height, width) nearest to `size` that have a start grid and at least 8 pixels on the longer side.
 
-    Another shape loses a part of the image, or stretches it, and counts more than another scale.
+    A change of shape loses a part of the image or stretches it. It therefore counts more than a change of scale.
     """
     height, width = height_width(size)
     found = set()

@@ -42,11 +42,10 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
                   read_ahead: ReadAhead | None = None) -> bool:
     """Train as `config` says (training.config) and leave everything in config.run_dir.
 
-    Where this process is one of several ranks (torch_utils.distributed), all call it with the same config; they share each
-    batch, and the first one writes and prints.
-    read_ahead: may have the snapshot to resume from. stop_requested: asked after every batch; once true on any rank, the run
-    saves its state and ends. Returns whether it came to the end of the training, rather than of its time.
-    Raises UserError if a loss is lost, the last snapshot can't be saved, or the GPU is out of memory.
+    With several ranks (torch_utils.distributed), all call this with the same config and share each batch. Rank 0 writes and
+    prints. read_ahead: may hold the snapshot to resume from. stop_requested: called after every batch; once it is true on any
+    rank, the run saves its state and exits. Returns whether the training is complete. Raises UserError if a loss is NaN or
+    infinite throughout a tick, the last snapshot cannot be saved, or the GPU is out of memory.
     """
     c = EasyDict(config)
     with devices.explaining_out_of_memory(smaller_options(c)), contextlib.ExitStack() as at_the_end:
@@ -55,7 +54,7 @@ def training_loop(config: EasyDict, stop_requested: Callable[[], bool] = lambda:
 
 def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhead, at_the_end: contextlib.ExitStack) -> bool:
     run_dir = Path(c.run_dir)
-    for path in c.get('plugins', ()):  # code of the user's own, which class names in the config refer to
+    for path in c.get('plugins', ()):  # code of the user, which class names in the config refer to
         plugins.load_module(path)
     device = devices.start(c.device, c.cudnn_benchmark, c.allow_tf32)
     workers.prepare(device)
@@ -95,7 +94,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     ranks = f', {distributed.world_size()} ranks' if distributed.world_size() > 1 else ''
     print(f'Training for {c.total_kimg} kimg on {device.type}{ranks}'
           f'{f", from {cur_nimg / 1000:g} kimg" if cur_nimg else ""}...\n')
-    # Closed also if an error ends the run, as the data loader is, whose workers don't end by a signal.
+    # Also closed after an error. So is the data loader, whose workers ignore signals.
     monitor = at_the_end.enter_context(contextlib.closing(Monitor(
         run_dir, cur_nimg, total_nimg, c, distributed.rank(), peak_flops(device, half=c.precision != 'fp32'))))
     report = at_the_end.enter_context(LiveReport(run_dir, monitor.print, shows=distributed.is_rank0()))
@@ -143,7 +142,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
                                 flops=meter.per_repetition())
         if due.end and not schedule.finished:
             monitor.print('Stopping early, as asked: saving first ...')
-        if due.images:  # before the tick's statistics, which have their variety
+        if due.images:  # before the statistics of the tick, which include the variety of these images
             with checkpoints.surviving(f'fakes{cur_nimg // 1000:06d}.png'):
                 for name, path in grid.save_snapshot(G_ema, D, run_dir, cur_nimg // 1000):
                     monitor.image(name, path, cur_nimg)
@@ -172,7 +171,7 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
 
 
 def prepare_networks(c: EasyDict, networks: EasyDict, training_set: Any, device: torch.device) -> None:
-    """Put networks on the device, without gradients, in their working precision; print what they look like."""
+    """Move the networks to the device, without gradients and in their working precision. Print a summary of each."""
     half = distributed.broadcast_from_rank0(lambda: devices.half_dtype(device, c.precision, layers.widest(networks.D),
                                                                        native_ops=backend.selected() != 'torch'))
     for name, net in networks.items():
@@ -186,7 +185,7 @@ def prepare_networks(c: EasyDict, networks: EasyDict, training_set: Any, device:
 
 
 def make_augmentation(c: EasyDict, device: torch.device) -> tuple[torch.nn.Module | None, AdaController | None]:
-    """The pipe that every image passes before D, if there is one, and what adapts its strength, if that is asked for."""
+    """The augmentation of all images that D sees, and the controller of its strength; None for what the run does not use."""
     if c.augment_kwargs is None or (c.augment_p == 0 and c.ada_target is None):
         return None, None
     pipe = construct_class_by_name(**c.augment_kwargs).to(device).requires_grad_(False)

@@ -1,7 +1,7 @@
-"""Damage in graded steps: what a generator may get wrong, done to real images on purpose.
+"""Damage in graded steps: typical errors of generators, applied to real images on purpose.
 
-Some kinds change images (blur, noise, colours, averaging); others only choose which of the images there are (fewer classes, few
-different images, images of other classes), so that their features need not be computed anew.
+Some kinds change images (blur, noise, colours, averaging). Others only choose among the images (fewer classes, few different
+images, images of other classes), so their features need not be recomputed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ SIZE = 32  # pixels of the longer side of images for which the widths of `blur` 
 
 
 class Damage(NamedTuple):
-    """levels: how much, from light to total. labels: of each level, for tables. change: (images uint8 [N, C, H, W], their
+    """levels: strengths, from light to total. labels: of each level, for tables. change: (images uint8 [N, C, H, W], their
     classes int64 [N], level, random numbers) -> damaged images; or choose: (classes, level, random numbers) -> numbers of the
-    images that are taken instead, int64 [N]. within: whether distances are taken within each class, then averaged."""
+    images to use instead, int64 [N]. within: whether distances are taken within each class and then averaged."""
 
     levels: tuple[float, ...]
     labels: tuple[str, ...]
@@ -58,7 +58,7 @@ def colours(images: torch.Tensor, classes: np.ndarray, level: float, rng: np.ran
 
 
 def average(images: torch.Tensor, classes: np.ndarray, level: float, rng: np.random.Generator) -> torch.Tensor:
-    """Each image is mixed with the mean image of its class, whose share is `level`: 1 leaves one blurred shape per class."""
+    """Each image is mixed with the mean image of its class with weight `level`: 1 leaves one blurred shape per class."""
     images = images.float()
     for k in np.unique(classes):
         mine = torch.from_numpy(np.flatnonzero(classes == k)).to(images.device)
@@ -67,7 +67,7 @@ def average(images: torch.Tensor, classes: np.ndarray, level: float, rng: np.ran
 
 
 def fewer_classes(classes: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """Only images of a share 1 - level of the classes, of at least one, as many as before."""
+    """Only images of a share 1 - level of the classes, at least one class. The number of images stays the same."""
     present = rng.permutation(np.unique(classes))
     kept = np.flatnonzero(np.isin(classes, present[:max(round((1 - level) * len(present)), 1)]))
     return np.resize(rng.permutation(kept), len(classes))
@@ -83,7 +83,7 @@ def few_images(classes: np.ndarray, level: float, rng: np.random.Generator) -> n
 
 
 def wrong_classes(classes: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """A share `level` of the images of each class is of other classes instead."""
+    """A share `level` of the images of each class is replaced by images of other classes."""
     numbers = np.arange(len(classes))
     for k in np.unique(classes):
         mine, others = rng.permutation(np.flatnonzero(classes == k)), np.flatnonzero(classes != k)
@@ -93,7 +93,7 @@ def wrong_classes(classes: np.ndarray, level: float, rng: np.random.Generator) -
 
 
 def with_colors(images: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
-    """Images with these colour channels, and their own alpha."""
+    """Images with these colour channels and their original alpha."""
     return torch.cat([colors, images[:, colors.shape[1]:]], dim=1)
 
 

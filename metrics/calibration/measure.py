@@ -1,4 +1,4 @@
-"""Distances of damaged real images from other real images, by each detector, and what they say about the detector."""
+"""Distances of damaged real images from other real images, by each detector, and a verdict on the detector."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ RISES, BLIND, FALLS = 'rises', 'blind', 'falls'
 
 
 class Halves(NamedTuple):
-    """Real images to compare with, and as many others to be damaged: uint8 [N, C, H, W] on the device. labels: the classes of the
-    second half, int64 [N], 0 without any; finest: its contents where these are known, else the labels. own_labels: of the first
+    """Real images to compare with, and as many others to damage: uint8 [N, C, H, W] on the device. labels: the classes of the
+    second half, int64 [N], 0 without classes; finest: its contents if known, else the labels. own_labels: classes of the first
     half."""
 
     reference: torch.Tensor
@@ -37,8 +37,8 @@ class Halves(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """distances: of no damage and of each level, by one detector and kind of distance. verdict: RISES, BLIND (no level is beyond
-    the spread of undamaged images) or FALLS (more damage comes nearer)."""
+    """distances: without damage and for each level, by one detector and kind of distance. verdict: RISES, BLIND (no level exceeds
+    the spread of undamaged images) or FALLS (more damage gives a smaller distance)."""
 
     damage: str
     distances: tuple[float, ...]
@@ -46,7 +46,7 @@ class Curve(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What was found for one detector and kind of distance. inverted: pairs (light, total) of damages whose order is wrong."""
+    """The findings for one detector and kind of distance. inverted: pairs (light, total) of damages in the wrong order."""
 
     detector: str
     kind: str

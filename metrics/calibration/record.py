@@ -1,4 +1,4 @@
-"""What calibrations found, kept in the feature cache: so that a metric can warn of a distance that fails on its dataset."""
+"""Results of calibrations in the feature cache, so that metrics can warn of a distance that fails on their dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAMILIES = {'fid': 'fd', 'fd': 'fd', 'kid': 'kd', 'kd': 'kd'}  # of metrics -> k
 
 
 def save(cache: FeatureCache, dataset: Any, findings: Sequence[Finding]) -> None:
-    """Keep findings, those of one detector for each of KINDS. A later calibration replaces an earlier one."""
+    """Store the findings of one detector for each of KINDS. A later calibration replaces an earlier one."""
     detector = findings[0].detector
     troubles = {finding.kind: trouble_of(finding) for finding in findings}
     cache.save_arrays(_key(dataset, detector), dict(troubles=np.array(json.dumps(troubles))),
@@ -24,14 +24,15 @@ def save(cache: FeatureCache, dataset: Any, findings: Sequence[Finding]) -> None
 
 
 def trouble_of(finding: Finding) -> str:
-    """What is wrong with a distance, in a few words; '' if it rises with every damage, and light damage is nearer than total."""
+    """The problem of a distance in a few words; '' if it rises with every damage, and light damage gives a smaller distance than
+    total damage."""
     parts = [f'{curve.damage} ({curve.verdict})' for curve in finding.curves if curve.verdict != RISES]
     parts += [f'light {light} is farther than total {total}' for light, total in finding.inverted]
     return ', '.join(parts)
 
 
 def warning(cache: FeatureCache | None, dataset: Any, name: str, family: str, detector: str) -> str | None:
-    """A line on a metric whose distance does not rise with damage of this dataset, as far as a calibration is known. None if
+    """A warning about a metric whose distance does not rise with damage of this dataset, if a calibration is known. None if
     nothing is wrong or known. name, family: of the metric."""
     kind = FAMILIES.get(family)
     if cache is None or kind not in KINDS or not hasattr(dataset, 'identity'):

@@ -19,7 +19,7 @@ LINEAR = 0.01  # of a distance relative to the largest: below, the axis is linea
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Lines of distances, a row for each damage and distance, for people; then what is wrong with each distance."""
+    """A table of distances, with a row for each damage and distance; then the problems of each distance."""
     rows = [['damage', 'distance', 'none', *(['light', 'more', 'total']), '']]
     for curves in zip(*(finding.curves for finding in findings), strict=True):
         for finding, curve in zip(findings, curves, strict=True):

@@ -1,5 +1,5 @@
-"""Networks that describe images by features: a registry, with weights that are looked for, checked, and downloaded if need be;
-and one that is trained on the dataset."""
+"""Networks that describe images by features: a registry, with weights that are searched, checked, and downloaded if necessary;
+and one network that is trained on the dataset."""
 
 from metrics.detectors.registry import (
     ALEXNET,

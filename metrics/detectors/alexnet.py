@@ -23,7 +23,7 @@ class AlexNet(nn.Module):
             nn.Conv2d(256, 256, kernel_size=3, padding=1), nn.ReLU())
 
     def load_weights(self, state: dict[str, torch.Tensor]) -> None:
-        """Take weights as they are in the file. Raises WrongWeights for those of another network."""
+        """Load weights with the names of the file. Raises WrongWeights for those of another network."""
         load_exactly(self, state, ignored=('classifier.',))
         self.heads = nn.ParameterList(lpips.heads('alex'))
 

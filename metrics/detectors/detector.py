@@ -1,4 +1,4 @@
-"""What all detectors share: how images come in, and numbers that do not depend on a training run's switches."""
+"""Common code of detectors: preparation of images, and full precision regardless of a training run's options."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ class Detector(nn.Module):
     """A network that describes images by features. Made by `load_detector`.
 
     name: in the registry. num_features: width of `features`. resize: 'published' or 'clean'.
-    key: short text that names weights and resizing, for file names. Equal keys: equal features.
-    verified: whether the weights are, by their digest, those that the registry names; False where no digest is known, as of
-    dinov2 and of TorchScript files.
+    key: short text for file names that identifies weights and resizing. Equal keys mean equal features. verified: whether the
+    digest of the weights is that of the registry; False if no digest is known, as for dinov2 and TorchScript files.
 
-    Images are uint8 or float in [0, 255], [N, C, H, W] with C = 1 to 4, on the detector's device. Those with alpha are put on
-    white; one channel is repeated.
+    Images are uint8 or float in [0, 255], [N, C, H, W] with C = 1 to 4, on the detector's device. Images with alpha are put on
+    white. A single channel is repeated.
     """
 
     num_features: int
@@ -49,7 +48,7 @@ class Detector(nn.Module):
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Probabilities of the classes of images, without the bias of the last layer: float32 [N, classes].
 
-        Raises UserError if the network is none to judge by.
+        Raises UserError if the network has no classes.
         """
         raise UserError(f'{self.name} gives no class probabilities; the inception score is defined with --detector=inception')
 
@@ -61,7 +60,7 @@ class Detector(nn.Module):
         raise UserError(f'{self.name} gives no LPIPS distances; use --detector=vgg16')
 
     def conv5(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature maps that tell the content of images, resized as for `features`: float32 [N, C, h, w].
+        """Feature maps that describe the content of images, resized as for `features`: float32 [N, C, h, w].
 
         Differentiable. Raises UserError if the network has none.
         """
@@ -77,7 +76,7 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def load_weights(self, state: dict[str, Any]) -> None:
-        """Take weights as they are in the file. Raises WrongWeights for those of another network."""
+        """Load weights with the names of the file. Raises WrongWeights for those of another network."""
         raise NotImplementedError
 
 
@@ -90,7 +89,7 @@ def rgb(images: torch.Tensor) -> torch.Tensor:
 
 
 def imagenet(images: torch.Tensor) -> torch.Tensor:
-    """Float [N, 3, H, W] in [0, 255] -> about zero mean and unit variance, as networks trained on ImageNet get them."""
+    """Float [N, 3, H, W] in [0, 255] -> about zero mean and unit variance, the input of networks trained on ImageNet."""
     mean, std = (torch.tensor(v, device=images.device).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return (images / 255 - mean) / std
 
@@ -102,6 +101,6 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 @contextlib.contextmanager
 def exact() -> Iterator[None]:
-    """Compute in full float32 while active, whatever a training run allows itself: a metric should not depend on --allow-tf32."""
+    """Compute in full float32 while active, so metrics do not depend on --allow-tf32."""
     with devices.full_precision(), torch.autocast('cuda', enabled=False), torch.autocast('cpu', enabled=False):
         yield

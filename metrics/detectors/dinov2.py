@@ -1,4 +1,4 @@
-"""DINOv2 ViT-L/14, self-supervised: features that agree better with people than Inception's do."""
+"""DINOv2 ViT-L/14, self-supervised. Its features agree better with people than Inception's."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class Block(nn.Module):
 
 
 def interpolate_positions(position: torch.Tensor, grid: int, target: int) -> torch.Tensor:
-    """[1, grid^2, width] -> [1, target^2, width]: bicubic, without anti-aliasing, and off by a tenth of a patch as in the
-    authors' code, for features to agree with theirs."""
+    """[1, grid^2, width] -> [1, target^2, width]: bicubic, without anti-aliasing, and shifted by a tenth of a patch as in the
+    authors' code, so the features agree."""
     if target == grid:
         return position
     maps = position.mT.unflatten(2, (grid, grid))

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0, trained on ImageNet: a small detector whose weights a Python package carries.
+"""EfficientNet-Lite0, trained on ImageNet: a small detector whose weights are in a Python package.
 
-For machines without a network, and for looking at trends. What it measures is no FID.
+For machines without a network connection, and for trends. Its distance is not FID.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ IN_FILE = {  # our layers -> convolution and batch normalisation in the file
 
 
 class EfficientNet(Detector):
-    """Features: the means of the last 1280 feature maps, as they go into the classifier. Images are resized to 224 x 224 by
+    """Features: the means of the last 1280 feature maps, which are the input of the classifier. Images are resized to 224 x 224
+    by
     anti-aliased bicubic interpolation, in both modes.
 
     Sources: Tan and Le, "EfficientNet", ICML 2019; the Lite variants (2020) leave out squeeze-and-excitation, and have ReLU6.
@@ -57,7 +58,8 @@ class EfficientNet(Detector):
         return relu6(self.head(self._maps(images)[-1])).mean(dim=(2, 3))
 
     def feature_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Of images as for `features`: the last maps before each halving, and the last of all, float32 [N, C, s, s] with s =
+        """Feature maps of images as for `features`: the last maps before each halving, and the very last ones, float32 [N, C, s,
+        s] with s =
         112, 56, 28, 14, 7. For perceptual distances. Differentiable; images of 224 x 224 are taken as they are."""
         with exact():
             return self._maps(self.resized(rgb(images)))
@@ -100,13 +102,13 @@ class Block(nn.Module):
 def pad(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
     """What TensorFlow's padding 'SAME' adds to images of even size for a stride of 2: one pixel less before than after."""
     if conv.stride == (1, 1):
-        return x  # the convolution pads by itself
+        return x  # the convolution pads itself
     total = conv.kernel_size[0] - 2
     return F.pad(x, [total // 2, total - total // 2] * 2)
 
 
 def relu6(x: torch.Tensor) -> torch.Tensor:
-    """In place: this network spends its time on moving memory."""
+    """In place, because moving memory dominates the time of this network."""
     return F.relu6(x, inplace=True)
 
 

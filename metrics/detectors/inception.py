@@ -1,4 +1,4 @@
-"""The Inception-v3 by which FID, KID and IS are defined: the TensorFlow graph of 2015-12-05, from its ported weights."""
+"""The Inception-v3 that defines FID, KID and IS: the TensorFlow graph of 2015-12-05, with ported weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from metrics.detectors.weights import load_folded
 
 CLASSES = 1008
 
-# A chain is a list of convolutions (name, width, kernel, stride or 1), each fed by the one before; those in a tuple are fed by
-# the same one. Kernels are (height, width). Padding keeps the size, but there is none with stride 2.
+# A chain is a list of convolutions (name, width, kernel, stride or 1). Each takes the output of the one before; those in a tuple
+# take the same input. Kernels are (height, width). Padding keeps the size. With stride 2 there is no padding.
 Chain = list
 
 
@@ -117,7 +117,8 @@ class Inception(Detector):
         return self.probabilities_of(self.features(images))
 
     def probabilities_of(self, features: torch.Tensor) -> torch.Tensor:
-        """Of 1008 classes, without the bias of the last layer, as the inception score is published: [N, 2048] -> [N, 1008]."""
+        """Probabilities of 1008 classes without the bias of the last layer, as in the published inception score: [N, 2048] -> [N,
+        1008]."""
         with torch.no_grad(), exact():
             return F.linear(features, self.fc.weight).softmax(dim=1)
 

@@ -1,4 +1,4 @@
-"""LPIPS, a perceptual distance: an embedding of images, made of the feature maps of a network for classification.
+"""LPIPS, a perceptual distance: an embedding of images, made from the feature maps of a classifier.
 
 Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018, in version 0.1 of
 the authors' weights (lpips_heads.safetensors; their licence is beside it).
@@ -44,7 +44,7 @@ def of_maps(maps: list[torch.Tensor]) -> torch.Tensor:
 
 
 def check_size(images: torch.Tensor, smallest: int) -> None:
-    """Raise UserError for images [N, C, H, W] of which the last feature maps would have no pixel."""
+    """Raise UserError for images [N, C, H, W] that are so small that the last feature maps would have no pixel."""
     if min(images.shape[2:]) < smallest:
         height, width = images.shape[2:]
         raise UserError(f'images of {width} x {height} pixels are too small for LPIPS, which needs {smallest} x {smallest}')

@@ -1,4 +1,4 @@
-"""Features of a classifier that was trained on the dataset itself: for small pictures, which networks trained on photographs
+"""Features of a classifier that was trained on the dataset itself, for small pictures, which networks trained on photographs
 describe badly. metrics.detectors.own_training trains it."""
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Own(Detector):
     of a 2 x 2 grid; then with zero mean and unit variance over the images that the network was trained on; then asinh, which
     keeps a few features that hardly vary among these images from outweighing all others.
 
-    All three blocks, for the last one sees mainly what tells the classes apart. Images are uint8 [N, channels, H, W]. They are
-    not resized, but shrunk by `factor`.
+    All three blocks are used, because the last one sees mainly the differences between classes. Images are uint8 [N, channels, H,
+    W]. They are not resized, but shrunk by `factor`.
 
-    channels, size: of the images that the classifier takes, (height, width) after they were shrunk. accuracies: of its heads, on
-    images held out.
+    channels, size: of the classifier's input; size is (height, width) after shrinking. accuracies: of its heads, on held-out
+    images.
     """
 
     num_features = sum(WIDTHS) * GRID ** 2
@@ -58,7 +58,7 @@ class Own(Detector):
         return torch.cat(parts, dim=1)
 
     def take(self, net: nn.Sequential, images: torch.Tensor, batch: int = 256) -> None:
-        """Take the blocks of a classifier, and normalise features over the images [N, channels, *size] that it was trained on."""
+        """Use the blocks of a classifier, and normalise features over its training images [N, channels, *size]."""
         for k, block in enumerate(self.blocks):
             block.load_state_dict(net[k * BLOCK:(k + 1) * BLOCK].state_dict())
         with torch.no_grad(), exact():
@@ -67,7 +67,7 @@ class Own(Detector):
         self.deviation.copy_(features.std(dim=0, correction=0) + EPS)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it, for from_arrays."""
+        """The whole detector, for from_arrays."""
         state = {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
         return state | dict(shape=np.array([self.channels, *self.size, self.factor]), accuracies=np.array(self.accuracies))
 

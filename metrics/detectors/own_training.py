@@ -20,7 +20,7 @@ from torch_utils import devices, distributed
 
 SUBSET, TRAINING = 900, 901   # what random numbers are for
 RECIPE: dict[str, Any] = dict(version=1, most_images=10_000, epochs=4,
-                              good_enough=0.98)  # features are good long before all answers are right
+                              good_enough=0.98)  # features are good before the accuracy is perfect
 LABELS, CONTENTS = 'labels', 'contents'
 INSTEAD = 'use --detector=efficientnet, which needs none'
 
@@ -31,8 +31,8 @@ def check(context: Context) -> None:
 
 
 def load(context: Context) -> Own:
-    """The detector for the dataset of a context (the training images, if they are known), on the device: from the cache, or
-    trained by rank 0, which all ranks wait for.
+    """The detector for the dataset of a context (the training images, if known), on the device. It comes from the cache, or rank
+    0 trains it while the other ranks wait.
 
     It depends only on the images, their labels and contents, context.seed and the recipe; on a CPU, not on the number of
     threads. Raises UserError as `check` does.
@@ -43,10 +43,10 @@ def load(context: Context) -> Own:
 
 
 def targets_of(dataset: Any) -> dict[str, np.ndarray]:
-    """The classes that a dataset knows of each image, int64 [N]: LABELS, CONTENTS, or both.
+    """The known classes of each image of a dataset, int64 [N]: LABELS, CONTENTS, or both.
 
-    Only those with at least two classes, and two images of each on average: what every image has to itself teaches nothing.
-    Raises UserError if there are none, or too few images.
+    Only kinds with at least two classes, and two images per class on average. Classes of single images teach nothing. Raises
+    UserError if there are none, or too few images.
     """
     count, targets = len(dataset), {}
     if dataset.label_dim > 1 and dataset.has_onehot_labels:
@@ -112,7 +112,7 @@ def _train(context: Context, dataset: Any, targets: Mapping[str, np.ndarray]) ->
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """Hex digits that tell arrays by name from others."""
+    """Hex digest of arrays by name."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f'{name} {array.dtype} {array.shape} '.encode() + np.ascontiguousarray(array).tobytes())

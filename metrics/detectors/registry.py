@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from metrics.detectors.detector import Detector
     from metrics.detectors.lpips import LPIPS
 
-OWN = 'own'  # is trained on the dataset: metrics.detectors.own_training
+OWN = 'own'  # trained on the dataset: metrics.detectors.own_training
 RESIZES = ('published', 'clean')
-ALTERNATIVE = '--metrics=pd_div_efficientnet or tpd_efficientnet'  # to LPIPS; needs neither a network nor a file
+ALTERNATIVE = '--metrics=pd_div_efficientnet or tpd_efficientnet'  # to LPIPS; needs neither a connection nor a file
 
 
 class DetectorSpec(NamedTuple):
@@ -74,7 +74,7 @@ LPIPS_NETWORKS = {
 
 
 def detector_spec(name: str) -> DetectorSpec:
-    """The entry of a detector. Raises OptionError for a name that is none, with the nearest one and the list."""
+    """The entry of a detector. Raises OptionError for an unknown name, with the nearest name and the list."""
     if name not in DETECTORS:
         nearest = difflib.get_close_matches(name, DETECTORS, n=1)
         meant = f' (did you mean {nearest[0]}?)' if nearest else ''
@@ -83,11 +83,11 @@ def detector_spec(name: str) -> DetectorSpec:
 
 
 def check_detector(name: str, path: str | None = None) -> None:
-    """See whether the weights of a detector are here, or can be downloaded, before anything is computed.
+    """Check that the weights of a detector are available or can be downloaded, before anything is computed.
 
-    path: of --detector-path, a file or URL; None for the usual places. Nothing is loaded or downloaded. Only if there is no
-    file, the server is asked, for 5 seconds at most. Raises UserError that says what to get, from where, to which path, and
-    the alternative that needs no network; OptionError for an unknown name, and for a path where there is no file.
+    path: of --detector-path, a file or URL; None for the usual places. Nothing is loaded or downloaded. The server is contacted
+    only without a file, for at most 5 seconds. Raises UserError with the file, its source, its path, and an alternative without a
+    network; OptionError for an unknown name, and for a path if the detector has no file.
     """
     if name == ALEXNET:
         check_lpips('alex', path)
@@ -100,14 +100,14 @@ def check_detector(name: str, path: str | None = None) -> None:
 
 
 def weights_of(name: str) -> tuple[str, float, str]:
-    """(where the weights of a detector are, '' if nowhere on this machine; their megabytes; how to get them). Nothing is read."""
+    """(place of the weights of a detector, '' if not on this machine; their megabytes; how to get them). Nothing is read."""
     source = (LPIPS_NETWORKS['alex'] if name == ALEXNET else detector_spec(name)).source
     place, remedy = place_of(source)
     return place, source.megabytes, remedy
 
 
 def check_resize(name: str | None, option: str) -> None:
-    """Raise OptionError if a detector, or None, does not resize images. option: what asks for another way to resize."""
+    """Raise OptionError if a detector, or None, does not resize images. option: the option that asks for another resizing."""
     if name == OWN:
         raise OptionError(f'{option}: --detector={OWN} does not resize images; leave _clean and --resize out')
 
@@ -117,11 +117,11 @@ def load_detector(name: str, device: torch.device, path: str | None = None, resi
 
     path: weights in a file or at a URL, instead of those found in the cache or downloaded. For `inception` and `vgg16` also
     the published TorchScript file; see metrics.detectors.scripts on what such a file may do.
-    resize: how images are brought to the size of the network: 'published', as that network's users do, or 'clean', by
-    anti-aliased bicubic interpolation.
+    resize: how images are resized for the network: 'published', as usual for that network, or 'clean', by anti-aliased bicubic
+    interpolation.
 
-    Raises UserError for weights that are missing, damaged, hostile, or another network's; OptionError for an unknown name.
-    Random number generators are left alone.
+    Raises UserError for weights that are missing, damaged, hostile, or of another network; OptionError for an unknown name.
+    Random number generators are not used.
     """
     spec = detector_spec(name)
     if resize not in RESIZES:
@@ -132,7 +132,7 @@ def load_detector(name: str, device: torch.device, path: str | None = None, resi
 
 
 def lpips_is_here(network: str) -> bool:
-    """Whether load_lpips finds weights without downloading any."""
+    """Whether load_lpips finds weights without a download."""
     return is_here(LPIPS_NETWORKS[network].source)
 
 
@@ -144,8 +144,8 @@ def check_lpips(network: str, path: str | None = None, alternative: str = ALTERN
 def load_lpips(network: str, device: torch.device, path: str | None = None, alternative: str = ALTERNATIVE) -> LPIPS:
     """Load LPIPS with the features of 'vgg' or 'alex': a module with a method distance(a, b). As load_detector otherwise.
 
-    path: VGG16's or AlexNet's weights, or, for 'vgg', the published TorchScript file. alternative: options of the program that
-    need neither a network nor a file, for its messages.
+    path: VGG16's or AlexNet's weights, or, for 'vgg', the published TorchScript file. alternative: options that need neither a
+    connection nor a file, for messages.
     """
     from metrics.detectors.lpips import LPIPS
     spec = LPIPS_NETWORKS[network]

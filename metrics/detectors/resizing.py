@@ -1,4 +1,4 @@
-"""Bringing images to the size of a network, in the ways that matter for comparing numbers between papers."""
+"""Resizing images for a network, in the variants that matter for comparing numbers between papers."""
 
 from __future__ import annotations
 

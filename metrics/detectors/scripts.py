@@ -1,8 +1,8 @@
-"""The published detectors as TorchScript files, for users who pass one.
+"""The published detectors as TorchScript files, if the user passes one.
 
-A TorchScript file is a program, run by PyTorch's own interpreter: no Python code in it is executed, and no pickle, but it may
-call any of PyTorch's operators, some of which read and write files. It is therefore run only if the user named it, and
-nothing is ever run that was found in a folder or downloaded by default.
+A TorchScript file is a program for PyTorch's own interpreter. It executes no Python code and no pickle, but it may call any
+operator of PyTorch, and some read and write files. It is therefore run only if the user names it. Files found in a folder or
+downloaded by default are never run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Scripted(Detector):
         return self.script(images, return_features=True)
 
     def check(self, images: torch.Tensor) -> None:
-        """Raise an exception unless outcomes have the shapes that they should have."""
+        """Raise an exception unless the outputs have the expected shapes."""
         assert self.features(images).shape == (len(images), self.num_features)
 
 
@@ -59,7 +59,7 @@ class ScriptedVGG16(Scripted):
             return self.script(rgb(images), resize_images=False, return_lpips=True)
 
     def conv5(self, images: torch.Tensor) -> torch.Tensor:
-        """Not in the file: raises UserError."""
+        """Raises UserError, because the file does not have it."""
         raise UserError('the published TorchScript file of VGG16 gives no features of content; pass its weights file instead')
 
     def check(self, images: torch.Tensor) -> None:
@@ -68,7 +68,7 @@ class ScriptedVGG16(Scripted):
 
 
 def load_script(detector: type[Scripted], found: Found) -> Scripted:
-    """Load a TorchScript file of which a detector is made. Raises UserError for one that does something else."""
+    """Load a TorchScript file as a detector. Raises UserError for a file that does something else."""
     if not found.given:
         raise UserError(f'{found.path}: a TorchScript program where weights belong; if you trust it, pass it by --detector-path')
     try:

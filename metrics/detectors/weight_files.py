@@ -1,4 +1,4 @@
-"""Where the weights of networks are: given by the user, in the cache, in an installed package, or to be downloaded."""
+"""The places of network weights: given by the user, in the cache, in an installed package, or to be downloaded."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import NamedTuple
 from dnnlib.download import cache_dir, cached_path, check_secure, is_url, open_url, sha256_of
 from dnnlib.errors import UserError
 
-OFFLINE = '--metrics=fd50k_full --detector=efficientnet'  # needs neither a network nor a file
+OFFLINE = '--metrics=fd50k_full --detector=efficientnet'  # needs neither a connection nor a file
 
 
 class Source(NamedTuple):
     """One file of weights.
 
-    filename: as its publisher calls it. sha256: all of its SHA-256 in hex, or the first digits where no more is known; '' where
-    nothing is known. Downloads are also held to the full digest of the first one (see dnnlib.download).
-    url: where it is published. package: the requirement of a Python package that carries it instead, and where in it.
+    filename: the publisher's name. sha256: its SHA-256 in hex, or the first digits if no more are known; '' if none. Downloads
+    must also match the full digest of the first download (see dnnlib.download). url: where it is published. package: the
+    requirement of a Python package that contains it instead, and its path there.
     """
 
     filename: str
@@ -31,7 +31,7 @@ class Source(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A file of weights that is here. given: whether the user named it. verified: all digits in its Source agree."""
+    """An available file of weights. given: whether the user named it. verified: all digits in its Source agree."""
 
     path: Path
     source: Source
@@ -41,22 +41,22 @@ class Found(NamedTuple):
 
 
 def local_path(source: Source) -> Path | None:
-    """The file in <cache>/detectors, where people put it, or in the installed package; None if it is in neither."""
+    """The file in <cache>/detectors, where users put it, or in the installed package; None if neither exists."""
     places = [cache_dir('detectors', source.filename)]
     if source.package:
         name, _, folder = source.package_folder.partition('/')
-        spec = importlib.util.find_spec(name)  # only looks: no code of the package runs
+        spec = importlib.util.find_spec(name)  # runs no code of the package
         places += [Path(p, folder, source.filename) for p in (spec.submodule_search_locations or () if spec else ())]
     return next((place for place in places if place.is_file()), None)
 
 
 def is_here(source: Source) -> bool:
-    """Whether the file need not be downloaded (any more)."""
+    """Whether the file needs no download."""
     return local_path(source) is not None or (bool(source.url) and cached_path(source.url).is_file())
 
 
 def place_of(source: Source) -> tuple[str, str]:
-    """(where the file is, '' if that is nowhere; how to get it)."""
+    """(place of the file, '' if missing; how to get it)."""
     there = local_path(source)
     if there is None:
         return 'downloaded' if is_here(source) else '', _remedy(source)
@@ -85,9 +85,9 @@ def kind_of(path: Path, source: Source) -> str:
 
 
 def check_source(name: str, source: Source, path: str | None = None, alternative: str = OFFLINE) -> None:
-    """Raise UserError if the weights of the network `name` are not here and can't be downloaded. Loads nothing.
+    """Raise UserError if the weights of the network `name` are missing and cannot be downloaded. Loads nothing.
 
-    alternative: an option that needs no network; '' where there is none.
+    alternative: an option that needs no connection; '' for none.
     """
     if path is not None and not is_url(path):
         with open_url(path) as f:
@@ -103,7 +103,7 @@ def check_source(name: str, source: Source, path: str | None = None, alternative
 
 
 def find_weights(name: str, source: Source, path: str | None = None, alternative: str = OFFLINE) -> Found:
-    """The weights of the network `name`, downloaded if need be. Raises UserError, also for another file than the expected.
+    """The weights of the network `name`, downloaded if necessary. Raises UserError, also for an unexpected file.
 
     path: the user's file or URL. It may be other weights, or the same in another format: its digest is not compared.
     alternative: see check_source.
@@ -135,7 +135,7 @@ def _remedy(source: Source) -> str:
 
 
 def _answers(url: str) -> bool:
-    """Whether the server has the file, as far as can be told in a few seconds."""
+    """Whether the server seems to have the file, within a few seconds."""
     import requests  # imported when used: most commands never download
     try:
         with requests.get(url, stream=True, timeout=5) as reply:  # not HEAD, which some servers refuse

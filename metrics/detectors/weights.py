@@ -18,7 +18,7 @@ BATCH_NORM = ('weight', 'bias', 'running_mean', 'running_var')
 
 
 class WrongWeights(Exception):
-    """Weights that are not those of the network. Its text says in a few words why."""
+    """Weights of another network. The text gives the reason in a few words."""
 
 
 def load_network(network: type[Net], found: Found) -> Net:
@@ -27,7 +27,7 @@ def load_network(network: type[Net], found: Found) -> Net:
     network: class with a method load_weights(state), see `Detector`.
     """
     state = read_weights(found.path, found.source)
-    with torch.device('meta'):  # no memory, and no random numbers, for weights that are replaced at once
+    with torch.device('meta'):  # no memory and no random numbers for weights that are replaced immediately
         net = network()
     try:
         net.load_weights(state)
@@ -37,7 +37,7 @@ def load_network(network: type[Net], found: Found) -> Net:
 
 
 def read_weights(path: Path, source: Source) -> dict[str, torch.Tensor]:
-    """The tensors by name in a safetensors file, or in a PyTorch file of nothing but tensors. Runs no code of the file.
+    """The tensors by name in a safetensors file, or in a PyTorch file with only tensors. Runs no code of the file.
 
     Floats become float32. Raises UserError.
     """
@@ -54,7 +54,7 @@ def read_weights(path: Path, source: Source) -> dict[str, torch.Tensor]:
         raise UserError(f'{path}: damaged, or holds other things than tensors, which could run code and are not loaded') from err
     except OSError as err:
         raise UserError(f'{path}: {(err.strerror or str(err)).lower()}') from err
-    except Exception as err:  # readers of binary files raise anything
+    except Exception as err:  # readers of binary files raise any error
         raise UserError(f'{path}: damaged, or no file of weights') from err
     if not (isinstance(state, Mapping) and all(isinstance(k, str) and torch.is_tensor(v) for k, v in state.items())):
         raise UserError(f'{path}: not a dict of tensors by name, as a file of weights is')
@@ -63,9 +63,9 @@ def read_weights(path: Path, source: Source) -> dict[str, torch.Tensor]:
 
 def exactly(state: Mapping[str, torch.Tensor], shapes: Mapping[str, Sequence[int]],
             ignored: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
-    """The tensors that `shapes` names. Raises WrongWeights unless they are there in these shapes, and no others are.
+    """The tensors named in `shapes`. Raises WrongWeights unless exactly these exist, with these shapes.
 
-    ignored: beginnings of names that may be there or not; so may the counters of batch normalisation.
+    ignored: prefixes of names that may also exist. So may the counters of batch normalisation.
     """
     if missing := [name for name in shapes if name not in state]:
         raise WrongWeights(f'{len(missing)} of {len(shapes)} tensors are missing ({missing[0]})')
@@ -88,9 +88,9 @@ def load_exactly(net: nn.Module, state: Mapping[str, torch.Tensor], ignored: tup
 
 
 def load_folded(net: nn.Module, state: Mapping[str, torch.Tensor], names: Callable[[str], tuple[str, str]], eps: float) -> None:
-    """Load weights into a network without batch normalisations, each of which becomes part of the convolution before it.
+    """Load weights into a network without batch normalisation. Each normalisation becomes part of the convolution before it.
 
-    In float64, so that this costs no accuracy; running without them is faster.
+    Computed in float64, so this costs no accuracy. The network is faster without normalisation.
 
     net: convolutions with bias, and linear layers. names: the name of a convolution in net -> the names of the convolution
     (without bias) and of its batch normalisation in the file. eps: of all batch normalisations. Raises WrongWeights.

@@ -1,4 +1,4 @@
-"""A small convolutional classifier, trained on the spot: for data sets that nobody has a classifier for."""
+"""A small convolutional classifier that is trained when needed, for datasets without a classifier."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from dnnlib.channels import has_alpha, num_colors, over
 from metrics.context import batches
 from metrics.domains.regression import make_schedule
 
-SIZE = 32      # images are shrunk to this length of the longer side: enough to tell digits and animals, and cheap
-MARGIN = 2     # pixels by which training images are moved about, in each direction
+SIZE = 32      # longer side of shrunk images: enough for digits and animals, and cheap
+MARGIN = 2     # largest random shift of training images, in pixels
 WIDTHS = (16, 32, 64)
 MIN_STEPS = 200
 
 
 class Trained(NamedTuple):
-    """A network in eval mode, [N, C, H, W] -> logits [N, classes], and its share of right answers on held-out images."""
+    """A network in eval mode, [N, C, H, W] -> logits [N, classes], and its accuracy on held-out images."""
 
     net: nn.Module
     accuracy: float
 
 
 class TrainedHeads(NamedTuple):
-    """A network in eval mode, [N, C, H, W] -> logits of all heads side by side [N, sum of classes], and the share of right
-    answers of each head on held-out images."""
+    """A network in eval mode, [N, C, H, W] -> concatenated logits of all heads [N, sum of classes], and the accuracy of each head
+    on held-out images."""
 
     net: nn.Sequential
     accuracies: tuple[float, ...]
@@ -39,7 +39,7 @@ def shrink(images: torch.Tensor, factor: int | None = None) -> torch.Tensor:
     """Clamp images [N, C, H, W] to [-1, 1] and average square blocks of pixels so that the longer side has about SIZE, or blocks
     of factor x factor pixels.
 
-    Those with alpha come on black, and keep it: what cannot be seen shall tell nothing.
+    Images with alpha are put on black and keep alpha, so invisible pixels carry no information.
     """
     factor = factor or shrinking(images.shape[2:])
     images = images.clamp(-1, 1)
@@ -49,18 +49,18 @@ def shrink(images: torch.Tensor, factor: int | None = None) -> torch.Tensor:
 
 
 def shrinking(size: Sequence[int]) -> int:
-    """How many pixels of images of (height, width) `shrink` makes one of, in each direction."""
+    """The factor by which `shrink` reduces each side of images of (height, width)."""
     return max(max(size) // SIZE, 1)
 
 
 def shape_of(images: torch.Tensor) -> torch.Tensor:
-    """The drawing without its colour: [N, C, H, W] -> [N, 1, H, W], zero mean and unit variance per image. With alpha, that
-    stays, in the same way: [N, 2, H, W].
+    """The drawing without its colour: [N, C, H, W] -> [N, 1, H, W], zero mean and unit variance per image. Alpha stays,
+    normalised in the same way: [N, 2, H, W].
 
-    Content must be recognised in colours other than those that its examples happened to have. The maximum over channels
-    is the same for a red, a green and a white drawing on black by construction, and for one of several colours, such as
-    a generator's first attempts; random permutations of channels while training approach that, but need longer, and
-    leave colour in the input to be fooled by. Unit variance removes what is left: dark colours.
+    Content must be recognised in other colours than those of its examples. The maximum over channels is the same for a red, a
+    green and a white drawing on black, and for mixed colours, such as those of an untrained generator. Random permutations of
+    channels during training approach that, but need longer, and colours could still mislead the classifier. Unit variance removes
+    differences in brightness.
     """
     count = num_colors(images.shape[1])
     brightest = torch.cat([images[:, :count].amax(dim=1, keepdim=True), images[:, count:]], dim=1)
@@ -83,10 +83,10 @@ def train_heads(images: torch.Tensor, labels: torch.Tensor, num_classes: Sequenc
     """Train one network to answer several questions: 90% of images float32 [N, C, H, W] with labels int64 [N, K], the k-th of
     0..num_classes[k] - 1; hold out the rest. The loss is the sum of the K cross-entropies.
 
-    epochs: of few images it makes more, until there are MIN_STEPS steps. Stops early once a share `good_enough` of the
-    held-out images is right, and of an epoch's training images too, for a few held-out ones may be right by luck; for each
-    question.
-    Deterministic on a CPU: all random numbers come from `generator`, none from the global ones. Needs 2 images.
+    epochs: with few images there are more, up to MIN_STEPS steps. Training stops early when the accuracy reaches `good_enough`
+    for each question, both on the held-out images and on the training images of an epoch, because a few held-out answers may be
+    right by chance.
+    Deterministic on a CPU: all random numbers come from `generator`. Needs at least 2 images.
     progress: wraps the list of epochs.
     """
     num_held_out = max(len(images) // 10, 1)
@@ -129,7 +129,7 @@ def _right(logits: torch.Tensor, labels: torch.Tensor, num_classes: Sequence[int
 
 
 def apply(net: nn.Module, images: torch.Tensor, batch: int = 256) -> torch.Tensor:
-    """What a network makes of images [N, C, H, W], a batch at a time."""
+    """The output of a network for images [N, C, H, W], computed in batches."""
     with torch.no_grad():
         return torch.cat([net(images[part]) for part in batches(len(images), batch)])
 
@@ -140,7 +140,7 @@ def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def moved_about(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Shift each image [N, C, H, W] by up to MARGIN pixels each way, repeating its border: the labels stay true."""
+    """Shift each image [N, C, H, W] by up to MARGIN pixels in each direction, repeating its border. Labels stay valid."""
     n, _, height, width = images.shape
     padded = F.pad(images, [MARGIN] * 4, mode='replicate')
     shifts = torch.randint(2 * MARGIN + 1, [2, n], generator=generator).to(images.device)
@@ -157,7 +157,7 @@ def make_network(channels: int, size: Sequence[int], num_classes: int, generator
     `generator`.
     """
     layers: list[nn.Module] = []
-    with torch.random.fork_rng(devices=[]):  # the constructors draw global random numbers, in vain
+    with torch.random.fork_rng(devices=[]):  # the constructors draw global random numbers, which are not used
         for width in WIDTHS:
             layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
                        nn.MaxPool2d(factors := tuple(2 if side > 4 else 1 for side in size))]

@@ -12,7 +12,7 @@ from dnnlib.errors import UserError
 from metrics.context import Context
 from metrics.domains import domain_images
 
-FEWEST = 2  # contents: with a single one there is nothing to confuse it with
+FEWEST = 2  # contents: a single one cannot be confused with another
 REMEDY = ('make a dataset that has every content in every domain: dataset_tool.py --source=glyphs --paired, or '
           '--source=mnist --domains=two-color --paired')
 
@@ -29,9 +29,9 @@ class Counterparts(NamedTuple):
 def find(context: Context) -> Counterparts:
     """The true counterparts in the dataset of the context, without mirrored images.
 
-    In a paired dataset (dataset_tool.py --paired) the domains of each source image follow each other. In any other, a content
-    must have exactly one image in each domain. Raises UserError if the dataset does not know its contents, lacks one in a domain,
-    has several images of one, or has fewer than FEWEST rows.
+    In a paired dataset (dataset_tool.py --paired), the domains of each source image follow each other. In other datasets, a
+    content must have exactly one image in each domain. Raises UserError if the dataset has no contents, a domain lacks a content,
+    a content has several images in a domain, or there are fewer than FEWEST rows.
     """
     dataset, num_domains = context.dataset.all_images(False), context.G.c_dim
     if dataset.content_dim == 0:

@@ -1,7 +1,7 @@
-"""Domain-invariant perceptual distance: does an image keep its content from domain to domain, as a network sees it?
+"""Domain-invariant perceptual distance: do the features of an image keep their content from domain to domain?
 
-The features are those of the last convolutions of VGG16, with mean and variance of each map removed, where colour and texture
-show most (Huang et al., "Multimodal Unsupervised Image-to-Image Translation", ECCV 2018; as a metric: Liu et al., "Few-Shot
+The features are those of the last convolutions of VGG16, without the mean and variance of each map, which mainly carry colour and
+texture (Huang et al., "Multimodal Unsupervised Image-to-Image Translation", ECCV 2018; as a metric: Liu et al., "Few-Shot
 Unsupervised Image-to-Image Translation", ICCV 2019).
 """
 
@@ -26,7 +26,7 @@ EXAMPLES = 8
 def distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Euclidean distances of maps of features [N, C, h, w], each map brought to zero mean and unit variance: [N].
 
-    0 for the same maps, also if scaled and shifted; about sqrt(2 C h w) for unrelated ones.
+    0 for equal maps, even if scaled and shifted; about sqrt(2 C h w) for unrelated maps.
     """
     a, b = (torch.nn.functional.instance_norm(x.to(torch.float32)) for x in (a, b))
     return (a - b).square().sum(dim=(1, 2, 3)).sqrt()
@@ -35,11 +35,11 @@ def distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> Result:
     """Mean distance between the images of one latent in two domains, over num_gen latents and all pairs of domains.
 
-    The images of a latent share its noise inputs. detector: vgg16, whose maps relu5_3 are compared; or efficientnet, with the
-    last of its maps that are as fine, a sixteenth of what it takes images to.
+    The images of a latent share its noise inputs. detector: vgg16, with its maps relu5_3; or efficientnet, with its last maps of
+    the same resolution, a sixteenth of its input.
     Values:
-      <key>             that mean. Lower is better, but a generator that draws the same for all latents is no good
-      <key>_different   the same of two different latents: what is to be expected if no content is kept. None for one latent
+      <key>             that mean. Lower is better, but it is also low for a generator that ignores its latents
+      <key>_different   the same for two different latents: the value if no content is kept. None for one latent
       <key>_relative    the first divided by the second: 0, all is kept; 1, nothing. None if all latents give the same images
       <key>_real        with a paired dataset: the first, of up to num_gen real tuples, whose content is the same
       <key>_<a>_<b>     with more than 2 domains: the first, of each pair of domains
@@ -59,7 +59,7 @@ def dipd(context: Context, key: str, num_gen: int, detector: str = 'vgg16') -> R
     def between_domains(found: torch.Tensor) -> torch.Tensor:  # [n, U, C, h, w] -> [n, pairs]
         return torch.stack([distances(found[:, a], found[:, b]) for a, b in pairs], dim=1)
 
-    # One item is two latents, number 2 i and 2 i + 1: each is compared with itself, and with the other.
+    # One item is two latents, number 2 i and 2 i + 1. Each is compared with itself and with the other.
     def read(parts: list[slice]) -> Iterator[torch.Tensor]:
         numbers = (range(2 * part.start, min(2 * part.stop, num_gen)) for part in parts)
         return (to_uint8(domain_images.in_domains(context, some)) for some in numbers)

@@ -1,7 +1,7 @@
-"""Style coordinates beside directions that need no training: what does a move along each do to domain and content?
+"""Style coordinates compared with directions that need no training: the effect of moves on domain and content.
 
-GANSpace (Härkönen et al. 2020) and SeFa (Shen and Zhou 2021) find directions of w in any generator. A style coordinate of a
-disentangled one should change the style more sparsely than these, and leave more of the content.
+GANSpace (Härkönen et al. 2020) and SeFa (Shen and Zhou 2021) find directions of w in any generator. In a disentangled generator,
+a style coordinate should have a sparser effect than these, and keep more of the content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch_utils.latent_directions import affine_weights, principal_directions, 
 
 LATENTS, SPREAD = 0, 1  # what random numbers are for
 SPREAD_LATENTS = 2000
-CHANGE = 0.5  # how much a move changes the image, as a share of what lies between two latents
+CHANGE = 0.5  # change of the image by a move, as a share of the difference between two latents
 FURTHEST = 3.0  # standard deviations
 KINDS = ('style', 'pca', 'sefa')
 
@@ -39,13 +39,13 @@ def directions(context: Context, num_latents: int = 64, count: int = 8, max_real
 
     Kinds: style, the living style coordinates of u, the most important first; pca, the principal components of w over all
     domains; sefa, the eigenvectors of AᵀA, where A is the weights of all layers that read w. Units: one of u, or one standard
-    deviation of w. To be comparable, each move goes so far that to first order the image changes by half of the mean absolute
-    difference between images of two latents of one domain, and at most by 3 units. Constant noise, no truncation.
+    deviation of w. To make moves comparable, each changes the image, to first order, by half of the mean absolute difference
+    between images of two latents of one domain, and goes at most 3 units. Constant noise, no truncation.
 
     Values, for each kind:
       *_l1           mean |∂x/∂t| over pixels, channels and latents, of x in [-1, 1], t in units
       *_hoyer        sparsity of |∂x/∂t| over pixels and channels (sparsity.py), mean over the moves with an effect
-      *_change       mean |x' - x|: what the moves really change
+      *_change       mean |x' - x|: the actual change
       *_domain_kept, *_content_kept   share of moved images in which the classifiers of `domains` see what they saw before the
                      move; the latter None without content labels
     style_* are None for a network without living style coordinates.
@@ -81,7 +81,7 @@ def directions(context: Context, num_latents: int = 64, count: int = 8, max_real
 
 
 def moves_of(context: Context, kind: str, z: torch.Tensor, c: torch.Tensor, count: int) -> Moves:
-    """How the latents z [N, z_dim] with labels c [N, c_dim] move along the directions of a kind."""
+    """The moves of latents z [N, z_dim] with labels c [N, c_dim] along the directions of a kind."""
     G = context.G
     if kind == 'style':
         alive = G.mapping.style_mask().nonzero()[:, 0]

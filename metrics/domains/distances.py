@@ -1,4 +1,4 @@
-"""Fréchet and kernel distances in each domain by itself: are all of them drawn equally well?"""
+"""Fréchet and kernel distances in each domain: are all domains drawn equally well?"""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def distances(context: Context, key: str, num_gen: int, detector: str = 'incepti
         real = extraction.of_dataset(context, net, dataset, items=items, mean_cov=not kernel, every=kernel, text=f'{name}, real')
         fake = extraction.of_generator(context, net, num_gen, mean_cov=not kernel, every=kernel, draw=drawing(context, u),
                                      text=f'{name}, generated')
-        found.append(distributed.broadcast_from_rank0(lambda: _distance(context, real, fake, kernel)))  # noqa: B023 (called at once)
+        found.append(distributed.broadcast_from_rank0(lambda: _distance(context, real, fake, kernel)))  # noqa: B023 (called immediately)
         if not kernel:
             notes += small_sample(f'{key}_{name}', min(num_gen, len(items)), net.num_features)
     values: dict[str, float | None] = {f'{key}_dommean': float(np.mean(found))}
@@ -54,7 +54,7 @@ def distances(context: Context, key: str, num_gen: int, detector: str = 'incepti
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `distances` does not take."""
+    """Raise UserError for unsuitable input of `distances`."""
     domain_images.check(context)
     domain_images.real_images(context, full=True, least=2)
 
@@ -71,7 +71,7 @@ def _distance(context: Context, real: FeatureStats, fake: FeatureStats, kernel: 
 
 
 def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray], names: list[str], key: str):
-    """A figure: the distance of each domain, and images of it, real and generated; one latent in each column."""
+    """A figure: the distance of each domain, with real and generated images; one latent in each column."""
     from metrics.domains.figures import as_floats, show_bars, show_sheet
     from metrics.plotting import new_figure
     rows, columns = arrays['real'].shape[:2]

@@ -1,4 +1,4 @@
-"""Diversity: how different are the images of one content in one domain, when the style is drawn anew?"""
+"""Diversity: how different are images with one content in one domain and random styles?"""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ EXAMPLES = 6
 def diversity(context: Context, key: str, num_gen: int, detector: str = ALEXNET, num_styles: int = 10) -> Result:
     """Mean perceptual distance of the pairs among num_styles images that share the content, over num_gen contents.
 
-    Content and style are the coordinates of z by the mapping network's mask. Random noise inputs, other ones in each image; no
-    truncation. Contents and styles are the same in all domains.
+    The mapping network's mask divides z into content and style. Each image has its own random noise inputs. No truncation.
+    Contents and styles are the same in all domains.
     Values <key>_<domain>, and their mean, <key>. By LPIPS of AlexNet, or by another network, unweighted (perceptual.py).
     Raises UserError for fewer than 2 domains, a dataset that does not fit, and networks whose latents have no style.
     """
@@ -39,7 +39,7 @@ def diversity(context: Context, key: str, num_gen: int, detector: str = ALEXNET,
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `diversity` does not take."""
+    """Raise UserError for unsuitable input of `diversity`."""
     domain_images.check(context)
     if context.G.mapping.i_dim == 0:
         raise UserError('every coordinate of this network\'s latent is content, so that there is no style to vary; train with '

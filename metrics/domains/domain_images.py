@@ -26,7 +26,7 @@ def check(context: Context) -> None:
 
 
 def names_of_domains(context: Context) -> list[str]:
-    """As the dataset names them, if it names each differently; else their numbers."""
+    """The names of the domains in the dataset, if they are all different; else their numbers."""
     names = context.dataset.domains or []
     return names if len(names) == len(set(names)) == context.G.c_dim else [str(u) for u in range(context.G.c_dim)]
 
@@ -37,9 +37,9 @@ def domain_of(dataset: Any) -> np.ndarray:
 
 
 def real_images(context: Context, full: bool, least: int, most: int | None = None) -> tuple[Any, list[list[int]]]:
-    """All images of the dataset, whatever part of it was trained on, and the numbers of those of each domain.
+    """All images of the dataset, even if only a part was trained on, and the numbers of the images of each domain.
 
-    full: without mirrored ones. most: of each domain, the first ones up to so many. Raises UserError if a domain has fewer than
+    full: without mirrored ones. most: use at most the first N of each domain. Raises UserError if a domain has fewer than
     `least`.
     """
     dataset = context.dataset.all_images(False if full else None)
@@ -69,7 +69,7 @@ def in_domains(context: Context, items: Sequence[int], which: Sequence[int] | No
 
 
 class Tuples(NamedTuple):
-    """A dataset of images of one content in all domains, side by side: item i is (uint8 [C, H, U W], nothing)."""
+    """A dataset of images of one content in all domains, side by side: item i is (uint8 [C, H, U W], None)."""
 
     dataset: Any
     items: np.ndarray  # [N, U]: numbers of the images of each tuple
@@ -105,7 +105,7 @@ def find_tuples(context: Context) -> Tuples | None:
 def real_tuples(context: Context, least: int) -> Tuples:
     """The tuples of a paired dataset, which dataset_tool.py --paired writes: the domains of one source image follow each other.
 
-    Raises UserError if the dataset is not like that, or has no contents to tell by, or fewer than `least` tuples.
+    Raises UserError if the dataset is not paired, has no contents, or has fewer than `least` tuples.
     """
     dataset, num_domains = context.dataset.all_images(False), context.G.c_dim
     if dataset.content_dim == 0:

@@ -33,17 +33,17 @@ def domains(context: Context, num_latents: int = 512, max_reals: int = 10_000, b
     max_reals images of the dataset, shrunk to 32 pixels (metrics.domains.classifier). batch: latents rendered at a time.
 
     Values:
-      domain_test_accuracy, content_test_accuracy   of the classifiers, on real images held out: how far to trust the rest
+      domain_test_accuracy, content_test_accuracy   of the classifiers, on held-out real images: the reliability of the rest
       domain_accuracy       share of G(z, u) that are classified as u
       content_consistency   share of z whose content has the same class in all domains
-      content_consistency_chance   what it would be if the domains drew their classes independently of one another,
-                            each as often as it does: Σ_k Π_u p_u(k)
+      content_consistency_chance   its value if the domains drew their classes independently, with the same
+                            frequencies: Σ_k Π_u p_u(k)
       content_kappa         (consistency - chance) / (1 - chance), 1 at best; None if chance is 1, as for a generator
-                            that draws nothing but ones and is consistent for that reason
-      content_classes       exp(entropy) of the predicted classes, mean over domains: how many are drawn
-      variety               mean L2 distance of the images of a domain from their mean image, divided by the same of the
+                            that always draws the digit 1
+      content_classes       exp(entropy) of the predicted classes, mean over domains: the effective number of classes
+      variety               mean L2 distance of the images of a domain from their mean image, divided by that of the
                             real images, mean over domains: 1 if as varied as the data, 0 for a collapsed generator;
-                            not finite if all real images of a domain are the same
+                            not finite if all real images of a domain are equal
     content_* are None where the dataset has no content labels.
     Arrays: domains, contents: predicted classes int64 [num_latents, U]; images: the first 8 z, [8, U, C, H, W].
 
@@ -109,7 +109,7 @@ def spread(images: torch.Tensor) -> torch.Tensor:
 
 
 def check(context: Context) -> None:
-    """Raise UserError if the network or the dataset will not do."""
+    """Raise UserError if the network or the dataset is unsuitable."""
     G, data = context.G, context.dataset
     if G.c_dim < 2:
         raise UserError('metrics of domains need a conditional network with at least 2 domains; train with --cond=1')
@@ -158,9 +158,10 @@ def render(context: Context, num_latents: int, batch: int, num_examples: int = 8
 
 
 def draw(arrays: dict[str, np.ndarray], names: list[str], num_classes: int):
-    """A figure: some z in every domain, with the classes that were seen; and a matrix of all z.
+    """A figure: some z in every domain, with their predicted classes; and a matrix of all z.
 
-    The matrix counts pairs of contents, of the same z in one domain and another; without content, domains asked and seen.
+    The matrix counts pairs of predicted contents of the same z in two domains; without contents, pairs of requested and predicted
+    domains.
     """
     from metrics.plotting import new_figure, show_image
     images, seen, contents = arrays['images'], arrays['domains'], arrays.get('contents')

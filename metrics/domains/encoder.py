@@ -1,7 +1,7 @@
-"""An encoder that was trained for one generator on its own samples, and its file. `python -m training.encoder` trains it.
+"""An encoder for one generator, trained on its samples, and its file. `python -m training.encoder` trains it.
 
-The file is safetensors: weights alone, and no code. Its metadata are one JSON object: the format, the digest of the generator,
-the digest of the weights, how it was trained, and how well it does.
+The file is safetensors: only weights, no code. Its metadata are one JSON object: the format, the digests of the generator and of
+the weights, the training, and the quality.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from metrics.domains.regression import make_network
 from torch_utils.misc import module_digest
 
 FORMAT, VERSION = 'style-based-gan-encoder', 1
-ABOUT = 'about'                # the only key of the metadata: of several, safetensors mixes up the order
+ABOUT = 'about'                # the only key of the metadata, because safetensors does not keep the order of several
 WIDTHS, HIDDEN = (32, 64, 128), 256
 SUFFIX = 'encoder.safetensors'
 
@@ -32,8 +32,8 @@ SUFFIX = 'encoder.safetensors'
 class Encoder(nn.Module):
     """Images [N, C, H, W] in [-1, 1] and labels [N, c_dim] -> latents z [N, z_dim] of a generator G(z, c).
 
-    The images are shrunk to about 32 pixels; the label is seen as constant channels. latent_dim: z_dim. about: what the file
-    says of it. G: the generator, of which only the sizes are used. generator: of the first weights.
+    The images are shrunk to about 32 pixels. The label becomes constant channels. latent_dim: z_dim. about: the metadata of the
+    file. G: the generator; only its sizes are used. generator: random numbers of the initial weights.
     """
 
     def __init__(self, G: nn.Module, generator: torch.Generator | None = None):
@@ -49,7 +49,8 @@ class Encoder(nn.Module):
 
 
 def path_beside(network: str) -> Path | None:
-    """Where the encoder of a network is looked for: beside a snapshot, in the folder of an exported generator. None for a URL."""
+    """The default path of the encoder of a network: beside a snapshot, or in the folder of an exported generator. None for a
+    URL."""
     path = Path(network)
     if path.is_dir():
         return path / SUFFIX
@@ -66,7 +67,7 @@ def find(network: str, G: nn.Module, given: str | None = None) -> Encoder | None
 
 
 def save(path: str | Path, encoder: Encoder, G: nn.Module, about: Mapping[str, Any]) -> None:
-    """Write it, atomically. about: how it was trained and how well it does, as JSON can hold it. Raises UserError."""
+    """Write the encoder atomically. about: its training and quality, as JSON values. Raises UserError."""
     about = dict(about, format=FORMAT, version=VERSION, generator=module_digest(G), weights=module_digest(encoder))
     state = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items()}
     content = safetensors.torch.save(state, metadata={ABOUT: json.dumps(about, sort_keys=True)})
@@ -75,8 +76,8 @@ def save(path: str | Path, encoder: Encoder, G: nn.Module, about: Mapping[str, A
 
 
 def load(path: str | Path, G: nn.Module) -> Encoder:
-    """Read the encoder of a generator, in eval mode, on G's device. Nothing in the file is executed, and its size is that of G's
-    encoder. Raises UserError for a file that is missing, damaged, or of another generator.
+    """Read the encoder of a generator, in eval mode, on G's device. Nothing in the file is executed. Its size must be that of an
+    encoder for G. Raises UserError for a file that is missing, damaged, or of another generator.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""What figures of domains have in common: sheets of images with titles of rows, and bars."""
+"""Common parts of figures of domains: sheets of images with titles of rows, and bars."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Latents of real images: what a generator G(z, c) must be given to draw them. With another label c' the same z then gives the
-image in another domain.
+"""Latents of real images: the z with which a generator G(z, c) draws them. With another label c', the same z gives the image in
+another domain.
 
-Three ways. encoder: the discriminator of CLR-GAN gives z directly. trained encoder: so does a network that was trained for the
-generator afterwards (metrics.domains.encoder). projection: gradient descent on z, for every network (Abdal et al.,
+There are three ways. encoder: the discriminator of CLR-GAN gives z directly. trained encoder: a network that was trained for the
+generator later gives it (metrics.domains.encoder). projection: gradient descent on z, for every network (Abdal et al.,
 "Image2StyleGAN", ICCV 2019, and Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 5, do this
-for w. Here it is z, since w has the domain in it). i-StyleGAN's flow moves the style part of z to the target domain; a
+for w. Here it is z, because w depends on the domain). i-StyleGAN's flow moves the style part of z to the target domain. A
 concatenated label leaves all of z unchanged.
 """
 
@@ -22,19 +22,19 @@ from dnnlib.errors import UserError
 from metrics.context import ENCODER, PROJECTION, STEPS, TRAINED
 from metrics.domains.encoder import Encoder
 
-CANDIDATES = 512          # random latents, of which the search begins with the one whose image is nearest
+CANDIDATES = 512          # random latents; the search begins with the one with the nearest image
 CANDIDATE_BATCH, CANDIDATE_SIDE = 32, 32  # images drawn per batch; side in pixels at which they are compared
 LEARNING_RATE, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.5  # ramps: shares of all steps
 PRIOR = 1e-3              # weight of the mean square of z
 COARSEST = 4              # side of the smallest level at which images are compared
 REFINING_RATE = 0.05      # learning rate at which the latents of an encoder are refined
-TRIED, MOST_MISSING = 16, 0.9  # images that an encoder is tried on; the relative error above which it finds nothing
+TRIED, MOST_MISSING = 16, 0.9  # test images for an encoder; the relative error above which it is useless
 
 
 @torch.no_grad()
 def encode(net: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """The latents [N, z_dim] that a discriminator or a trained encoder finds in images [N, C, H, W] in [-1, 1] of labels c
-    [N, c_dim].
+    """The latents [N, z_dim] that a discriminator or a trained encoder finds in images [N, C, H, W] in [-1, 1] with labels c [N,
+    c_dim].
 
     One image at a time: minibatch stddev would make the result depend on the others.
     """
@@ -45,8 +45,9 @@ def encode(net: nn.Module, images: torch.Tensor, c: torch.Tensor) -> torch.Tenso
 
 @torch.no_grad()
 def rebuilding(G: nn.Module, net: nn.Module, device: torch.device) -> float:
-    """How well G rebuilds images that it drew itself from the latents that `net` finds in them (encode): the mean square of what
-    is missing, relative to that of images of other latents in the same domain. 0 at best; 1 if the latents say nothing."""
+    """The error of G when it rebuilds its own images from the latents that `net` finds in them (encode): the mean square
+    difference, relative to that between images of different latents in the same domain. 0 at best; 1 if the latents carry no
+    information."""
     z = torch.cat([torch.from_numpy(np.random.RandomState(seed).randn(1, G.z_dim)) for seed in range(TRIED)])
     z = z.to(device, torch.float32)
     c = torch.eye(G.c_dim, device=device)[:1]
@@ -70,7 +71,7 @@ def check_encoder(G: nn.Module, D: nn.Module | None, remedy: str = '') -> None:
 
 
 def choose(by: str, G: nn.Module, D: nn.Module | None, device: torch.device, encoder: nn.Module | None = None) -> str:
-    """One of metrics.context.WAYS, as `by` says, of these or of WAYS_OR_AUTO. encoder: a trained one.
+    """One of metrics.context.WAYS, chosen by `by`, of these or of WAYS_OR_AUTO. encoder: a trained one.
 
     'encoder': the discriminator if it finds images that the network drew itself, else the trained encoder. 'auto': one of them if
     it finds such images, the discriminator first; else projection. Raises UserError for 'encoder' if the network has none.
@@ -88,16 +89,16 @@ def choose(by: str, G: nn.Module, D: nn.Module | None, device: torch.device, enc
 
 
 def default_steps(way: str) -> int:
-    """Steps of the optimisation, where nothing else is asked for: an encoder needs none."""
+    """Default number of optimisation steps. An encoder needs none."""
     return STEPS if way == PROJECTION else 0
 
 
 def make_finder(way: str, G: nn.Module, net: nn.Module | None, steps: int, seed: int = 0, noise_mode: str = 'const'
                 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """What finds latents: images [N, C, H, W] in [-1, 1] and labels [N, c_dim] -> z [N, z_dim], each by itself.
+    """A function that finds latents: images [N, C, H, W] in [-1, 1] and labels [N, c_dim] -> z [N, z_dim], each independently.
 
-    net: the discriminator or the trained encoder; not for a projection. steps: of the projection, or that refine the encoder's
-    latents. seed, noise_mode: of the projection's first latents; while refining.
+    net: the discriminator or the trained encoder; unused for a projection. steps: of the projection, or for refining an encoder's
+    latents. seed: of the initial latents of a projection. noise_mode: during refinement.
     """
     if way == PROJECTION:
         return Projector(G, steps, seed)
@@ -106,7 +107,7 @@ def make_finder(way: str, G: nn.Module, net: nn.Module | None, steps: int, seed:
 
 def refine(G: nn.Module, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, steps: int, noise_mode: str) -> torch.Tensor:
     """Move latents code [N, z_dim] so that G(code, c) comes closer to x [N, C, H, W], by `steps` steps of Adam on the mean
-    square; of all latents on the way, the best of each image is returned, so that none gets worse. Random noise is left out."""
+    square. The best latents of each image on the way are returned, so none gets worse. Random noise is off."""
     if steps == 0:
         return code
     noise_mode = 'none' if noise_mode == 'random' else noise_mode
@@ -126,13 +127,13 @@ def refine(G: nn.Module, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, s
 
 
 def learning_rate(t: float) -> float:
-    """After the share t in [0, 1) of all steps: up linearly from near 0 at first, down by half a cosine in the end."""
+    """Learning rate after the share t in [0, 1) of all steps: a linear ramp from near 0, and half a cosine down at the end."""
     down = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / RAMP_DOWN))
     return LEARNING_RATE * down * min(1.0, t / RAMP_UP + 0.1)
 
 
 def pyramid(images: torch.Tensor) -> list[torch.Tensor]:
-    """Images [N, C, H, W], then averaged over 2x2 pixels again and again while that leaves COARSEST pixels on each side."""
+    """Images [N, C, H, W], then averaged over 2x2 pixels repeatedly, down to COARSEST pixels per side."""
     levels = [images]
     while min(levels[-1].shape[2:]) >= 2 * COARSEST:
         levels.append(F.avg_pool2d(levels[-1], 2))
@@ -145,11 +146,12 @@ def difference(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
 
 
 class Projector:
-    """Finds z by gradient descent on the difference between G(z, c) and an image, of many images at once, each by itself.
+    """Finds z by gradient descent on the difference between G(z, c) and an image, for many images in parallel, each
+    independently.
 
-    G: in eval mode, without gradients. The difference is the mean square at several resolutions, with constant noise inputs and
-    in float32. Each search begins with the nearest of CANDIDATES random latents, which are the same for all images; seed: of
-    these. The global random generators are not used.
+    G: in eval mode, without gradients. The difference is the mean square at several resolutions, with constant noise inputs, in
+    float32. Each search begins with the nearest of CANDIDATES random latents, which are the same for all images. seed: of these
+    latents. The global random generators are not used.
     """
 
     def __init__(self, G: nn.Module, steps: int = STEPS, seed: int = 0):
@@ -159,8 +161,8 @@ class Projector:
         self._drawn: dict[tuple[float, ...], torch.Tensor] = {}  # by label: the images of the candidates, small
 
     def __call__(self, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:  # type: ignore[return]  # the last step returns
-        """Images [N, C, H, W] in [-1, 1] of labels c [N, c_dim] -> z [N, z_dim]: of all latents on the way, the one whose image
-        has the least mean square difference."""
+        """Images [N, C, H, W] in [-1, 1] with labels c [N, c_dim] -> z [N, z_dim]: the latents on the way with the smallest mean
+        square difference."""
         z = self._begin(images, c).requires_grad_()
         optimizer, target = torch.optim.Adam([z]), pyramid(images)
         best, best_error = z.detach().clone(), torch.full([len(z)], torch.inf, device=z.device)

@@ -1,6 +1,6 @@
-"""What each coordinate of the latent does to the image: the generator's Jacobian, column by column.
+"""The effect of each coordinate of the latent on the image: the columns of the generator's Jacobian.
 
-CG-GAN (ICLR 2025, arXiv 2503.00639) asks that it be sparse in the style coordinates; this says whether it is.
+CG-GAN (ICLR 2025, arXiv 2503.00639) makes it sparse in the style coordinates. This metric measures the sparsity.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ KINDS = ('style', 'content')
 def jacobian(context: Context, num_latents: int = 16, max_content: int = 64, batch: int = 64) -> Result:
     """Columns J_j = ∂x/∂u_j of x = g(f(u)), images in [-1, 1] with constant noise, at u = G.mapping.latent(z, c).
 
-    u is the latent after flow and normalisation, so that its first z_dim coordinates are style (the living ones) and
-    content (all others). Exact, by forward-mode differentiation. z ~ N(0, I), num_latents of them; domains take turns.
-    max_content: of more content coordinates than this, look at so many, drawn at random. batch: columns at a time.
+    u is the latent after flow and normalisation. Its first z_dim coordinates are style (the living ones) and content (all
+    others). Exact, by forward-mode differentiation. z ~ N(0, I), num_latents of them; domains take turns.
+    max_content: largest number of content coordinates; a random subset if there are more. batch: columns at a time.
 
     Values, for style and for content:
       *_dims        coordinates of that kind (living ones, for style)
       *_l1          mean |J_j| over channels, pixels, latents and coordinates
       *_hoyer, *_gini   sparsity of |J_j| over channels and pixels (sparsity.py): mean over the columns with an effect
       *_dead        coordinates without effect on any of the images (rms below 1e-6), which hoyer and gini leave out
-      style_l1_hoyer, style_l1_gini   sparsity of the vector of the coordinates' l1: is the effect that of a few?
-    All but *_dims are None where there is nothing to average: no such coordinate, or too few for a sparsity.
+      style_l1_hoyer, style_l1_gini   sparsity of the vector of the coordinates' l1: high if few coordinates have the effect
+    All but *_dims are None if there is nothing to average: no such coordinate, or too few for a sparsity.
     Arrays: style_*, content_*: indices [n], l1 [n] and hoyer [n] (nan: no effect) of each coordinate.
     """
     G = context.G
@@ -81,7 +81,7 @@ def _measure_columns(context: Context, u: torch.Tensor, coordinates: torch.Tenso
 
 
 def _mean(x: torch.Tensor) -> float | None:
-    """Mean of x; None if there is nothing, or no number."""
+    """Mean of x; None if x is empty or the mean is NaN."""
     mean = float(x.double().mean()) if x.numel() else float('nan')
     return None if np.isnan(mean) else mean
 
@@ -101,7 +101,7 @@ def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray]):
         first += len(l1) + 2
     left.set(title='Effect of each coordinate', xlabel='coordinate, the strongest first', ylabel='mean |∂x/∂u|')
     right.set(title='Sparsity of the effect', xlabel='mean |∂x/∂u|', ylabel='Hoyer sparsity over pixels (1: a single pixel)')
-    right.locator_params(axis='x', nbins=6)  # numbers of four digits don't fit closer
+    right.locator_params(axis='x', nbins=6)  # room for numbers of four digits
     for axes in (left, right):
         if first:
             axes.legend(frameon=False)

@@ -1,7 +1,7 @@
-"""Joint Fréchet distance: of tuples of images, the same content in all domains, not of single images.
+"""Joint Fréchet distance: between tuples of images with the same content in all domains, instead of single images.
 
-It also rises for a generator that draws each domain well, but another content in each for the same latent; the distances in
-each domain by itself don't. Xie et al., "Multi-domain image generation and translation with identifiability guarantees", ICLR
+Unlike distances per domain, it also rises for a generator that draws each domain well, but with different contents for the same
+latent. Xie et al., "Multi-domain image generation and translation with identifiability guarantees", ICLR
 2023, report such a distance; how exactly they compute it is not known.
 """
 
@@ -25,8 +25,8 @@ EXAMPLES = 8
 def joint_frechet(context: Context, key: str, num_gen: int, detector: str = 'inception', resize: str = 'published') -> Result:
     """Fréchet distance between features of all tuples of a paired dataset and of num_gen generated tuples.
 
-    A tuple is one picture of the images of all domains side by side, [C, H, U W], which the detector resizes as any other
-    image; the generated ones share latent and noise inputs. Value <key>.
+    A tuple is one picture of the images of all domains side by side, [C, H, U W], which the detector resizes like any other
+    image. Generated images of a tuple share latent and noise inputs. Value <key>.
     Raises UserError for fewer than 2 domains, and for a dataset that does not fit, or is not paired.
     """
     check(context)
@@ -49,7 +49,7 @@ def joint_frechet(context: Context, key: str, num_gen: int, detector: str = 'inc
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `joint_frechet` does not take."""
+    """Raise UserError for unsuitable input of `joint_frechet`."""
     domain_images.check(context)
     domain_images.real_tuples(context, least=2)
 

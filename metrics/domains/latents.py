@@ -1,5 +1,5 @@
-"""The latents of real images of a dataset, for metrics that translate them: found once for all metrics of a network, and those
-that took an optimisation kept in the feature cache, batch by batch, so that an interrupted evaluation resumes."""
+"""The latents of real images of a dataset, for metrics of translation. They are found once for all metrics of a network. Results
+of an optimisation are kept in the feature cache, batch by batch, so an interrupted evaluation resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metrics.features.statistics import FeatureStats
 from torch_utils import distributed
 from torch_utils.misc import module_digest
 
-BATCH = 32  # images whose latents are searched at a time: what an interruption costs at most
+BATCH = 32  # images per search: an interruption loses at most this many
 
 
 class Latents(NamedTuple):
@@ -33,7 +33,7 @@ class Latents(NamedTuple):
 
 
 def way(context: Context) -> str:
-    """One of metrics.context.WAYS, as context.by says; the same for all metrics of the network."""
+    """One of metrics.context.WAYS, chosen by context.by; the same for all metrics of the network."""
     return context.together.once('way', lambda: distributed.broadcast_from_rank0(
         lambda: inversion.choose(context.by, context.G, context.D, context.device, context.encoder)))
 
@@ -44,19 +44,19 @@ def steps(context: Context) -> int:
 
 
 def network(context: Context) -> torch.nn.Module | None:
-    """What gives latents directly; None for a projection."""
+    """The network that gives latents directly; None for a projection."""
     return {ENCODER: context.D, TRAINED: context.encoder, PROJECTION: None}[way(context)]
 
 
 def find(context: Context, dataset: Any, items: Sequence[int], text: str) -> Latents:
-    """The latents of images of these numbers in a dataset with one-hot labels. text: what progress calls them."""
+    """The latents of the images with these numbers in a dataset with one-hot labels. text: name for progress."""
     by, items = way(context), list(items)
     return context.together.once(f'latents by {by} of {_identity(dataset) or dataset.path} {_hash(dataset, items)}',
                                  lambda: _find(context, by, dataset, items, text))
 
 
 def facts(context: Context, found: Sequence[Latents]) -> dict[str, Any]:
-    """What a record says of the latents that a metric used: how they were found, and how well they rebuild the images."""
+    """The facts in a record about the latents of a metric: how they were found, and how well they rebuild the images."""
     errors = np.concatenate([some.errors for some in found])
     error = float(errors.mean()) if len(errors) else math.nan
     taken = dict(steps=steps(context)) if steps(context) else {}
@@ -114,7 +114,7 @@ def rebuilt_error(G: torch.nn.Module, z: torch.Tensor, c: torch.Tensor, x: torch
 
 
 def _identity(dataset: Any) -> str | None:
-    """What tells the images of a dataset from others; the labels have no part in it. None for one that cannot say."""
+    """Text that identifies the images of a dataset, without labels. None if the dataset has none."""
     return dataset.identity() if hasattr(dataset, 'identity') else None
 
 

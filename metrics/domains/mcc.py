@@ -1,8 +1,8 @@
-"""Mean correlation coefficient of latents and what an encoder finds of them, up to order and sign.
+"""Mean correlation coefficient of latents and the estimates of an encoder, up to order and sign.
 
 The usual measure of identifiability (Hyvärinen and Morioka, "Unsupervised Feature Extraction by Time-Contrastive Learning and
-Nonlinear ICA", NeurIPS 2016), for data whose true latents are known. Of real images they are not; of generated ones they are.
-metrics.identifiability compares with known factors.
+Nonlinear ICA", NeurIPS 2016), for data with known latents. They are known for generated images only. metrics.identifiability
+compares with known factors.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def correlations(true: np.ndarray, estimated: np.ndarray) -> np.ndarray:
 
 
 def assign(matrix: np.ndarray) -> tuple[float, np.ndarray]:
-    """Give each row of [F, F] a column of its own so that the sum is largest. Returns the mean of the chosen entries, and them;
-    NaN if any entry is not finite."""
+    """Assign a separate column to each row of [F, F], with the largest sum. Returns the mean of the chosen entries, and the
+    entries; NaN if any entry is not finite."""
     if not np.isfinite(matrix).all():
         return float('nan'), np.full(len(matrix), np.nan)
     rows, columns = linear_sum_assignment(matrix, maximize=True)
@@ -40,14 +40,14 @@ def assign(matrix: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def mcc(context: Context, key: str, num_gen: int) -> Result:
-    """Correlation of z with E(G(z, c)) over num_gen latents: does CLR-GAN's encoder find what the generator was given?
+    """Correlation of z with E(G(z, c)) over num_gen latents: does CLR-GAN's encoder find the generator's input?
 
     z ~ N(0, I), labels of random images of the dataset, constant noise. E encodes one image at a time.
     Values:
       <key>            mean over the coordinates of z of |correlation| with the coordinate of E that is assigned to each
-      <key>_same       with the coordinate of the same number: the encoder is trained for that
+      <key>_same       with the coordinate of the same number, for which the encoder is trained
       <key>_style, <key>_content   <key> over coordinates that are style (living), or content; None if there are none
-      <key>_chance     <key> for latents and codes that belong to different images: what so few of them give by accident
+      <key>_chance     <key> for latents and codes of different images: the value by chance for this number
     Arrays: correlations float64 [z_dim, z_dim].
     Raises UserError for networks without an encoder, and a dataset whose labels do not fit.
     """
@@ -82,7 +82,7 @@ def mcc(context: Context, key: str, num_gen: int) -> Result:
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `mcc` does not take."""
+    """Raise UserError for unsuitable input of `mcc`."""
     extraction.check_labels(context)
     inversion.check_encoder(context.G, context.D)
 

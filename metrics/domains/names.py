@@ -2,10 +2,9 @@
 
     <family>[<number>][_<detector>][_clean]
 
-A family that is named after its published detector (`jfid`, `tfid`, `lpips_div`, `tlpips`) is computed with that alone; with
-another the same is called `jfd`, `tfd`, `pd_div`, `tpd`, and the name tells which. `truth` compares pixels, and with a detector
-features too. Distances by domain (`fid50k_full_domains`)
-are names of metrics.quality.names.
+A family named after its published detector (`jfid`, `tfid`, `lpips_div`, `tlpips`) uses only that detector. With another detector
+it is called `jfd`, `tfd`, `pd_div`, `tpd`, and the name includes the detector. `truth` compares pixels, and with a detector also
+features. Distances by domain (`fid50k_full_domains`) are names of metrics.quality.names.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from metrics.detectors.registry import check_resize
 
 
 class Family(NamedTuple):
-    """num: what is counted, where the name has no number; fewest: at least so many. detector: the published one, None if the
-    family has no detector or is one for others. other: what it is called with another. detectors: those that it takes.
-    resizes: whether images are resized for the detector. optional: whether it can do without a detector."""
+    """num: default number if the name has none; fewest: smallest number. detector: the published one; None if the family has no
+    detector or is for other detectors. other: name of the family with another detector. detectors: allowed ones. resizes: whether
+    images are resized for the detector. optional: whether it works without a detector."""
 
     num: int
     fewest: int
@@ -55,8 +54,8 @@ _NAME = re.compile(rf'(?P<family>{"|".join(sorted(FAMILIES, key=len, reverse=Tru
 
 
 class DomainName(NamedTuple):
-    """family: of FAMILIES. num: of tuples, latents, contents, or source images. detector: None where the name leaves it to
-    --detector, or there is none. resize: 'published' or 'clean'."""
+    """family: of FAMILIES. num: of tuples, latents, contents, or source images. detector: None if --detector decides, or there is
+    none. resize: 'published' or 'clean'."""
 
     family: str
     num: int
@@ -71,7 +70,7 @@ class DomainName(NamedTuple):
 
 
 def parse_name(text: str) -> DomainName | None:
-    """What a name says; None if it is not of this grammar. Raises OptionError for what can't be computed."""
+    """The parts of a name; None if it does not follow this grammar. Raises OptionError for unsupported combinations."""
     found = _NAME.fullmatch(text)
     if found is None:
         return None
@@ -89,8 +88,8 @@ def parse_name(text: str) -> DomainName | None:
 
 
 def with_options(name: DomainName, detector: str | None = None, resize: str | None = None, num: int | None = None) -> DomainName:
-    """The name of the metric that options make of it. detector: of DETECTORS. resize: 'published' or 'clean'. num: in place of
-    the name's. None leaves what the name says. Raises OptionError if they don't go together."""
+    """The name with options applied. detector: of DETECTORS. resize: 'published' or 'clean'. num: replaces the number in the
+    name. None keeps the part of the name. Raises OptionError for conflicts."""
     family = FAMILIES[name.family]
     if detector is not None and name.detector != detector:
         if family.detector is None and not family.detectors:
@@ -117,7 +116,7 @@ def with_options(name: DomainName, detector: str | None = None, resize: str | No
 
 
 def _check_detector(name: DomainName, option: str) -> None:
-    """Raise OptionError if the family is not computed with the detector. option: what asks for it."""
+    """Raise OptionError if the family does not support the detector. option: the option that asks for it."""
     family = FAMILIES[name.family]
     if name.detector in (None, family.detector) or name.detector in family.detectors:
         return

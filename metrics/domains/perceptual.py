@@ -1,7 +1,7 @@
-"""Perceptual distances of images: LPIPS, and the like of a network that needs no download.
+"""Perceptual distances of images: LPIPS, and a similar distance with a network that needs no download.
 
-Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018. LPIPS weighs the channels by
-what people found similar. There are such weights for few networks; without them, it is called perceptual distance here.
+Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018. LPIPS weights the channels by
+human judgements of similarity. Such weights exist for few networks. Without them, it is called perceptual distance here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Embed = Callable[[torch.Tensor], torch.Tensor]
 def embedder(context: Context, detector: str) -> Embed:
     """A function: images in [-1, 1], [N, C, H, W] -> float32 [N, K], whose squared distances are the perceptual ones.
 
-    detector: ALEXNET for LPIPS, of images as they are; else a detector with `feature_maps`, of images resized for it. Raises
+    detector: ALEXNET for LPIPS, without resizing; else a detector with `feature_maps`, with images resized for it. Raises
     UserError if there are no weights.
     """
     net = context.detector(detector)
@@ -36,7 +36,7 @@ def embedder(context: Context, detector: str) -> Embed:
 def mean_pairwise(embedded: torch.Tensor) -> torch.Tensor:
     """Mean squared distance of the S (S - 1) / 2 pairs of rows of [S, K], S >= 2: a scalar.
 
-    Σ_{i<j} |x_i - x_j|² = S Σ_i |x_i - μ|², which takes no table of pairs.
+    Σ_{i<j} |x_i - x_j|² = S Σ_i |x_i - μ|², so no table of pairs is needed.
     """
     return 2 * (embedded - embedded.mean(dim=0)).square().sum() / (len(embedded) - 1)
 

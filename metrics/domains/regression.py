@@ -1,4 +1,4 @@
-"""A small convolutional network from images to numbers, and its learning rate: for what is trained within minutes."""
+"""A small convolutional network from images to numbers, and its learning rate, for training within minutes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-WIDTHS = (16, 32, 64)  # of convolutions with stride 2, as long as more than SMALLEST pixels are left
+WIDTHS = (16, 32, 64)  # of convolutions with stride 2, while more than SMALLEST pixels are left
 SMALLEST, HIDDEN = 4, 128
 
 
@@ -17,11 +17,11 @@ def make_network(shape: Sequence[int], features: int, generator: torch.Generator
     """Convolutions with batch normalisation, and two linear layers: images [N, *shape] -> [N, features].
 
     widths: of the convolutions. hidden: width between the linear layers.
-    Weights: He et al. 2015, from `generator`. Untrained and in eval mode, it is the random encoder that codes are compared with.
+    Weights: He et al. 2015, from `generator`. Untrained and in eval mode, it is the random encoder for comparisons.
     """
     layers: list[nn.Module] = []
     channels, *sides = shape
-    with torch.random.fork_rng(devices=[]):  # layers begin with global random numbers, which are replaced below
+    with torch.random.fork_rng(devices=[]):  # constructors draw global random numbers, which are replaced below
         for width in widths:
             stride = 2 if min(sides) > SMALLEST else 1
             layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1, stride=stride, bias=False), nn.BatchNorm2d(width),
@@ -37,6 +37,6 @@ def make_network(shape: Sequence[int], features: int, generator: torch.Generator
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate goes up linearly for a fifth of all steps, then down to 0."""
+    """The learning rate rises linearly for a fifth of all steps, then falls to 0."""
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (0.2 * steps), (steps - step) / (0.8 * steps)))

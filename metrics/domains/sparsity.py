@@ -1,4 +1,4 @@
-"""How few entries of a vector carry it: measures of sparsity that do not depend on scale (Hurley & Rickard 2009,
+"""Measures of the sparsity of a vector that do not depend on scale (Hurley & Rickard 2009,
 "Comparing Measures of Sparsity", IEEE Trans. Inf. Theory 55(10))."""
 
 from __future__ import annotations

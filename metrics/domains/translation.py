@@ -1,6 +1,6 @@
 """Does a real image keep its content when it is translated to another domain? Judged by classifiers trained on the data.
 
-x' = G(E(x), u): CLR-GAN's discriminator, a trained encoder or an optimisation finds the latent E(x), the generator draws it in
+x' = G(E(x), u): CLR-GAN's discriminator, a trained encoder or an optimisation finds the latent E(x). The generator draws it in
 domain u.
 """
 
@@ -19,19 +19,19 @@ CHOICE = 4  # what random numbers are for
 def translation(context: Context, num_images: int = 512, max_reals: int = 10_000, batch: int = 32) -> Result:
     """Reconstructions in their own domain, and translations to all others, of num_images random images of the dataset.
 
-    Constant noise. A discriminator encodes images in batches, as in training, unless its latents are refined: minibatch stddev
-    lets the code of one depend a little on the others.
+    Constant noise. A discriminator encodes images in batches, as in training, unless its latents are refined. Because of
+    minibatch stddev, codes then depend slightly on the other images.
 
     Values:
       domain_test_accuracy, content_test_accuracy   of the classifiers, on real images held out
       reconstruction_mse        mean (G(E(x), own domain) - x)², of values in [-1, 1]
-      reconstruction_content    share of the reconstructions whose content is seen as that of x
+      reconstruction_content    share of the reconstructions with the same predicted content as x
       translation_content       the same of the translations
-      translation_domain        share of the translations that are seen as of the domain asked for
+      translation_domain        share of the translations whose predicted domain is the target
     *_content are None where the dataset has no content labels.
     Arrays: images: [8, 2 + U, C, H, W], each image, its reconstruction, and it in every domain.
 
-    Raises UserError if an encoder is asked for whose code is no latent of the generator, and as `domains` does.
+    Raises UserError if an encoder is requested whose codes are not latents of the generator, and as `domains` does.
     """
     check(context)
     G, D, data = context.G, context.D, context.dataset
@@ -59,7 +59,7 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
             examples.append(torch.stack([x, *drawn], dim=1).cpu())
 
     own = torch.tensor([int(data.get_label(i).argmax()) for i in items], device=context.device)
-    others = torch.arange(G.c_dim, device=context.device) != own[:, None]  # [N, U]: the domains that are no reconstruction
+    others = torch.arange(G.c_dim, device=context.device) != own[:, None]  # [N, U]: all domains except the own one
     seen = torch.cat(seen)[:, 1:]
     values: dict[str, float | None] = {
         'domain_test_accuracy': domain_judge.accuracy,
@@ -79,7 +79,7 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `translation` does not take."""
+    """Raise UserError for unsuitable input of `translation`."""
     domains.check(context)
     if context.by == 'encoder':
         inversion.choose(context.by, context.G, context.D, context.device, context.encoder)

@@ -1,4 +1,4 @@
-"""Diversity of translations: how different are those of one image, in different styles of the domain?
+"""Diversity of translations: how different are the translations of one image in different styles of the domain?
 
 The protocol of Choi et al., "StarGAN v2", CVPR 2020: mean LPIPS distance of the pairs among 10 translations of each image.
 """
@@ -20,8 +20,8 @@ def translation_diversity(context: Context, key: str, num_gen: int, detector: st
     """Mean perceptual distance (perceptual.py) of the pairs among num_styles translations of an image, over the first
     num_gen images of each domain.
 
-    Values <key>_<a>2<b>, and their mean, <key>. Raises UserError for fewer than 2 domains, networks without style or
-    without the encoder that was asked for, and a dataset that does not fit.
+    Values <key>_<a>2<b>, and their mean, <key>. Raises UserError for fewer than 2 domains, networks without style or without the
+    requested encoder, and a dataset that does not fit.
     """
     check(context)
     pairs = translations.all_pairs(context, num_gen, num_styles)
@@ -29,7 +29,7 @@ def translation_diversity(context: Context, key: str, num_gen: int, detector: st
     found = {}
     for name, some in pairs:
         stats = FeatureStats(capture_all=True, max_items=len(some.items))
-        extraction.of_batches(context, len(some.items), lambda parts: some.read(parts, num_styles),  # noqa: B023 (called at once)
+        extraction.of_batches(context, len(some.items), lambda parts: some.read(parts, num_styles),  # noqa: B023 (called immediately)
                             lambda images: perceptual.diversity_of(images.unflatten(0, (-1, num_styles)), embed)[:, None],
                             stats, name)
         found[f'{key}_{name}'] = distributed.broadcast_from_rank0(lambda: float(stats.features().mean(dtype=np.float64)))  # noqa: B023
@@ -40,7 +40,7 @@ def translation_diversity(context: Context, key: str, num_gen: int, detector: st
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `translation_diversity` does not take."""
+    """Raise UserError for unsuitable input of `translation_diversity`."""
     translations.check(context)
     if context.G.mapping.i_dim == 0:
         raise UserError('this network has one translation of an image to a domain: all of its latent is content; train with '

@@ -1,7 +1,7 @@
-"""Fréchet distance of translated images to real ones of the domain that they were translated to.
+"""Fréchet distance between translated images and real images of the target domain.
 
 The protocol of Choi et al., "StarGAN v2", CVPR 2020: each source image in 10 random styles, all of them against all real images
-of the target domain, for every ordered pair of domains. (They use an Inception trained by others, so that values differ.)
+of the target domain, for every ordered pair of domains. (They use another Inception, so values differ.)
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def translation_frechet(context: Context, key: str, num_gen: int, detector: str 
     each, and those of all images of b in the dataset; for all a and b.
 
     Values <key>_<a>2<b>, and their mean, <key>. Networks without style draw one translation of each image. Raises UserError for
-    fewer than 2 domains, networks without the encoder that was asked for, a dataset that does not fit, and fewer than 2 images
-    of a domain.
+    fewer than 2 domains, networks without the requested encoder, a dataset that does not fit, and fewer than 2 images of a
+    domain.
     """
     check(context)
     pairs = translations.all_pairs(context, num_gen, num_styles)
@@ -45,6 +45,6 @@ def translation_frechet(context: Context, key: str, num_gen: int, detector: str 
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `translation_frechet` does not take."""
+    """Raise UserError for unsuitable input of `translation_frechet`."""
     translations.check(context)
     domain_images.real_images(context, full=True, least=2)

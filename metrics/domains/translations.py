@@ -1,7 +1,6 @@
 """Real images drawn in other domains and in random styles, by a generator and their latents, for metrics of translation.
 
-x' = G(z, u): the latent z of x is found by an encoder or by optimisation (inversion.py); its content is kept, its style drawn
-anew.
+x' = G(z, u): an encoder or an optimisation finds the latent z of x (inversion.py). Its content is kept, and its style is random.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from metrics.domains import domain_images, inversion, latents
 from metrics.features.generation import Draws, sub_batches
 
 STYLES = 600  # what random numbers are for
-REMEDIES = {  # where latents rebuild nothing
+REMEDIES = {  # if latents do not rebuild their images
     ENCODER: 'was it trained with --method=clr-gan, long enough?',
     TRAINED: 'train it for longer, and with --data=<images like these>',
     PROJECTION: 'was the network trained long enough, and on images like these?',
@@ -27,8 +26,7 @@ REMEDIES = {  # where latents rebuild nothing
 
 
 def check(context: Context) -> None:
-    """Raise UserError for fewer than 2 domains, a dataset that does not fit, and a network without the encoder that was asked
-    for."""
+    """Raise UserError for fewer than 2 domains, a dataset that does not fit, and a network without the requested encoder."""
     domain_images.check(context)
     if context.by == 'encoder':
         inversion.choose(context.by, context.G, context.D, context.device, context.encoder)
@@ -38,7 +36,7 @@ def check(context: Context) -> None:
 class Translations:
     """Images of domain `source` in domain `target`: number k is source image k // num_styles in its style k % num_styles.
 
-    items: numbers of the source images in the dataset. num_styles: 1 if all of the latent is kept. latents: of the source images.
+    items: numbers of the source images in the dataset. num_styles: 1 if the whole latent is kept. latents: of the source images.
     Constant noise inputs. The styles of an image are the same for all targets.
     """
 
@@ -54,7 +52,7 @@ class Translations:
         return len(self.items) * self.num_styles
 
     def reals(self, numbers: Sequence[int]) -> torch.Tensor:
-        """The source images of these numbers of the domain's: float32 [N, C, H, W] in [-1, 1] on the device."""
+        """The source images with these numbers within the domain: float32 [N, C, H, W] in [-1, 1] on the device."""
         pixels = np.stack([self.dataset[self.items[i]][0] for i in numbers])
         return torch.from_numpy(pixels).to(self.context.device, torch.float32) / 127.5 - 1
 
@@ -78,9 +76,9 @@ class Translations:
 
 
 def all_pairs(context: Context, num_images: int, num_styles: int) -> list[tuple[str, Translations]]:
-    """Translations of the first num_images of each domain to each other domain, and what to call them: `<a>2<b>`.
+    """Translations of the first num_images of each domain to each other domain, with their names: `<a>2<b>`.
 
-    Raises UserError as `check` does, and if there is no image of a domain.
+    Raises UserError as `check` does, and if a domain has no image.
     """
     check(context)
     dataset, items = domain_images.real_images(context, full=True, least=1, most=num_images)
@@ -101,8 +99,8 @@ def facts(context: Context, pairs: list[tuple[str, Translations]]) -> dict[str, 
 
 
 def rebuilding_note(key: str, pairs: list[tuple[str, Translations]], count: int = 16) -> tuple[str, ...]:
-    """A note if the reconstructions of the first images of each domain in their own domain are no closer to them, in mean square,
-    than their mean image is: a discriminator that was not trained to encode can have the right width by chance."""
+    """A note if the reconstructions of the first images of each domain are no closer to them, in mean square, than their mean
+    image. A discriminator that was not trained to encode can have the right width by chance."""
     errors, spreads = [], []
     for some in {some.source: some for _, some in pairs}.values():
         numbers = range(min(count, len(some.items)))

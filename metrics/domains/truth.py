@@ -1,7 +1,7 @@
-"""Translations compared with the truth: the image of the same content in the other domain, where the dataset has it.
+"""Translations compared with the truth: the image of the same content in the other domain, if the dataset has it.
 
 dataset_tool.py --source=glyphs --paired draws each character in all typefaces, --domains=<colours> --paired each digit in all
-colours. So the error of a translation is its distance from one known image, not from a distribution.
+colours. The error of a translation is therefore its distance from one known image, not from a distribution.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from torch_utils import distributed
 
 RANDOM = 800  # what random numbers are for
 EXAMPLES = 8
-ERRORS = ('', '_identity', '_mean', '_random')  # of the translation, and of what it must be better than
+ERRORS = ('', '_identity', '_mean', '_random')  # of the translation, and of the baselines that it must beat
 PIXELS = (*ERRORS, '_content', '_content_identity')  # columns of what is found for each source image
 
 
 def truth(context: Context, key: str, num_gen: int, detector: str | None = None) -> Result:
     """Distance of translations from the true images of the same content, for every ordered pair of domains.
 
-    The first num_gen contents of the dataset are translated from each domain to each other one. All of the latent is kept; the
-    label changes. Images are bytes, as they would be saved. A pixel error is mean |Δ| of values in [0, 1].
+    The first num_gen contents of the dataset are translated from each domain to each other domain. The whole latent is kept; only
+    the label changes. Images are rounded to bytes, as in files. A pixel error is mean |Δ| of values in [0, 1].
     Values, means over the pairs:
       <key>                   pixel error of the translation
       <key>_identity          of the source image itself: the error of doing nothing
@@ -73,7 +73,7 @@ def truth(context: Context, key: str, num_gen: int, detector: str | None = None)
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `truth` does not take."""
+    """Raise UserError for unsuitable input of `truth`."""
     translations.check(context)
     counterparts.find(context)
 
@@ -85,7 +85,7 @@ def _read(context: Context, found: Counterparts, domain: int, name: str) -> torc
 
 
 def _gather(context: Context, some: Translations, rows_of: Callable[[slice], torch.Tensor], text: str) -> np.ndarray:
-    """What rows_of computes of slices of the translations, which the processes share: float32 [N, F] on all of them."""
+    """The results of rows_of for slices of the translations, computed by all ranks together: float32 [N, F] on each rank."""
     stats = FeatureStats(capture_all=True, max_items=len(some))
     extraction.of_batches(context, len(some), lambda parts: map(rows_of, parts), lambda rows: rows, stats, text)
     return distributed.broadcast_from_rank0(lambda: np.array(stats.features()))
@@ -97,7 +97,7 @@ def _mean(rows: dict[str, np.ndarray], column: int) -> float:
 
 def _of_pixels(context: Context, found: Counterparts, true: Sequence[torch.Tensor], some: Translations, part: slice
                ) -> torch.Tensor:
-    """The columns PIXELS of the translations of a slice: [N, 6]. In float64 on the CPU, so that equal images have distance 0."""
+    """The columns PIXELS of the translations of a slice: [N, 6]. In float64 on the CPU, so equal images have distance 0."""
     numbers = range(part.start, part.stop)
     gallery = true[some.target]
     drawn = to_uint8(some.images(numbers)).cpu()
@@ -129,7 +129,7 @@ def _features(context: Context, key: str, detector: str, found: Counterparts, tr
     for u in range(context.G.c_dim):
         stats = extraction.of_dataset(context, net, found.dataset, items=found.items[:, u].tolist(), every=True,
                                       text='true images, features')
-        rows = distributed.broadcast_from_rank0(lambda: np.array(stats.features()))  # noqa: B023 (called at once)
+        rows = distributed.broadcast_from_rank0(lambda: np.array(stats.features()))  # noqa: B023 (called immediately)
         of_true.append(torch.from_numpy(rows).double())
     distances = []
     for _, some in pairs:
@@ -138,7 +138,7 @@ def _features(context: Context, key: str, detector: str, found: Counterparts, tr
                         'features')
         gallery, count = of_true[some.target], len(some)
         average = (true[some.target].double().mean(dim=0) + 0.5).byte()[None].to(context.device)
-        average = distributed.broadcast_from_rank0(lambda: net.features(average).cpu().numpy())  # noqa: B023 (called at once)
+        average = distributed.broadcast_from_rank0(lambda: net.features(average).cpu().numpy())  # noqa: B023 (called immediately)
         rows = (torch.from_numpy(drawn).double(), of_true[some.source][:count], torch.from_numpy(average).double(),
                 gallery[others(context, len(gallery), some)])
         distances.append([float((row - gallery[:count]).norm(dim=1).mean()) for row in rows])

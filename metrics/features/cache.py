@@ -1,10 +1,10 @@
-"""Features of real images, kept for the next program that needs them.
+"""A cache of features of real images for later programs.
 
 One file for each set of statistics, `<dataset>-<detector>-<digest>.npz`, in `gan-metrics` below dnnlib's cache directory. The
-digest is of all that the statistics depend on: the images (names, sizes, checksums or times; see `identity` of the dataset),
-which of them, the detector with its weights and resizing, and what was captured. Entries are complete or not there; what was
-damaged since is found out by its checksums, and computed again. When all of them together take more than the limit, those go
-that were not used for longest.
+digest covers everything that the statistics depend on: the images (names, sizes, checksums or times; see `identity` of the
+dataset), the selection, the detector with its weights and resizing, and the captured statistics. Entries are complete or absent.
+Checksums detect damage, and damaged entries are computed again. When all entries exceed the limit, the least recently used ones
+are removed.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from dnnlib.errors import UserError
 from dnnlib.files import atomic_open
 from metrics.features.statistics import FeatureStats
 
-VERSION = 1                        # of what features are: raised when the same detector would give others
+VERSION = 1                        # of the features: raised when a detector's features change
 LIMIT = 'DNNLIB_METRICS_CACHE_GIB'  # environment variable
 DEFAULT_GIB = 8.0
-ABANDONED = 24 * 3600              # seconds after which a temporary file is that of a killed process
+ABANDONED = 24 * 3600              # seconds after which a temporary file must belong to a killed process
 BLOCK = 1 << 22
-KEY = 'key'                        # the array of an entry that says what it is of
+KEY = 'key'                        # the array with the key of an entry
 T = TypeVar('T')
 
 
 class FeatureCache:
-    """directory: where; by default that of the user. limit: bytes that all entries may take; by default 8 GiB, or what the
-    environment variable DNNLIB_METRICS_CACHE_GIB says. 0 keeps nothing."""
+    """directory: by default that of the user. limit: bytes for all entries; by default 8 GiB, or the environment variable
+    DNNLIB_METRICS_CACHE_GIB. 0 keeps nothing."""
 
     def __init__(self, directory: str | os.PathLike[str] | None = None, limit: int | None = None):
         self.directory = Path(directory) if directory is not None else cache_dir('gan-metrics')
         self.limit = _default_limit() if limit is None else limit
 
     def load(self, key: dict[str, Any]) -> FeatureStats | None:
-        """The statistics that were saved under this key; None if there are none, or damaged ones, which are removed. Captured
-        features stay in the file, and are read where they are looked at."""
+        """The statistics saved under this key, or None. Damaged ones are removed. Captured features stay in the file and are read
+        when they are used."""
         return self._load(key, FeatureStats.from_arrays)
 
     def load_arrays(self, key: dict[str, Any]) -> dict[str, np.ndarray] | None:
@@ -68,8 +68,8 @@ class FeatureCache:
         return found
 
     def save(self, key: dict[str, Any], stats: FeatureStats, name: str) -> None:
-        """Keep statistics. name: beginning of the file's name, for people. Where that is not possible, for lack of room or
-        permission, nothing is kept: it only saves time."""
+        """Save statistics. name: readable beginning of the file's name. Without space or permission, nothing is saved, because
+        the cache only saves time."""
         self.save_arrays(key, stats.arrays(), name)
 
     def save_arrays(self, key: dict[str, Any], arrays: dict[str, np.ndarray], name: str) -> None:
@@ -83,7 +83,7 @@ class FeatureCache:
             self._make_room()
 
     def _make_room(self) -> None:
-        """Remove what was not used for longest until the limit holds, and what killed processes left."""
+        """Remove the least recently used entries until the limit holds, and files of killed processes."""
         entries = []
         for path in self.directory.iterdir():
             with contextlib.suppress(OSError):
@@ -143,7 +143,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _start_of_data(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where in the file the bytes of a stored member begin: after its local header, of 30 bytes and two texts."""
+    """The position of the bytes of a stored member in the file: after its local header of 30 bytes and two texts."""
     with open(path, 'rb') as f:
         f.seek(info.header_offset + 26)
         name, extra = (int.from_bytes(f.read(2), 'little') for _ in range(2))

@@ -1,8 +1,7 @@
-"""Features of images, and statistics of them: of a dataset, of a generator, or of any images.
+"""Features of images and their statistics: of a dataset, a generator, or any images.
 
-One batch of `context.batch` images follows the other; with several processes they take turns. The batches are the same for
-any number of processes, and rank 0 puts their features together in order, so that the results are the same, too. On other
-ranks the statistics stay empty.
+Images come in batches of `context.batch`. Several ranks take turns. The batches are the same for any number of ranks, and rank 0
+collects their features in order, so the results are also the same. On other ranks, the statistics stay empty.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from metrics.features.together import Captures
 from metrics.quality.names import FEWEST, Name
 from torch_utils import distributed
 
-THREADS = 4  # that read images: decoding releases Python's lock for the most part
+THREADS = 4  # that read images; decoding mostly releases Python's lock
 AHEAD = 3    # batches that are read ahead of the detector
 FEWEST_LABELLED = 20  # images that a classifier is trained on
 
@@ -35,8 +34,8 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
                compute: Callable[[torch.Tensor], torch.Tensor], stats: FeatureStats, text: str) -> FeatureStats:
     """Append the features of num_items images to stats, and return them.
 
-    read: given slices of image numbers, yields for each the images, on the device. It is called once, with the batches that
-    this process is to do. compute: images -> features [N, F]. text: what progress calls it.
+    read: yields the images on the device for each slice of image numbers. It is called once, with the batches of this rank.
+    compute: images -> features [N, F]. text: name for progress.
     """
     plan, ranks = batches(num_items, context.batch), distributed.world_size()
     mine = None
@@ -55,11 +54,11 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
                 append_parts()
                 mine = mine or iter(read(plan[distributed.rank()::ranks]))
                 rows = compute(next(mine)).to(torch.float32) if distributed.rank() < len(counts) else None
-            except Exception as err:  # the others must hear of it: they wait
+            except Exception as err:  # the other ranks wait, so they must get it
                 error = err
             distributed.agree(error)
             if first == 0:
-                width = distributed.broadcast_from_rank0(lambda: rows.shape[1])  # noqa: B023 (called at once)
+                width = distributed.broadcast_from_rank0(lambda: rows.shape[1])  # noqa: B023 (called immediately)
             if rows is None:  # nothing left for this process
                 rows = torch.zeros(0, width, device=context.device)
             parts += distributed.gather_rows(rows, counts)
@@ -74,8 +73,8 @@ def of_generator(context: Context, detector: Any, num_items: int, *, mean_cov: b
     """Statistics of generated images 0..num_items - 1.
 
     mean_cov, every: what to capture. draw: numbers of images -> uint8 [N, C, H, W] on the device; by default random_images
-    with labels of all images of the dataset. compute: images -> [N, F], in place of the detector's features.
-    With `context.images`, the first of these. Statistics by default are made once for the metrics of context.together.
+    with labels of all images of the dataset. compute: images -> [N, F], instead of the detector's features. With
+    `context.images`, the first of them are used. Default statistics are made once for the metrics of context.together.
     """
     usual = draw is None and compute is None
     if draw is None and context.images is not None:
@@ -113,16 +112,16 @@ def samples(context: Context, items: Sequence[int]) -> list[np.ndarray]:
 
 def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool = False, every: bool = False,
                items: Sequence[int] | None = None, text: str = 'dataset features') -> FeatureStats:
-    """Statistics of images of a dataset: made once for all contexts that share a cache, and kept in the feature cache.
+    """Statistics of images of a dataset, made once for all contexts that share a cache, and kept in the feature cache.
 
-    dataset: item i is (uint8 [C, H, W], anything); `name`, and `identity()`, a str that tells its images and their order from
-    all others, without which nothing is kept. mean_cov, every: what to capture. items: numbers of the images; None for all.
+    dataset: item i is (uint8 [C, H, W], anything); `name`, and `identity()`, a str that identifies the images and their order;
+    without it, nothing is kept. mean_cov, every: what to capture. items: numbers of the images; None for all.
     """
     items = range(len(dataset)) if items is None else items
     identity = dataset.identity() if hasattr(dataset, 'identity') else None
     numbers = hashlib.sha256(np.asarray(items, np.int64).tobytes()).hexdigest()
     key = dict(images=identity, items=numbers, detector=detector.key, mean_cov=mean_cov, every=every)
-    keys = [key] if mean_cov and every else [key, key | dict(mean_cov=True, every=True)]  # what holds more will do as well
+    keys = [key] if mean_cov and every else [key, key | dict(mean_cov=True, every=True)]  # one with more will also do
 
     def make() -> FeatureStats:
         cache = context.feature_cache if identity is not None else None
@@ -142,7 +141,7 @@ def of_dataset(context: Context, detector: Any, dataset: Any, *, mean_cov: bool 
 
 
 def of_reals(context: Context, detector: Any, reals: Reals, *, mean_cov: bool = False, every: bool = False) -> FeatureStats:
-    """Statistics of what `real_images` gave, as of_dataset, and of what the metrics of context.together want of them."""
+    """Statistics of the result of `real_images`, as of_dataset, with all that the metrics of context.together need."""
     captures = context.together.of_reals(detector, reals.full, len(reals.items), len(reals.dataset), Captures(mean_cov, every))
     return of_dataset(context, detector, reals.dataset, items=reals.items, **captures._asdict())
 
@@ -151,7 +150,7 @@ def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int] | 
                 detector: Any = None) -> Iterator[torch.Tensor]:
     """For each part, the images of these numbers: uint8 [N, C, H, W] on the device. Read ahead by threads.
 
-    Where `image_shape` of the dataset is None they may be of any size: each is resized by itself, as the detector resizes, to
+    If `image_shape` of the dataset is None, images may have any size. Each is resized separately, as the detector does, to
     float32 [N, 3, S, S] in [0, 255].
     """
     def read(i: int) -> np.ndarray:
@@ -195,9 +194,9 @@ class Reals(NamedTuple):
 
 
 def real_images(context: Context, full: bool, least: int, most: int | None = None) -> Reals:
-    """All images of the dataset, whatever part of them was trained on.
+    """All images of the dataset, even if only a part was trained on.
 
-    full: without mirrored ones. most: the first ones up to so many. Raises UserError if there are fewer than `least`.
+    full: without mirrored ones. most: use at most the first N. Raises UserError if there are fewer than `least`.
     """
     dataset = context.dataset.all_images(False if full else None)
     count = len(dataset) if most is None else min(most, len(dataset))
@@ -205,8 +204,8 @@ def real_images(context: Context, full: bool, least: int, most: int | None = Non
 
 
 def training_images(context: Context, least: int) -> Reals:
-    """The images that the network was trained on: no others of the dataset, and mirrored ones as in training. Raises UserError if
-    there are fewer than `least`, or if only other images are available."""
+    """The training images of the network: no others of the dataset, and mirrored ones as in training. Raises UserError if there
+    are fewer than `least`, or if only other images are available."""
     if context.eval_data is not None and context.training_set is None:
         raise UserError('the training images are not available, and --eval-data are others; pass the training images with --data')
     dataset = context.labels_of

@@ -1,4 +1,4 @@
-"""Generated images for metrics: number i depends on (seed, i) alone, however the work is divided."""
+"""Generated images for metrics. Image number i depends only on (seed, i), regardless of how the work is divided."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dnnlib.image_size import height_width
 from metrics.context import Context
 
 SAMPLES = 100                  # what random numbers are for
-PIXELS_AT_ONCE = 1 << 22       # images that a generator makes at a time: so many pixels, 64 images of 256x256
+PIXELS_AT_ONCE = 1 << 22       # of images per batch of a generator: 64 images of 256x256
 
 
 class Draws:
     """The random numbers of the samples with the given numbers.
 
-    purpose: tells sets of samples apart that are not to share random numbers.
+    purpose: key for sets of samples with separate random numbers.
     """
 
     def __init__(self, context: Context, items: Sequence[int], purpose: int = SAMPLES):
@@ -45,7 +45,7 @@ class Draws:
         return torch.from_numpy(np.stack(rows)).to(self._context.device)
 
     def noise(self, network: nn.Module) -> dict[str, torch.Tensor]:
-        """Random noise inputs of a network, to stand in for its constant ones: name of buffer -> [N, 1, r, r]."""
+        """Random noise inputs that replace the constant ones of a network: name of buffer -> [N, 1, r, r]."""
         buffers = {name: b for name, b in network.named_buffers() if name.rpartition('.')[2] == 'noise_const'}
         device, sizes = self._context.device, [b.numel() for b in buffers.values()]
         generator = torch.Generator(device)
@@ -65,9 +65,9 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
 
 
 def sub_batches(context: Context, items: Sequence[int], room: int = 1) -> list[Sequence[int]]:
-    """Parts that a generator makes at a time. They depend on the size of the images alone, not on the device.
+    """Batches of a generator. They depend only on the size of the images, not on the device.
 
-    room: how many times as much memory an item needs as an image."""
+    room: memory of an item, in images."""
     size = max(1, PIXELS_AT_ONCE // (room * math.prod(height_width(context.G.img_resolution))))
     return [items[i:i + size] for i in range(0, len(items), size)]
 

@@ -1,4 +1,4 @@
-"""Features as points in space: distances between sets of them, a block of the matrix at a time."""
+"""Features as points in space: distances between sets, computed in blocks of the matrix."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from metrics.context import batches
 from torch_utils.devices import has_float64
 
 BLOCK = 4096
-SAME = 1e-4  # of the spread: nearer than that are features of one image, which a detector rounded in different ways
+SAME = 1e-4  # of the spread: nearer features belong to the same image, with different rounding
 
 
 class Points:
     """Points [N, F], to which distances of other points are computed.
 
-    Distances are of points less their mean, which keeps rounding errors small. dtype: float32 makes of a distance of 0 up to 1e-3
-    of the distance from the mean; float64 up to 1e-7, on the CPU where the device has no such numbers. device: where to compute.
-    block: rows and columns of the matrix of distances that are held at a time. progress: wraps iterators over blocks of rows.
+    The mean is subtracted from the points, which keeps rounding errors small.
+    dtype: with float32, a distance of 0 can become up to 1e-3 of the distance from the mean; with float64 up to 1e-7. float64
+    runs on the CPU if the device lacks it.
+    device: where to compute. block: rows and columns of the distance matrix per block. progress: wraps iterators over blocks of
+    rows.
     """
 
     def __init__(self, points: np.ndarray, device: torch.device | None = None, block: int = BLOCK,
@@ -47,7 +49,7 @@ class Points:
         """The k nearest points of each query [M, F]: numbers int64 and distances, both [M, k], nearest first.
 
         groups, own_groups: int [N] of the points, and [M] of the queries: a query has no neighbour in its own group.
-        hidden: bool [N], points that are nobody's neighbours. Where fewer than k are left, distances are inf.
+        hidden: bool [N], points that are never neighbours. If fewer than k remain, distances are inf.
         """
         found = [self._nearest(queries, part, k, groups, own_groups, hidden)
                  for part in self.progress(batches(len(queries), self.block))]

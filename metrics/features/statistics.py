@@ -1,4 +1,4 @@
-"""Statistics of features that come batch by batch: mean and covariance, or all of them."""
+"""Statistics of features in batches: mean and covariance, or all features."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ IN_MEMORY = 1 << 30             # bytes of captured features beyond which they a
 
 
 class FeatureStats:
-    """Appended to in order; every number of rows at a time gives the same result, but for rounding in float64.
+    """Rows are appended in order. The size of batches does not change the result, except for rounding in float64.
 
-    capture_all: keep the features. capture_mean_cov: keep what gives mean and covariance. max_items: rows beyond are cut off;
+    capture_all: keep all features. capture_mean_cov: keep the sums for mean and covariance. max_items: later rows are dropped;
     None for no limit, not with capture_all.
 
-    The sums are float64 on the device of the features. Captured features are float32 in memory; from 1 GiB, in a temporary
-    file that goes away with the object or the process.
+    The sums are float64 on the device of the features. Captured features are float32 in memory; from 1 GiB, in a temporary file
+    that is deleted with the object or the process.
     """
 
     def __init__(self, capture_all: bool = False, capture_mean_cov: bool = False, max_items: int | None = None):
@@ -36,7 +36,7 @@ class FeatureStats:
         self._sum_outer: torch.Tensor | None = None                # [F, F]
 
     def append(self, features: torch.Tensor | np.ndarray) -> None:
-        """Add rows [N, F]. Raises ValueError if they are of another width than those before."""
+        """Add rows [N, F]. Raises ValueError if they have another width than earlier ones."""
         features = torch.as_tensor(features)
         if features.ndim != 2 or self.num_features not in (None, features.shape[1]):
             raise ValueError(f'features must be [N, {self.num_features or "F"}], not {list(features.shape)}')
@@ -67,7 +67,7 @@ class FeatureStats:
         self._pending = []
 
     def features(self) -> np.ndarray:
-        """All of them, in order: float32 [num_items, F]. Perhaps mapped from a file: don't write to it."""
+        """All features in order: float32 [num_items, F]. They may be mapped from a file: do not write to them."""
         if not self.capture_all:
             raise ValueError('features were not captured')
         return np.zeros([0, 0], np.float32) if self._rows is None else self._rows[:self.num_items]
@@ -79,10 +79,10 @@ class FeatureStats:
         self._add_pending()
         mean = self._sum / self.num_items
         cov = self._sum_outer / self.num_items - torch.outer(mean, mean)
-        return mean.cpu().numpy(), ((cov + cov.T) / 2).cpu().numpy()  # products of matrices round the halves differently
+        return mean.cpu().numpy(), ((cov + cov.T) / 2).cpu().numpy()  # matrix products round the two halves differently
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What `from_arrays` makes the same statistics of."""
+        """Arrays from which `from_arrays` restores the statistics."""
         arrays: dict[str, Any] = dict(num_items=np.int64(self.num_items), max_items=np.int64(-1 if self.max_items is None else
                                                                                             self.max_items))
         if self.capture_mean_cov and self.num_items:
@@ -94,7 +94,7 @@ class FeatureStats:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> FeatureStats:
-        """The inverse of `arrays`. Raises ValueError if they don't fit together."""
+        """The inverse of `arrays`. Raises ValueError if they do not fit together."""
         num_items, max_items = int(arrays['num_items']), int(arrays['max_items'])
         stats = cls('features' in arrays, 'sum' in arrays, None if max_items < 0 else max_items)
         stats.num_items = num_items
@@ -112,7 +112,7 @@ class FeatureStats:
 
 
 def _allocate(num: int, width: int) -> np.ndarray:
-    """Float32 [num, width], in a temporary file if it is large. Only what is written takes room."""
+    """Float32 [num, width], in a temporary file if it is large. Only written parts take space."""
     if num * width * 4 <= IN_MEMORY:
         return np.empty([num, width], np.float32)
     file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the mapping needs it, and lets it go)

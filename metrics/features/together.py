@@ -1,4 +1,4 @@
-"""What several metrics of one evaluation need of the same images, so that these are made, and seen by the detector, once."""
+"""Shared images of several metrics of one evaluation. They are generated, and pass the detector, only once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from metrics.quality.names import Name, parse_name
 
 
 class Captures(NamedTuple):
-    """What statistics keep: mean and covariance; every feature."""
+    """Captured statistics: mean and covariance; every feature."""
 
     mean_cov: bool
     every: bool
@@ -20,8 +20,8 @@ CAPTURES = {'fid': Captures(True, False), 'fd': Captures(True, False), 'kid': Ca
 
 
 class Together:
-    """names: of all metrics that are going to be computed of one network as it is, or of one set of images. Not to be used for
-    another network, or after a step of training."""
+    """names: of all metrics of one network in its current state, or of one set of images. Do not use it for another network, or
+    after a training step."""
 
     def __init__(self, names: Iterable[str] = ()):
         found = [name for name in map(parse_name, names) if name is not None]
@@ -30,22 +30,22 @@ class Together:
         self._made: dict[str, Any] = {}
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` returns, made only once for all metrics of the network."""
+        """The result of `make`, called once for all metrics of the network."""
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
 
     def of_generated(self, detector: Any, num: int, captures: Captures) -> tuple[Captures, bool]:
-        """What to capture of num generated images beside `captures`, and whether several metrics want that."""
+        """What to capture of num generated images beside `captures`, and whether several metrics need it."""
         return _union(captures, [name for name in self._of(detector) if name.num == num])
 
     def of_reals(self, detector: Any, full: bool, count: int, total: int, captures: Captures) -> Captures:
-        """What to capture of the first `count` of `total` real images, all of which there are with mirrored ones unless full."""
+        """What to capture of the first `count` of `total` real images. The total includes mirrored ones unless full."""
         return _union(captures, [name for name in self._of(detector) if name.family != 'is' and name.against_all == full
                                  and min(name.most_reals or total, total) == count])[0]
 
     def known(self, detector: Any, num: int) -> Any:
-        """Statistics that were kept by `keep`, with all that of_generated told to capture, or None."""
+        """Statistics stored by `keep`, with everything that of_generated requested, or None."""
         return self._generated.get((detector.key, num))
 
     def keep(self, detector: Any, num: int, stats: Any) -> None:

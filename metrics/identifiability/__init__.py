@@ -1,1 +1,1 @@
-"""How well codes recover the factors from which images were rendered: docs/identifiability.md defines all measures."""
+"""Measures of how well codes recover the factors of rendered images. docs/identifiability.md defines them."""

@@ -1,13 +1,14 @@
 """Mean correlation coefficients (MCC) of codes and known factors, strong and weak.
 
 Strong: Hyvärinen and Morioka, "Unsupervised feature extraction by time-contrastive learning and nonlinear ICA", NeurIPS 2016.
-Each factor gets a code of its own, so that the sum of absolute correlations is largest; their mean. It is 1 for codes that are
-the factors up to order, sign and scale. Weak: Khemakhem et al., "ICE-BeeM: identifiable conditional energy-based deep models
+Each factor is assigned a separate code, with the largest sum of absolute correlations. The measure is their mean. It is 1 for
+codes that are the factors up to order, sign and scale. Weak: Khemakhem et al., "ICE-BeeM: identifiable conditional energy-based
+deep models
 based on nonlinear ICA", NeurIPS 2020: the same after the affine map of the codes that fits the factors best. It is 1 for codes
 that are an invertible linear mixture of the factors.
 
-A circle takes part with two coordinates, cosine and sine. The zero of an angle is arbitrary: of all zeros, that one counts which
-the codes fit best. Classes have no order, and take no part.
+A circle has two coordinates, cosine and sine. The zero of an angle is arbitrary, so the zero with the best fit is used. Classes
+have no order and are excluded.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from scipy.optimize import isotonic_regression, linear_sum_assignment
 
 from metrics.identifiability.factors import Factor, angle_columns, halves, ranks, standardised
 
-PHASES = 45  # zeros of an angle that are tried, in a quarter turn: beyond it, cosine and sine change places
+PHASES = 45  # zeros of an angle to try, within a quarter turn; beyond it, cosine and sine swap
 MEASURES = ('mcc_strong', 'mcc_spearman', 'mcc_monotone', 'mcc_weak')
 
 
 def mean_correlations(codes: np.ndarray, factors: Sequence[Factor]) -> dict[str, float | None]:
     """MEASURES of codes [N, F] and factors; None if there are no codes or only classes. All in [0, 1].
 
-    mcc_strong: by Pearson's correlation. mcc_spearman: by that of ranks, so that an increasing or decreasing map of each code
-    changes nothing. mcc_monotone: by Pearson's, after fitting such a map to each pair that mcc_spearman chose (isotonic
-    regression). mcc_weak: after fitting an affine map. Maps are fitted to one half of the rows, and measured on the other.
+    mcc_strong: by Pearson's correlation. mcc_spearman: by rank correlation, which monotone maps of codes do not change.
+    mcc_monotone: by Pearson's, after fitting such a map to each pair of mcc_spearman (isotonic regression). mcc_weak: after
+    fitting an affine map. Maps are fitted to one half of the rows and measured on the other.
     """
     factors = [factor for factor in factors if factor.kind != 'class']
     if not factors or codes.shape[1] == 0:
@@ -65,7 +66,7 @@ def class_correlations(codes: np.ndarray, factor: Factor) -> np.ndarray:
 
 def best_columns(codes: np.ndarray, factors: Sequence[Factor],
                  measure: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """The factors as numbers [N, D]; cosine and sine of each circle from the zero at which they fit two codes best."""
+    """The factors as numbers [N, D]; cosine and sine of each circle from the zero with the best fit to two codes."""
     found = []
     for factor in factors:
         if factor.kind != 'circle':

@@ -1,7 +1,7 @@
 """Disentanglement, completeness and informativeness (DCI): Eastwood and Williams, "A framework for the quantitative evaluation of
 disentangled representations", ICLR 2018.
 
-Their variant with linear regressions: lasso, whose absolute weights are the importance of codes for factors.
+This is their variant with linear regressions: lasso. Its absolute weights are the importance of codes for factors.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from metrics.identifiability.regression import r2
 
 PENALTIES = 10.0 ** np.arange(-3, 0, 0.5)  # of the sum of absolute weights, of standardised columns
 SWEEPS = 100
-VALIDATION = 5  # one of N rows of the fitted half chooses the penalty
+VALIDATION = 5  # one in N rows of the fitted half chooses the penalty
 
 
 def dci(codes: np.ndarray, factors: Sequence[Factor]) -> dict[str, float | None]:
-    """dci_disentanglement, dci_completeness, dci_informativeness of codes [N, F] and factors; the first two None where they are
-    not defined, with 1 factor or 1 code.
+    """dci_disentanglement, dci_completeness, dci_informativeness of codes [N, F] and factors; the first two are None if
+    undefined, with 1 factor or 1 code.
 
     Informativeness is R² on the held-out half of the rows (1 at best). The paper reports an error instead.
     """
@@ -30,7 +30,7 @@ def dci(codes: np.ndarray, factors: Sequence[Factor]) -> dict[str, float | None]
 
 
 def disentanglement(importance: np.ndarray) -> float | None:
-    """1 if each code matters for one factor only, 0 if for all alike; mean over the codes, weighted by how much they matter.
+    """1 if each code matters for one factor only, 0 if equally for all; mean over the codes, weighted by their importance.
 
     importance: [F, K], nonnegative. None for 1 factor; 0 if no code matters.
     """
@@ -42,9 +42,10 @@ def disentanglement(importance: np.ndarray) -> float | None:
 
 
 def completeness(importance: np.ndarray, factors: Sequence[Factor]) -> float | None:
-    """1 if for each factor one code only matters, 0 if all alike; mean over the factors. 0 for those for which none matters.
+    """1 if only one code matters for each factor, 0 if all matter equally; mean over the factors. 0 for factors for which no code
+    matters.
 
-    A circle needs two codes: both together count as one. importance: [F, K]. None with no more codes than that.
+    A circle needs two codes, which count as one. importance: [F, K]. None if there are no further codes.
     """
     if len(importance) <= max(factor.dims for factor in factors):
         return None

@@ -1,4 +1,4 @@
-"""Known factors as numbers that measures can take: of classes an indicator for each, of circles cosine and sine."""
+"""Known factors as numbers for measures: classes as indicators, circles as cosine and sine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Factor(NamedTuple):
 
     @property
     def dims(self) -> int:
-        """Coordinates that a code needs for it: 2 for a circle, which does not fit on a line without a jump; else 1."""
+        """Number of coordinates that a code needs: 2 for a circle, which does not fit on a line without a jump; else 1."""
         return 2 if self.kind == 'circle' else 1
 
     def columns(self) -> np.ndarray:
-        """As numbers to be predicted: [N, 1]; [N, 2] for a circle; [N, C] for a class, C of which occur."""
+        """As targets of prediction: [N, 1]; [N, 2] for a circle; [N, C] for C occurring classes."""
         if self.kind == 'circle':
             return angle_columns(self.values)
         if self.kind == 'class':
@@ -30,7 +30,7 @@ class Factor(NamedTuple):
         return self.values[:, None].astype(np.float64)
 
     def bins(self, count: int) -> np.ndarray:
-        """The values as whole numbers from 0: int64 [N]. Classes as they are; else `count` bins with equally many values."""
+        """The values as integers from 0: int64 [N]. Classes stay unchanged; others are put into `count` bins of equal size."""
         return np.unique(self.values, return_inverse=True)[1] if self.kind == 'class' else equal_bins(self.values, count)
 
     def rows(self, which: np.ndarray | slice) -> Factor:
@@ -44,7 +44,7 @@ def angle_columns(turns: np.ndarray) -> np.ndarray:
 
 
 def equal_bins(values: np.ndarray, count: int) -> np.ndarray:
-    """Bins 0..count - 1 with equally many of the values [N]; equal values share a bin. int64 [N]."""
+    """Bins 0..count - 1 with equally many values of [N]; equal values share a bin. int64 [N]."""
     edges = np.quantile(values, np.arange(1, count) / count)
     return np.searchsorted(np.unique(edges), values, side='right')
 
@@ -68,5 +68,5 @@ def standardised(values: np.ndarray, reference: np.ndarray | None = None) -> np.
 
 
 def halves(count: int) -> tuple[slice, slice]:
-    """Rows to fit on, and rows to measure on. The order of the rows must be random already."""
+    """Rows to fit on, and rows to measure on. The rows must already be in random order."""
     return slice(0, count // 2), slice(count // 2, count)

@@ -1,4 +1,4 @@
-"""The figure of identifiability: which code goes with which factor, and all measures beside their baselines."""
+"""The figure of identifiability: correlations of codes and factors, and all measures with their baselines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def arrays(codes: np.ndarray, style: np.ndarray, factors: list[Factor]) -> dict[
 
 
 def draw(values: dict[str, float | None], arrays: dict[str, np.ndarray], key: str) -> Any:
-    """A figure: correlations of factors with the codes that are assigned to them, then with others; measures with baselines."""
+    """A figure: correlations of factors with their assigned codes, then with other codes; measures with baselines."""
     from metrics.plotting import new_figure
     matrix, style, names = arrays['correlations'], arrays['style'], arrays['names']
     rows, columns = linear_sum_assignment(matrix, maximize=True)

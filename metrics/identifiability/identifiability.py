@@ -1,4 +1,4 @@
-"""Are the factors of images that were rendered from known ones the coordinates of a network's latent? docs/identifiability.md."""
+"""Do the coordinates of a network's latent match the known factors of rendered images? See docs/identifiability.md."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ BASELINES = ('random', 'pca', 'shuffled')
 FEWEST = FAMILIES['identifiability'].fewest
 SOURCES = {ENCODER: 'the network', TRAINED: 'an encoder that was trained for the network',
            'regression': 'a regression on its samples'}  # of codes
-FEW = 0.1  # of the variance of latents: below it, the codes are not those of the network
+FEW = 0.1  # of the variance of latents: below it, the codes are useless
 
 
 class Codes(NamedTuple):
-    """values: float32 [N, F], of real images. r2: how well the latents of the network's own samples are found. by: 'encoder',
+    """values: float32 [N, F], of real images. r2: accuracy for the latents of the network's own samples. by: 'encoder',
     'trained encoder' or 'regression'. images: the real images [N, C, H, W] at most 32 pixels wide."""
 
     values: np.ndarray
@@ -45,16 +45,16 @@ class Codes(NamedTuple):
 
 
 def identifiability(context: Context, key: str, num_gen: int) -> Result:
-    """Measures of the latents that are found in num_gen real images, against the factors that these were rendered from.
+    """Measures of the latents of num_gen real images, against the factors from which the images were rendered.
 
-    The latent is that after the flow and normalisation (u, [N, z_dim]). CLR-GAN's discriminator finds it, if it finds that of the
-    network's own samples at all; else an encoder that was trained for the network, likewise; else, and with by='projection', a
-    regression that is trained on such samples here. Mirrored images are left out.
+    The latent is u [N, z_dim], after the flow and normalisation. CLR-GAN's discriminator finds it, if it works for the network's
+    own samples. Otherwise, an encoder trained for the network finds it, under the same condition. Otherwise, and with
+    by='projection', a regression is trained on such samples here. Mirrored images are not used.
 
     Values: those of metrics.identifiability.measures, and for each of them <name>_random, <name>_pca and <name>_shuffled: the
-    same of an untrained network, of principal components of the pixels, and of the codes of other images; and
+    same for an untrained network, principal components of the pixels, and the codes of other images; and
       code_r2   R² of the latents of the network's own samples, held out from training, as they are found in the images
-    MCC leaves classes out, and is None, with a note, where there is nothing else.
+    MCC excludes classes. It is None, with a note, if all factors are classes.
     Arrays: correlations float64 [z_dim, D] of codes and of factors, and style bool [z_dim].
     Facts: by, 'encoder', 'trained encoder' or 'regression'.
     Raises UserError for networks without domains, and datasets without factors or with too few images.
@@ -78,14 +78,14 @@ def identifiability(context: Context, key: str, num_gen: int) -> Result:
 
 
 def check(context: Context) -> None:
-    """Raise UserError for what `identifiability` does not take."""
+    """Raise UserError for unsuitable input of `identifiability`."""
     translations.check(context)
     if not getattr(context.dataset, 'factor_names', None):
         raise UserError(f'{context.dataset.path}: has no known factors, such as hue and position; {MAKE} or glyphs')
 
 
 def known_factors(dataset: Any, items: Sequence[int]) -> list[Factor]:
-    """The factors of these images, without those that are the same in all. Raises UserError if none is left."""
+    """The factors of these images, without constant ones. Raises UserError if none is left."""
     values = np.stack([dataset.get_factors(i) for i in items]).astype(np.float64)
     factors = [Factor(name, column, kind, role == 'style')
                for (name, kind, role), column in zip(dataset.factor_names, values.T, strict=True) if np.ptp(column) > 0]
@@ -95,7 +95,7 @@ def known_factors(dataset: Any, items: Sequence[int]) -> list[Factor]:
 
 
 def left_out(key: str, factors: Sequence[Factor]) -> list[str]:
-    """What to say if MCC has no value because all factors are classes, or all that are style."""
+    """The note if MCC has no value because all factors, or all style factors, are classes."""
     for which, some in (('', factors), ('_style', [factor for factor in factors if factor.style])):
         if some and all(factor.kind == 'class' for factor in some):
             names = ', '.join(factor.name for factor in some)
@@ -137,7 +137,7 @@ def find_codes(context: Context, dataset: Any, items: Sequence[int]) -> Codes:
 
 
 def compare(context: Context, codes: Codes, style: np.ndarray, factors: list[Factor]) -> tuple[dict[str, float | None], dict]:
-    """The measures of the codes and of the baselines, and what the figure shows."""
+    """The measures of the codes and of the baselines, and the data of the figure."""
     count = codes.values.shape[1]
     shuffled = torch.randperm(len(codes.values), generator=context.generator(SHUFFLE)).numpy()
     net = make_network(codes.images.shape[1:], count, context.generator(RANDOM)).to(context.device).eval()
@@ -146,7 +146,7 @@ def compare(context: Context, codes: Codes, style: np.ndarray, factors: list[Fac
     values = measures(codes.values, *blocks, factors)
     for name, others in zip(BASELINES, (apply(net, codes.images).cpu().numpy(), principal_components(rows, count),
                                         codes.values[shuffled]), strict=True):
-        # Columns of other codes are neither content nor style: blocks of the same width are the first columns.
+        # Other codes have no content and style columns, so the first columns stand for blocks of the same width.
         first, second = blocks if name == 'shuffled' else (np.arange(min(len(block), others.shape[1])) for block in blocks)
         values |= {f'{key}_{name}': value for key, value in measures(others, first, second, factors).items()}
     return values | dict(code_r2=codes.r2), figure.arrays(codes.values, style, factors)
@@ -167,7 +167,7 @@ def sample(context: Context, numbers: Sequence[int]) -> tuple[torch.Tensor, torc
 
 
 def _encoders(context: Context) -> list[tuple[str, nn.Module]]:
-    """The networks that may find latents, and what records call them; the first one that does is taken."""
+    """The networks that may find latents, with their names in records. The first one that works is used."""
     asked = [TRAINED] if context.by == TRAINED else [] if context.by == PROJECTION else [ENCODER, TRAINED]
     networks = {ENCODER: context.D, TRAINED: context.encoder}
     return [(by, networks[by]) for by in asked if networks[by] is not None and networks[by].latent_dim == context.G.z_dim]

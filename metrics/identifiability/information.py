@@ -1,7 +1,7 @@
-"""Measures by mutual information of single codes and single factors: MIG and modularity.
+"""Measures based on mutual information of single codes and single factors: MIG and modularity.
 
-Information of continuous values is that of BINS bins, with equally many values each. It is estimated from counts with the
-correction of Miller (1955), without which it is too large by about BINS² / 2N.
+Continuous values are put into BINS bins of equal size. Information is estimated from counts with the correction of Miller (1955).
+Without it, the estimate is too large by about BINS² / 2N.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BINS = 20
 def information(codes: np.ndarray, factors: Sequence[Factor]) -> np.ndarray:
     """Mutual information of each code of [N, F] and each factor, as a share of the factor's entropy: [F, K] in [0, 1].
 
-    Of a circle it is a share of the entropy less log 2: cosine and sine, each by itself, leave two angles to choose from.
+    For a circle it is a share of the entropy less log 2, because cosine or sine alone leaves two possible angles.
     """
     known = [(factor.bins(BINS), np.log(factor.dims)) for factor in factors]
     shares = [[_share(bins, values, spare) for values, spare in known] for bins in (equal_bins(code, BINS) for code in codes.T)]
@@ -26,10 +26,11 @@ def information(codes: np.ndarray, factors: Sequence[Factor]) -> np.ndarray:
 
 
 def mig(shares: np.ndarray, factors: Sequence[Factor]) -> float | None:
-    """Mutual information gap (Chen et al., "Isolating sources of disentanglement in variational autoencoders", NeurIPS 2018), of
-    what `information` gives: how much more the best code knows of a factor than the second best, mean over the factors.
+    """Mutual information gap (Chen et al., "Isolating sources of disentanglement in variational autoencoders", NeurIPS 2018),
+    from the result of `information`: the information of the best code about a factor, less that of the second best; mean over the
+    factors.
 
-    1 if each factor is known to one code alone. None with fewer than 2 codes. A circle: `gap`.
+    1 if only one code knows each factor. None with fewer than 2 codes. For circles, see `gap`.
     """
     if len(shares) < 2:
         return None
@@ -37,17 +38,17 @@ def mig(shares: np.ndarray, factors: Sequence[Factor]) -> float | None:
 
 
 def gap(scores: np.ndarray, dims: int) -> float:
-    """The largest of [F] less the second largest. With dims = 2, a circle, two codes may share the factor, as cosine and sine do:
-    the second less the third, if that is more. Where there is no next one, it is 0."""
+    """The largest of [F] less the second largest. With dims = 2, a circle, two codes may share the factor, like cosine and sine:
+    the second less the third, if that is more. 0 if there is no next one."""
     ordered = np.sort(np.append(scores, 0.0))[::-1]
     return float(max(ordered[k] - ordered[k + 1] for k in range(min(dims, len(scores)))))
 
 
 def modularity(shares: np.ndarray) -> float | None:
-    """Modularity (Ridgeway and Mozer, "Learning deep disentangled embeddings with the F-statistic loss", NeurIPS 2018), of what
-    `information` gives: does each code know of one factor only? 1 if so; 0 if it knows as much of all.
+    """Modularity (Ridgeway and Mozer, "Learning deep disentangled embeddings with the F-statistic loss", NeurIPS 2018), from the
+    result of `information`: does each code know only one factor? 1 if so; 0 if it knows all equally well.
 
-    Mean over the codes that know of any factor. None if none does, or there are fewer than 2 factors.
+    Mean over the codes with information about any factor. None if there are none, or fewer than 2 factors.
     """
     best = shares.max(axis=1, initial=0)
     known = shares[best > 0]
@@ -58,7 +59,7 @@ def modularity(shares: np.ndarray) -> float | None:
 
 
 def _share(a: np.ndarray, b: np.ndarray, spare: float) -> float:
-    """Mutual information of whole numbers a, b [N] as a share of the entropy of b less `spare`, at most 1."""
+    """Mutual information of integers a, b [N] as a share of the entropy of b less `spare`, at most 1."""
     counts = np.zeros([a.max() + 1, b.max() + 1])
     np.add.at(counts, (a, b), 1)
     entropy = _entropy(counts.sum(axis=0))

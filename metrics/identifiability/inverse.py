@@ -1,4 +1,4 @@
-"""From images to latents, for a generator without an encoder: a small regression, trained on samples whose latents are known."""
+"""From images to latents for a generator without an encoder: a small regression, trained on samples with known latents."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ EPOCHS, BATCH, LEARNING_RATE = 10, 50, 4e-3
 
 
 class Inverse(NamedTuple):
-    """net: images [N, C, H, W] -> latents [N, F], in eval mode. r2: how well it finds those of samples that it was not trained
-    on, mean over the latents that vary: 1 at best, 0 if it finds nothing."""
+    """net: images [N, C, H, W] -> latents [N, F], in eval mode. r2: R² on held-out samples, mean over the latents that vary: 1 at
+    best, 0 if it finds nothing."""
 
     net: nn.Module
     r2: float
@@ -52,7 +52,7 @@ def train_inverse(images: torch.Tensor, latents: torch.Tensor, num_held_out: int
 
 
 def recovered(found: torch.Tensor, latents: torch.Tensor) -> float:
-    """R² of latents [N, F] as found: 1 - mean square error / variance, mean over the columns that vary."""
+    """R² of estimated latents [N, F]: 1 - mean square error / variance, mean over the columns that vary."""
     found, latents = found.double(), latents.double()
     variance = latents.var(dim=0, correction=0)
     errors = (found - latents).square().mean(dim=0)

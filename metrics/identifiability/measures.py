@@ -1,4 +1,4 @@
-"""All measures of codes and known factors, and of what they are compared with."""
+"""All measures of codes and known factors, and their baselines."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from metrics.identifiability.sap import sap
 
 def measures(codes: np.ndarray, content: np.ndarray, style: np.ndarray, factors: Sequence[Factor]) -> dict[str, float | None]:
     """Every measure of codes [N, F]; content, style: the numbers of their columns that are content, and style. All are 1 at best,
-    but for r2_style_from_content and r2_content_from_style: 0. None where a measure is not defined.
+    except r2_style_from_content and r2_content_from_style: 0. None if a measure is undefined.
 
-    The rows must be in a random order: some measures fit to the first half and measure on the second.
+    The rows must be in random order, because some measures fit to the first half and measure on the second.
     """
     codes = np.asarray(codes, dtype=np.float64)
     styles = [factor for factor in factors if factor.style]
@@ -29,7 +29,7 @@ def measures(codes: np.ndarray, content: np.ndarray, style: np.ndarray, factors:
 
 
 def principal_components(rows: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` principal components of rows [N, P], or as many as there are: float64 [N, C]."""
+    """The first `count` principal components of rows [N, P], or all if there are fewer: float64 [N, C]."""
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     outer = centred.shape[1] > len(centred)
     values, vectors = np.linalg.eigh(centred @ centred.T if outer else centred.T @ centred)

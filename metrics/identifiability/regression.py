@@ -1,8 +1,8 @@
 """How well blocks of factors can be predicted from blocks of codes: block identifiability.
 
 Von Kügelgen et al., "Self-supervised learning with data augmentations provably isolates content from style", NeurIPS 2021: a
-block is identified if any invertible function of it is found. So a nonlinear regression from the codes must predict it, and codes
-of the other block must not.
+block is identified if the codes contain any invertible function of the block. A nonlinear regression from the codes must
+therefore predict it, and codes of the other block must not.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ RIDGES = 10.0 ** np.arange(-7, 4)  # relative to the mean squared singular value
 
 
 def factor_r2(codes: np.ndarray, factors: Sequence[Factor]) -> np.ndarray:
-    """R² of each factor predicted from codes [N, F], on the half of the rows that was not fitted to: float64 [K].
+    """R² of each factor predicted from codes [N, F], on the held-out half of the rows: float64 [K].
 
-    1 if it is predicted; about 0 if not, and it may be a little below. The columns of a circle or class count together:
-    1 - sum of squared errors / sum of squared deviations. NaN without codes.
+    1 if it is predicted; about 0 or slightly below if not. The columns of a circle or class count together: 1 - sum of squared
+    errors / sum of squared deviations. NaN without codes.
     """
     if codes.shape[1] == 0:
         return np.full(len(factors), np.nan)
@@ -34,7 +34,7 @@ def factor_r2(codes: np.ndarray, factors: Sequence[Factor]) -> np.ndarray:
 
 def block_r2(codes: np.ndarray, content: np.ndarray, style: np.ndarray, factors: Sequence[Factor]) -> dict[str, float | None]:
     """r2_<factors>_from_<codes> for content and style: the mean of factor_r2 over the factors of a block, from the codes of a
-    block. content, style: numbers of the columns of codes [N, F]. None where a block has no factors or no codes."""
+    block. content, style: numbers of the columns of codes [N, F]. None if a block has no factors or no codes."""
     is_style = np.array([factor.style for factor in factors])
     values = {}
     for source, block in (('content', content), ('style', style)):
@@ -54,7 +54,7 @@ def predict(inputs: np.ndarray, targets: np.ndarray, others: np.ndarray) -> np.n
     """Ridge regression fitted to inputs [N, F] and targets [N, D]: predictions [M, D] of the targets of others [M, F].
 
     It is linear in the inputs and in Gaussian functions about the first LANDMARKS of them, as wide as their median distance. The
-    ridge of a column is that of RIDGES with the least squared error of leaving one row out, which has a closed form (Golub, Heath
+    ridge of a column is the one of RIDGES with the smallest leave-one-out squared error, which has a closed form (Golub, Heath
     and Wahba, 1979).
     """
     x = standardised(inputs)

@@ -14,11 +14,11 @@ BINS = 20  # a code is cut into N quantiles to predict a class
 
 
 def sap(codes: np.ndarray, factors: Sequence[Factor]) -> float | None:
-    """How much better the best code of [N, F] predicts a factor than the second best, by itself; mean over the factors.
+    """The score of the best single code of [N, F] for a factor, less that of the second best; mean over the factors.
 
-    1 if each factor is predicted by one code alone. None with fewer than 2 codes. Scores of a code: of a number, the squared
-    correlation; of a class, `class_score`. Of a circle, the share of the code's variance that cosine and sine explain, and the
-    gap is that of metrics.identifiability.information.
+    1 if only one code predicts each factor. None with fewer than 2 codes. The score of a code is the squared correlation for a
+    number and `class_score` for a class. For a circle, it is the share of the code's variance that cosine and sine explain, with
+    the gap of metrics.identifiability.information.
     """
     if codes.shape[1] < 2:
         return None
@@ -34,8 +34,8 @@ def _scores(codes: np.ndarray, factor: Factor) -> np.ndarray:
 
 
 def class_score(code: np.ndarray, classes: np.ndarray) -> float:
-    """Balanced accuracy of the class, whole numbers from 0, as predicted from code [N] by thresholds, on the half of the rows
-    that was not fitted to: 0 by chance, 1 at best. Between two of BINS quantiles it is the class with most of its rows there."""
+    """Balanced accuracy of the class, integers from 0, predicted from code [N] by thresholds, on the held-out half of the rows: 0
+    by chance, 1 at best. Between two of BINS quantiles, the class with the largest share of its rows there is predicted."""
     fit, test = halves(len(code))
     bins, count = equal_bins(code, BINS), int(classes.max()) + 1
     seen = np.zeros([BINS, count])

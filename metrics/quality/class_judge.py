@@ -1,4 +1,4 @@
-"""A classifier of a dataset's own classes, and how often each occurs in the dataset: for counting the modes of a generator."""
+"""A classifier of a dataset's own classes, and the frequency of each class, for counting the modes of a generator."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ JUDGE, SUBSET = 600, 601  # what random numbers are for
 MOST_IMAGES = 10_000      # that a classifier of classes is trained on
 MOST_DIGITS = 6000        # and one of digits, which are easy
 DIGITS, CHANNELS = 10, 3  # of StackedMNIST, whose class is 100 red + 10 green + blue
-LINEAR_IMAGES = 1000      # that a linear classifier is fitted to, to see whether channels are digits
-BY_CHANCE = 0.4           # what that does not reach by chance, which is 0.1; it has 0.7 to 0.8 on MNIST
+LINEAR_IMAGES = 1000      # for the linear classifier that tests whether channels are digits
+BY_CHANCE = 0.4           # its accuracy must exceed this. Chance is 0.1; MNIST gives 0.7 to 0.8
 
 
 class ClassJudge(NamedTuple):
     """net: classifier of images [N, C, S, S] that `shrink` gave; for `stacked` datasets of one channel, [N, 1, S, S]. accuracy:
-    share of real images, held out, that it puts into their class. real: share of each class in the dataset, float64 [classes]."""
+    on held-out real images. real: share of each class in the dataset, float64 [classes]."""
 
     net: nn.Module
     accuracy: float
@@ -45,11 +45,11 @@ def as_input(images: torch.Tensor, factor: int | None = None) -> torch.Tensor:
 
 
 def make_class_judge(context: Context) -> ClassJudge:
-    """Train a classifier on the labels of the dataset. The same for all ranks, which call it together.
+    """Train a classifier on the labels of the dataset. All ranks call this together and get the same classifier.
 
-    A thousand classes of few images each are hard to learn. Where the class of an image is made of the digits in its channels
-    (StackedMNIST), a classifier of single digits is trained instead. Then the share of a class is the product of the shares of
-    its digits, for they are drawn independently of each other; a dataset of few images lacks classes only by chance.
+    A thousand classes with few images each are hard to learn. If the class of an image consists of the digits in its channels
+    (StackedMNIST), a classifier of single digits is trained instead. The share of a class is then the product of the shares of
+    its digits, because digits are drawn independently. A small dataset lacks classes only by chance.
     """
     return distributed.broadcast_from_rank0(lambda: _train(context))
 
@@ -90,10 +90,10 @@ def digits_of(labels: np.ndarray) -> np.ndarray:
 
 
 def linear_accuracy(images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of right answers that a linear classifier, fitted to two thirds of the images [N, 1, S, S], has on the others.
+    """Accuracy of a linear classifier on one third of the images [N, 1, S, S], fitted to the others.
 
-    Ridge regression of the labels, int64 [N] of 0..9, from the pixels: quick, and far from chance only if it is the digit that
-    an image shows."""
+    Ridge regression of the labels, int64 [N] of 0..9, from the pixels. It is fast, and much better than chance only if the label
+    is the digit shown."""
     pixels = images.flatten(start_dim=1).double().cpu()
     inputs = torch.cat([pixels, torch.ones(len(pixels), 1, dtype=pixels.dtype)], dim=1)
     count = 2 * len(inputs) // 3
@@ -119,7 +119,7 @@ def _fit(context: Context, images: torch.Tensor, labels: torch.Tensor, num_class
 
 
 def _without(net: nn.Sequential, classes: np.ndarray) -> nn.Sequential:
-    """The same network, which never answers one of these classes (bool [classes]): no image has it."""
+    """The same network, which never predicts one of these classes (bool [classes]), because no image has them."""
     with torch.no_grad():
         net[-1].bias[torch.from_numpy(classes).to(net[-1].bias.device)] = -torch.inf
     return net

@@ -12,18 +12,18 @@ from metrics.quality.names import MOST_REALS
 from metrics.quality.precision_recall import Manifold
 from torch_utils import distributed
 
-TIE = 1e-9  # relative: distances that differ by less are equal, but for rounding
+TIE = 1e-9  # relative: distances that differ by less count as equal
 
 
 def density_and_coverage(real: Manifold, fake: np.ndarray) -> tuple[float, float]:
-    """Of generated points Y_j [M, F], with the balls of real points X_i, i = 1..N, whose radii r_i are the distances to their
-    k-th nearest real neighbours:
+    """Density and coverage of generated points Y_j [M, F]. Real points X_i, i = 1..N, have balls with radius r_i, the distance to
+    the k-th nearest real neighbour:
 
         density  = 1 / (k M) Σ_j Σ_i 1[|Y_j - X_i| < r_i]      may exceed 1
         coverage = 1 / N Σ_i 1[min_j |Y_j - X_i| < r_i]
 
-    The inequalities are strict, as in the authors' code, which makes both exactly 1 for identical sets. So an image that
-    the real ones have more than k times has a ball of radius 0, and cannot be covered.
+    The inequalities are strict, as in the authors' code. Both values are then exactly 1 for identical sets. A real image with
+    more than k copies has a ball of radius 0 and cannot be covered.
     """
     radii = real.radii * (1 - TIE)
     radii[radii < SAME * real.spread()] = 0
@@ -41,8 +41,8 @@ def density_coverage(context: Context, key: str, num_gen: int, detector: str = '
                      full: bool = True, k: int = 5) -> Result:
     """Density and coverage of num_gen generated images.
 
-    full: all real images up to 200 000, without mirrored ones; else the first num_gen, mirrored ones as in training.
-    Values <key>_density, <key>_coverage. Raises UserError if the dataset does not fit the network, or has no k + 1 images.
+    full: all real images up to 200 000, without mirrored ones; else the first num_gen, with mirrored ones as in training. Values
+    <key>_density, <key>_coverage. Raises UserError if the dataset does not fit the network, or has fewer than k + 1 images.
     """
     real, fake = extraction.real_and_generated(context, detector, resize, num_gen, full, least=k + 1, most=MOST_REALS['dc'])
 

@@ -22,9 +22,9 @@ def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov
 def trace_of_root(cov1: np.ndarray, cov2: np.ndarray) -> float:
     """Tr (Σ₁ Σ₂)^½ = Σ √λ over the eigenvalues λ of Rᵀ Σ₂ R with Σ₁ = R Rᵀ. That is symmetric, and similar to Σ₁ Σ₂.
 
-    In float64. R is the Cholesky factor, the quickest to come by. A covariance that is singular, as with fewer samples than
-    features, is factored along its eigenvectors instead, without the directions in which it has no variance: with the rounding
-    errors of their eigenvalues they would each contribute the square root of one.
+    In float64. R is the Cholesky factor, which is the fastest. A singular covariance, as with fewer samples than features, is
+    factored along its eigenvectors instead, without directions of zero variance. Each of these would contribute the square root
+    of a rounding error.
     """
     cov1, cov2 = np.asarray(cov1, np.float64), np.asarray(cov2, np.float64)
     root = _cholesky(cov1)
@@ -37,7 +37,7 @@ def trace_of_root(cov1: np.ndarray, cov2: np.ndarray) -> float:
 
 
 def frechet_of_rows(x: np.ndarray, y: np.ndarray) -> float:
-    """The same distance of features [N, F] and [M, F] themselves: quicker if they are fewer than F.
+    """The same distance from features [N, F] and [M, F]: faster if there are fewer rows than F.
 
     With centred rows X, Y: Tr (Σ₁ Σ₂)^½ is the sum of the singular values of X Yᵀ / √(N M).
     """

@@ -1,4 +1,4 @@
-"""The inception score (Salimans et al. 2016, arXiv 1606.03498): are images clearly of a class, and of many classes?"""
+"""The inception score (Salimans et al. 2016, arXiv 1606.03498): do images clearly belong to a class, and to many classes?"""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def score(probabilities: np.ndarray, num_splits: int = 10) -> tuple[float, float
 def inception_score(context: Context, key: str, num_gen: int, resize: str = 'published') -> Result:
     """Inception score of num_gen generated images, in 10 parts. Values <key>_mean, <key>_std.
 
-    The class probabilities are those of the published network without the bias of its last layer.
+    The class probabilities are those of the published network, without the bias of its last layer.
     """
     extraction.check_labels(context)
     net = context.detector('inception', resize)
-    if net.probabilities_of is None:  # a network that does not show how it comes by them
+    if net.probabilities_of is None:  # a network without access to its last layer
         stats = extraction.of_generator(context, net, num_gen, every=True, compute=net.probabilities)
     else:
         stats = extraction.of_generator(context, net, num_gen, every=True)

@@ -25,18 +25,18 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, generator: torch.Generat
 
     with m = min(max_subset_size, number of real, number of generated) rows of each side, drawn without replacement.
 
-    real, fake: features [N, F], of which only the rows of one subset are held at a time. generator: draws the subsets, first
-    of the generated, then of the real ones. device: where to compute, in float64 if it can. progress: wraps the iterator over
+    real, fake: features [N, F]; only the rows of one subset are in memory at a time. generator: draws the subsets, first of the
+    generated, then of the real rows. device: where to compute, in float64 if it supports that. progress: wraps the iterator over
     subsets.
     """
     device = device or torch.device('cpu')
     dtype = torch.float64 if has_float64(device) else torch.float32
     m = min(max_subset_size, len(real), len(fake))
     if m == len(real) == len(fake):
-        num_subsets = 1  # all are the same
+        num_subsets = 1  # all subsets are the same
 
     def subset(rows: np.ndarray) -> torch.Tensor:
-        chosen = torch.randperm(len(rows), generator=generator)[:m].sort().values  # in order, as they lie in a file
+        chosen = torch.randperm(len(rows), generator=generator)[:m].sort().values  # in the order of the file
         return torch.from_numpy(rows[chosen.numpy()]).to(device, dtype)
 
     def kernel(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

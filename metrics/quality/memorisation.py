@@ -1,4 +1,4 @@
-"""Memorisation: how far are samples from the nearest training image, compared with training images from each other?"""
+"""Memorisation: how far are samples from the nearest training image, compared with the distances between training images?"""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from metrics.features.points import SAME, Points
 from metrics.quality.names import FEWEST
 from torch_utils import distributed
 
-QUANTILE = 0.01  # of the training images' own distances: what is nearer than that may be a copy
+QUANTILE = 0.01  # of the training images' own distances: nearer samples may be copies
 SHOWN, NEIGHBOURS = 6, 5  # samples in each half of the picture, and training images beside each
 
 
 class Own(NamedTuple):
-    """distances: of each training image to the nearest other one, float64 [distinct images]. repeated: bool [N], the training
-    images that others repeat, and that are left out of `distances`."""
+    """distances: of each training image to the nearest other one, float64 [distinct images]. repeated: bool [N], duplicates among
+    the training images, which `distances` excludes."""
 
     distances: np.ndarray
     repeated: np.ndarray
 
 
 def own_distances(points: Points, groups: np.ndarray) -> Own:
-    """Distances of the training images to each other. groups: int [N]; an image and its mirrored copy are of one group, and no
+    """Distances between the training images. groups: int [N]; an image and its mirrored copy are in one group, and are not
     neighbours.
 
-    Of images that are the same, all but one are left out, so that each has its distance to the nearest different image: a
-    distance of 0 would otherwise be normal for training images, and would hide that samples are copies.
+    Of equal images, only one is used, so each has its distance to the nearest different image. Otherwise, a distance of 0 would
+    be normal for training images and would hide copies.
     """
     everything = np.arange(len(points.points))
     repeated = np.zeros(len(everything), bool)
@@ -60,7 +60,7 @@ def memorisation(context: Context, key: str, num_gen: int, detector: str, resize
 
     Values <key>_copies, <key>_ratio, <key>_duplicates as of memorisation_values. The figure shows the samples nearest to a
     training image, and the first samples, each with its nearest training images.
-    Raises UserError if the dataset does not fit the network, or has no 100 different images.
+    Raises UserError if the dataset does not fit the network, or has fewer than 100 different images.
     """
     extraction.check(context)
     data = extraction.training_images(context, least=FEWEST['nn'])

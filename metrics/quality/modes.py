@@ -1,4 +1,4 @@
-"""Modes: how many classes of the dataset do samples have, and how far are their shares from the dataset's (Metz et al. 2017,
+"""Modes: the number of classes of the dataset among samples, and the divergence of their frequencies (Metz et al. 2017,
 arXiv 1611.02163; Srivastava et al. 2017, arXiv 1705.07761)?"""
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ DOUBTFUL = 0.8  # below this accuracy of the classifier, a note warns the user
 def mode_values(seen: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """modes: number of classes that occur in `seen`. kl: KL(generated ‖ real) = Σ_k p_k log(p_k / q_k) in nats.
 
-    seen: classes of samples, int64 [M]. real: q, the shares of the classes in the dataset, float64 [K], positive where a sample
-    has the class.
+    seen: classes of samples, int64 [M]. real: q, the shares of the classes in the dataset, float64 [K], positive for every class
+    of a sample.
     """
     p = np.bincount(seen, minlength=len(real)) / len(seen)
     hit = p > 0
@@ -29,8 +29,8 @@ def mode_values(seen: np.ndarray, real: np.ndarray) -> dict[str, float]:
 def modes(context: Context, key: str, num_gen: int) -> Result:
     """Classes of num_gen samples, by a classifier that is trained on the labels of the dataset.
 
-    Values <key>, the number of classes that samples have; <key>_kl, as of mode_values; <key>_of, the number of classes that the
-    dataset has; <key>_test_accuracy, of the classifier on held-out images. The network may be unconditional.
+    Values: <key>, the number of classes among the samples; <key>_kl, see mode_values; <key>_of, the number of classes in the
+    dataset; <key>_test_accuracy, of the classifier on held-out images. The network may be unconditional.
     Raises UserError if the dataset does not fit the network, or has no classes, too few images, or more classes than num_gen.
     """
     extraction.check_classes(context, key, num_gen)
@@ -50,7 +50,7 @@ def modes(context: Context, key: str, num_gen: int) -> Result:
 
 
 def draw(key: str, values: dict[str, float], samples: list[np.ndarray], seen: np.ndarray, judge: ClassJudge):
-    """A figure: samples with their classes, and the shares of the classes, by their shares among samples."""
+    """A figure: samples with their classes, and the shares of the classes, sorted by their shares among samples."""
     from metrics.plotting import new_figure, show_cells
     figure, (left, axes) = new_figure(1, 2, width=12, height=4.6)
     texts = [f'{label:03d}' if judge.stacked else str(label) for label in seen[:len(samples)]]

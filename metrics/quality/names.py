@@ -2,13 +2,13 @@
 
     <family><number of generated images>[3|5][_<detector>][_full][_clean][_domains]
 
-Family: fid and kid are the published Inception's Fréchet and kernel distances, fd and kd the same by another detector, which
-the name tells; pr, precision and recall with the 3 nearest neighbours; dc, density and coverage with the 5 nearest; nn, distances
-of samples to the nearest training images, always all of these, by a detector that the name tells; is, inception score (of no real
-images); ppl_zfull, ppl_wfull, ppl_zend, ppl_wend, ppl2_wend, perceptual path lengths (`ppl2_wend_1k` for other numbers than 50k);
-modes, the classes that samples have (`modes1k` for other numbers than 26k). Number: `50k`, or `500`; pr500_3, for pr5003 could be
-read in two ways. _full: against all real images, not as many as are generated, and without mirrored ones. _clean: images resized
-for the detector with anti-aliasing. _domains: each domain separately, with that many generated images each
+Family: fid and kid, Fréchet and kernel distances with the published Inception; fd and kd, the same with another detector, which
+is in the name; pr, precision and recall with the 3 nearest neighbours; dc, density and coverage with the 5 nearest; nn, distances
+of samples to the nearest of all training images, with the detector in the name; is, inception score (without real images);
+ppl_zfull, ppl_wfull, ppl_zend, ppl_wend, ppl2_wend, perceptual path lengths (`ppl2_wend_1k` for other numbers than 50k);
+modes, the number of classes among samples (`modes1k` for other numbers than 26k). Number: `50k`, or `500`; pr500_3, because
+pr5003 would be ambiguous. _full: against all real images without mirrored ones, instead of as many as are generated. _clean:
+images resized for the detector with anti-aliasing. _domains: each domain separately, with that number of generated images each
 (fid, fd, kid, kd).
 """
 
@@ -27,7 +27,7 @@ FEWEST = {'fid': 2, 'fd': 2, 'kid': 2, 'kd': 2, 'pr': 4, 'dc': 6, 'nn': 100, 'is
 NEIGHBOURS = {'pr': '3', 'dc': '5'}  # as published
 OTHER_FAMILY = {'fid': 'fd', 'kid': 'kd'}
 PATH_LENGTHS = ('ppl2_wend', 'ppl_zfull', 'ppl_wfull', 'ppl_zend', 'ppl_wend')
-PUBLISHED_SIZE = {'ppl': 50_000, 'modes': 26_000}  # which their names leave out
+PUBLISHED_SIZE = {'ppl': 50_000, 'modes': 26_000}  # omitted in their names
 
 _NAME = re.compile(r'(?P<family>fid|kid|fd|kd|is|pr|dc|nn)(?P<num>[1-9]\d*)(?P<k>k?)(?P<neighbours>_?[35])?'
                    rf'(?:_(?P<detector>{"|".join(DETECTORS)}))?(?P<full>_full)?(?P<clean>_clean)?(?P<domains>_domains)?')
@@ -36,7 +36,7 @@ _MODES = re.compile(r'modes(?:(?P<num>[1-9]\d*)(?P<k>k?))?')
 
 
 class Name(NamedTuple):
-    """family: of FEWEST. num: of generated images, or pairs of them. detector: None where the name leaves it to --detector.
+    """family: of FEWEST. num: of generated images, or pairs of them. detector: None if --detector decides.
     full, resize, by_domain: see above. variant: of PATH_LENGTHS for family ppl."""
 
     family: str
@@ -49,12 +49,12 @@ class Name(NamedTuple):
 
     @property
     def against_all(self) -> bool:
-        """Whether it compares with all real images, not with as many as are generated."""
+        """Whether it compares with all real images, instead of as many as are generated."""
         return self.full or self.family == 'nn'
 
     @property
     def most_reals(self) -> int | None:
-        """With how many real images it compares at most; None for all."""
+        """The largest number of real images to compare with; None for all."""
         return MOST_REALS.get(self.family) if self.against_all else self.num
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class Name(NamedTuple):
 
 
 def parse_name(text: str) -> Name | None:
-    """What a name says; None if it is not of this grammar. Raises OptionError for what can't be computed."""
+    """The parts of a name; None if it does not follow this grammar. Raises OptionError for unsupported combinations."""
     if found := _PATH_LENGTH.fullmatch(text):
         return Name('ppl', _number(found) or PUBLISHED_SIZE['ppl'], 'vgg16', variant=found['variant'])
     if found := _MODES.fullmatch(text):
@@ -108,8 +108,8 @@ def _checked(name: Name, text: str) -> Name:
 
 
 def with_options(name: Name, detector: str | None = None, resize: str | None = None, num: int | None = None) -> Name:
-    """The name of the metric that options make of it. detector: of DETECTORS. resize: 'published' or 'clean'. num: of generated
-    images. None leaves what the name says. Raises OptionError if they don't go together."""
+    """The name with options applied. detector: of DETECTORS. resize: 'published' or 'clean'. num: of generated images. None keeps
+    the part of the name. Raises OptionError for conflicts."""
     if detector is not None and name.detector != detector:
         if name.family in OTHER_FAMILY:
             other = name._replace(family=OTHER_FAMILY[name.family], detector=detector)

@@ -1,4 +1,4 @@
-"""Perceptual path length: how far the image moves, to the eye, when the latent moves a little (Karras et al. 2019,
+"""Perceptual path length: the perceptual change of the image for a small step of the latent (Karras et al. 2019,
 arXiv 1812.04948)."""
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
 
 def mean_length(lengths: np.ndarray) -> float:
-    """Mean of those [N] that are not below the 1st and not above the 99th percentile; both are values that occur. NaN if any
-    of them is not finite."""
+    """Mean of the values [N] from the 1st to the 99th percentile; both are occurring values. NaN if any value is not finite."""
     if not np.isfinite(lengths).all():
         return float('nan')
     low, high = np.percentile(lengths, 1, method='lower'), np.percentile(lengths, 99, method='higher')
@@ -38,7 +37,7 @@ def mean_length(lengths: np.ndarray) -> float:
 
 
 def face(images: torch.Tensor) -> torch.Tensor:
-    """The part of aligned portraits [N, C, R, R] that shows the face: rows 3/8..7/8, columns 1/4..3/4."""
+    """The face in aligned portraits [N, C, R, R]: rows 3/8..7/8, columns 1/4..3/4."""
     u = images.shape[2] // 8
     return images[:, :, 3 * u:7 * u, 2 * u:6 * u]
 
@@ -48,7 +47,7 @@ def ppl(context: Context, key: str, num_gen: int, space: str = 'w', sampling: st
     """Mean squared LPIPS distance, over epsilon², of images at t and t + epsilon on num_gen random paths.
 
     space: 'w', straight lines between mapped latents; 'z', arcs between latents. sampling: t = 0 ('end'), or random ('full').
-    crop: the face only. Both images of a path share label and noise inputs, which are random as everything else.
+    crop: only the face. Both images of a path share a random label and random noise inputs.
     """
     extraction.check_labels(context)
     G, lpips = context.G, context.detector('vgg16').lpips

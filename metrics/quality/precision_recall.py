@@ -16,10 +16,10 @@ from torch_utils import distributed
 
 
 class Manifold(Points):
-    """The union of balls around points [N, F], each reaching as far as the k-th nearest of the other points.
+    """The union of balls around points [N, F]. Each radius is the distance to the k-th nearest other point.
 
-    Distances are computed in float32 by default. The published code computes them in float16 and rounds the radii to it, which
-    moves points that are just about inside. device, block, progress, dtype: as of Points.
+    Distances are computed in float32 by default. The published code uses float16 for distances and radii, which changes the
+    result for points near a surface. device, block, progress, dtype: as of Points.
     """
 
     def __init__(self, points: np.ndarray, k: int = 3, device: torch.device | None = None, block: int = BLOCK,
@@ -32,13 +32,13 @@ class Manifold(Points):
         nearest = None
         for columns, distances in self.distances(self.rows(self.points, part)):
             if columns == part:
-                distances.fill_diagonal_(torch.inf)  # a point is not a neighbour of its own
+                distances.fill_diagonal_(torch.inf)  # a point is not its own neighbour
             found = distances if nearest is None else torch.cat([nearest, distances], dim=1)
             nearest = found.topk(min(k, found.shape[1]), largest=False).values
         return nearest[:, -1]
 
     def share_inside(self, queries: np.ndarray) -> float:
-        """Share of queries [M, F] that are within any of the balls, their surfaces included."""
+        """Share of queries [M, F] in any of the balls, including their surfaces."""
         inside = 0
         for part in self.progress(batches(len(queries), self.block)):
             rows = self.rows(queries, part)
@@ -53,8 +53,9 @@ def precision_recall(context: Context, key: str, num_gen: int, detector: str = '
                      full: bool = True, k: int = 3) -> Result:
     """Precision: share of num_gen generated images within the manifold of the real ones. Recall: the reverse.
 
-    full: all real images up to 200 000, without mirrored ones; else the first num_gen, mirrored ones as in training.
-    Values <key>_precision, <key>_recall. Raises UserError if the dataset does not fit the network, or has no k + 1 images.
+    full: all real images up to 200 000, without mirrored ones; else the first num_gen, with mirrored ones as in training.
+    Values <key>_precision, <key>_recall. Raises UserError if the dataset does not fit the network, or has fewer than k + 1
+    images.
     """
     real, fake = extraction.real_and_generated(context, detector, resize, num_gen, full, least=k + 1, most=MOST_REALS['pr'])
 

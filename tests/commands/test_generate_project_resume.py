@@ -50,7 +50,7 @@ def test_after_kill_9_it_goes_on_and_ends_with_the_same_bytes(network):
     assert 5 <= at < steps and not Path('out/projected_w.npz').exists() and process.returncode == -signal.SIGKILL
     Path('out/.projection-state.pt.x.tmp').write_bytes(b'half')
     out = run(network, f'--num-steps={steps}', '--save-video=0')
-    assert f'Going on after step {at} of {steps}' in out.splitlines()
+    assert f'Resuming after step {at} of {steps}' in out.splitlines()
     assert npz() == npz('whole') and written() == ['proj.png', 'projected_w.npz', 'target.png']
 
 
@@ -91,16 +91,16 @@ def stop_early(network, stopping, *args, at=2, signum=signal.SIGTERM):
 def test_told_to_stop_it_says_how_to_go_on(network, stopping, signum):
     out = stop_early(network, stopping, '--num-steps=5', at=3, signum=signum)
     assert out.splitlines()[-1] == 'Stopped after step 3 of 5, which is saved. To continue, repeat the same command'
-    assert 'Going on after step 3 of 5' in run(network, '--num-steps=5', '--save-video=0')
+    assert 'Resuming after step 3 of 5' in run(network, '--num-steps=5', '--save-video=0')
     run(network, '--num-steps=5', '--save-video=0', outdir='whole')
     assert npz() == npz('whole') and written() == written('whole')
-    assert 'Going on' not in run(network, '--num-steps=5', '--save-video=0'), 'it was finished, and begins anew'
+    assert 'Resuming' not in run(network, '--num-steps=5', '--save-video=0'), 'it was finished, and begins anew'
 
 
 def test_a_video_may_be_asked_for_when_it_goes_on(network, stopping):
     pytest.importorskip('imageio_ffmpeg')
     stop_early(network, stopping, '--num-steps=4')
-    assert 'Going on' in run(network, '--num-steps=4') and 'proj.mp4' in written()
+    assert 'Resuming' in run(network, '--num-steps=4') and 'proj.mp4' in written()
 
 
 @pytest.mark.parametrize('what', ['--seed', '--num-steps', '--target', 'network', '--class', '--features'])
@@ -131,7 +131,7 @@ def test_a_copy_of_the_network_is_the_same_network(network, stopping):
     stop_early(network, stopping, '--num-steps=3')
     Path('copy.pkl').write_bytes(network.read_bytes())
     picture(20, 16).save('copy.bmp')
-    assert 'Going on after step 2 of 3' in run('copy.pkl', '--num-steps=3', '--save-video=0', target='copy.bmp')
+    assert 'Resuming after step 2 of 3' in run('copy.pkl', '--num-steps=3', '--save-video=0', target='copy.bmp')
 
 
 @pytest.mark.parametrize('damage', [lambda data: data[:-300], lambda data: data[:200] + b'x' + data[201:], lambda data: b''])
@@ -174,4 +174,4 @@ def test_a_full_disk_is_said_in_one_line(network, when, quick):
         status, _, err = drawing.run('project', *args)
     assert status == 1 and err.count('\n') == 1 and 'no space left on device' in err.lower() and 'out' in err
     if when == 'after':
-        assert 'Going on after step 2 of 2' in run(network, *QUICK)
+        assert 'Resuming after step 2 of 2' in run(network, *QUICK)

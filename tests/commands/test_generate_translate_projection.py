@@ -124,7 +124,7 @@ def test_an_interrupted_search_goes_on_and_finds_the_same(networks, images, monk
         assert [path.name for path in Path('out').iterdir()] == [state.FILE_NAME]
     assert 'is of another projection (--steps: not the same); starting anew' in out
     out = run(networks['flow'], images, '--steps=2')
-    assert 'Going on after image 4 of 5' in out and done == [1]
+    assert 'Resuming after image 4 of 5' in out and done == [1]
     assert sorted(path.name for path in Path('out').iterdir()) == sorted(path.name for path in Path('whole').iterdir())
     for name in ['translations.png', *(f'img{i:05d}-class{k}.png' for i in range(5) for k in range(2))]:
         assert Path('out', name).read_bytes() == Path('whole', name).read_bytes()

@@ -115,7 +115,7 @@ def test_told_to_stop_it_saves_and_says_how_to_go_on(which, whole, options, tmp_
     how = f'Stopped before the end. Everything is saved. To resume, repeat the command with --resume={run_dir}\n'
     assert how in training.output() and 'Traceback' not in training.output()
     status, output = train(tmp_path / 'log', *options, f'--resume={run_dir}/')
-    assert status == 0 and f'Going on in {run_dir}' in output and 'changed: ' not in output
+    assert status == 0 and f'Resuming in {run_dir}' in output and 'changed: ' not in output
     assert digest(run_dir) == digest(whole) and os.listdir(tmp_path / 'runs') == [NAME]
     assert set(kimgs(whole)) <= set(kimgs(run_dir))
 

@@ -30,10 +30,10 @@ def test_ranks_killed_on_either_host_are_restarted_and_resume(data, expected, tm
           hosts.torchrun(1, tmp_path / 'log1', *script) as second):
         first.wait_for('tick 5 ')
         second.kill_rank()
-        first.wait_for('Going on in ')
+        first.wait_for('Resuming in ')
         first.wait_for('tick 10 ')
         first.kill_rank()
-        first.wait_for('Going on in ', 2)
+        first.wait_for('Resuming in ', 2)
         assert (first.wait(), second.wait()) == (0, 0), first.output() + second.output()
         printed = first.output() + second.output()
         assert printed.count('Results are in ') == 1
@@ -68,5 +68,5 @@ def test_a_cut_cable_ends_both_and_once_mended_the_run_goes_on(data, expected, t
         hosts.mend()
         with hosts.torchrun(1, tmp_path / 'log2', *script, **environment) as second:
             assert (first.wait(), second.wait()) == (0, 0), first.output() + second.output()
-        assert 'Going on in ' in first.output() + second.output()
+        assert 'Resuming in ' in first.output() + second.output()
     assert digest(tmp_path / 'runs' / NAME, LAST) == expected

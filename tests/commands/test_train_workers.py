@@ -59,7 +59,7 @@ def test_told_to_stop_workers_agree_and_save_and_go_on_exactly(which, whole, opt
     if which == signal.SIGINT:
         return
     status, output = train(tmp_path / 'log', *options, '--resume=latest')
-    assert status == 0 and f'Going on in {run_dir}' in output and 'changed: ' not in output
+    assert status == 0 and f'Resuming in {run_dir}' in output and 'changed: ' not in output
     assert digest(run_dir) == digest(whole) and set(kimgs(whole)) <= set(kimgs(run_dir))
 
 

@@ -1,2 +1,2 @@
-"""Augmentation of what the discriminator sees: the pipe, what is drawn (draws), what is done with it (geometry, color, filters),
-the values of --augpipe (presets), and what adapts its strength (ada)."""
+"""Augmentation of the images that the discriminator sees: the pipe, its random parameters (draws), its transforms (geometry,
+color, filters), the values of --augpipe (presets), and the controller of its strength (ada)."""

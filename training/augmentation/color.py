@@ -17,8 +17,8 @@ def draw_color_transform(pipe: Any, draws: Draws, channels: int) -> tuple[torch.
 
     pipe: p, the strengths of TRANSFORMS and their ranges.
 
-    The five transforms act on two subspaces that none of them leaves: the luma axis v = (1, 1, 1) / √3 and the plane
-    of chroma, orthogonal to it. Brightness moves along v, contrast c scales everything, lumaflip mirrors v,
+    The five transforms act separately on two subspaces: the luma axis v = (1, 1, 1) / √3, and the plane of chroma orthogonal to
+    it. Brightness moves along v, contrast c scales everything, lumaflip mirrors v,
     hue θ rotates and saturation s scales the plane. So their product, in this order, is
         c (± vvᵀ + s (cos θ (I - vvᵀ) + sin θ [v]ₓ)), with offset ± c b.
     A grey image is its luma. Raises ValueError for other numbers of channels than 1 and 3.

@@ -12,13 +12,13 @@ import torch
 class Draws:
     """Draws one parameter for each of `count` images: [count], or [count, 2] where `pair` is True.
 
-    Each method draws a value, then one u ~ U[0, 1) per image, and keeps the value where u < chance; elsewhere it
-    gives 0, by which every transform is the identity. chance: number or tensor [], from 0 up; 1 and more always keep.
+    Each method draws a value, then one u ~ U[0, 1) per image. It keeps the value where u < chance and gives 0 elsewhere, which
+    makes every transform the identity. chance: number or tensor [], 0 or more; from 1 on, all values are kept.
 
-    like: a tensor of the dtype and on the device wanted; random numbers come from that device's global generator.
-    percentile: for tests, a number in (0, 1) that replaces all random ones: every image gets this quantile of
-    the value's distribution, whatever the chance. Raises ValueError if it lies outside. As in the published
-    implementation, that of a normal distribution is too small by √2: erfinv(2q - 1).
+    like: a tensor with the wanted dtype and device; random numbers come from the global generator of that device.
+    percentile: for tests, a number in (0, 1) that replaces all random numbers: every image gets this quantile of the value's
+    distribution, regardless of the chance. Raises ValueError if it is not in (0, 1). As published, the quantile of a normal
+    distribution is too small by √2: erfinv(2q - 1).
     """
 
     def __init__(self, count: int, like: torch.Tensor, percentile: float | None = None):
@@ -28,7 +28,7 @@ class Draws:
         self.kind: dict[str, Any] = dict(dtype=like.dtype, device=like.device)
 
     def integer(self, end: int, chance: torch.Tensor | float) -> torch.Tensor:
-        """0 <= i < end, all alike likely; of floating dtype."""
+        """Uniform whole numbers 0 <= i < end, of floating dtype."""
         if self.percentile is not None:
             return self.all_equal(math.floor(self.percentile * end))
         return self._sometimes((self._rand() * end).floor(), chance)
@@ -52,7 +52,7 @@ class Draws:
         return self._sometimes(torch.randn(self.count, **self.kind).abs() * std, chance)
 
     def constant(self, value: float, chance: torch.Tensor | float) -> torch.Tensor:
-        """The value itself, where it is kept."""
+        """The value, where it is kept; 0 elsewhere."""
         value = self.all_equal(value)
         return value if self.percentile is not None else self._sometimes(value, chance)
 

@@ -25,8 +25,8 @@ SYM6 = (0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.04
         0.0017677118642428036, -0.007800708325034148)
 
 
-# Images up to this size are resampled by matrices, one per axis: more arithmetic than filtering, but of the kind that
-# computers do best. On a CPU the resampling is 2 to 14 times faster by it, all of augmentation 2 to 6 times.
+# Images up to this size are resampled by matrix products, one per axis. They need more arithmetic than filtering, but run faster:
+# on a CPU, resampling is 2 to 14 times as fast, and the whole augmentation 2 to 6 times.
 MATRIX_SIZE = 128
 STEPS = 8  # see in_steps
 
@@ -92,7 +92,7 @@ def draw_inverse_transform(pipe: Any, draws: Draws, height: int, width: int) -> 
 def warp(images: torch.Tensor, G: Affine, f: torch.Tensor) -> torch.Tensor:
     """Resample images [N, C, H, W] by G⁻¹, in main memory, at twice their resolution. f: separable low-pass filter [taps].
 
-    Beyond the edges the image is continued by its reflection as far as that goes, then by zeros.
+    Beyond the edges, the image is continued by its reflection, then by zeros.
     """
     H, W = images.shape[2:]
     excess = f.shape[0] // 4  # what the filter needs beyond the result, in pixels of the original
@@ -127,9 +127,10 @@ def margins(G: Affine, height: int, width: int, extra: int) -> list[int]:
 
 
 def in_steps(before: int, after: int, size: int) -> tuple[int, int]:
-    """Margins on both sides of an axis of `size` pixels, no smaller, whose sum is one of STEPS + 1 values. What is sampled does
-    not depend on them. That makes 81 shapes of enlarged images at most, instead of a new one in nearly every batch, for 1.13 to
-    1.17 times the area at a strength of 0.3 and more (256x256, 4 to 16 images; 1.29 times with 4 images at 0.05)."""
+    """Enlarge the margins on both sides of an axis of `size` pixels, so that their sum is one of STEPS + 1 values. The samples do
+    not depend on the margins. There are then at most 81 shapes of enlarged images, instead of a new one in nearly every batch.
+    This costs 1.13 to 1.17 times the area at a strength of 0.3 and more (256x256, 4 to 16 images; 1.29 times with 4 images at
+    0.05)."""
     limit = size - 1
     total = math.ceil(2 * limit * math.ceil((before + after) * STEPS / (2 * limit)) / STEPS)
     after = min(total - before, limit)
@@ -143,7 +144,7 @@ def enlarge(images: torch.Tensor, f: torch.Tensor, left: int, top: int, right: i
         return upsample2d(F.pad(images, [left, right, top, bottom], mode='reflect'), f)
 
     def along(size: int, before: int, after: int) -> torch.Tensor:
-        """What becomes of each unit vector: [size, 2 (size + before + after)]."""
+        """The image of each unit vector: [size, 2 (size + before + after)]."""
         return upsample2d(F.pad(units(size, images), [before, after, 0, 0], mode='reflect'), f[None], up=[2, 1])[0, 0]
 
     return along(H, top, bottom).T @ (images @ along(W, left, right))

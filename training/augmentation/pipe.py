@@ -22,21 +22,21 @@ from training.augmentation.draws import Draws
 class AugmentPipe(nn.Module):
     """Transforms every image of a batch at random, by its own parameters.
 
-    The first argument of each transform is its strength: it takes place with probability strength * p, and never if
-    the strength is 0, the default. p is a buffer [], 1 at first; from 0 up, where more than 1 / strength changes nothing. It
-    stays in main memory when the module moves, and geometric transforms are drawn there: they say how large the images become
-    on their way, which no device has to be asked for then.
+    The first argument of each transform is its strength: it takes place with probability strength * p, and never if the strength
+    is 0, the default. p is a buffer [], initially 1; values above 1 / strength have no further effect. It stays in main memory
+    when the module moves. Geometric transforms are also drawn there: they decide the size of intermediate images, which must be
+    known without waiting for the device.
     training.augmentation.presets.AUGPIPES holds the usual combinations.
 
     Pixel blitting: xflip; rotate90, by multiples of 90 degrees; xint, by whole pixels. xint_max: as a part of the image.
     Geometry: scale and aniso (one axis against the other), by 2^n with n of standard deviation scale_std, aniso_std;
     rotate, by up to rotate_max * 180 degrees; xfrac, by n pixels with n / size of standard deviation xfrac_std.
     Colour: brightness, added, of standard deviation brightness_std; contrast and saturation, by 2^n; lumaflip; hue, by up
-    to hue_max * 180 degrees. Hue and saturation leave images of one channel alone.
+    to hue_max * 180 degrees. Hue and saturation do not change images of one channel.
     Filtering: imgfilter amplifies each of four frequency bands by 2^n; imgfilter_bands: strength per band, lowest first.
     Corruption: noise of standard deviation noise_std * |n|; cutout blanks a part cutout_size of height and width.
-    Alpha, the last of 2 or 4 channels: colour leaves it alone. All else treats it as the other channels: what moves, blurs or
-    blanks a pixel does so to its opacity, too.
+    Alpha, the last of 2 or 4 channels: colour transforms do not change it. All others treat it like the other channels: they also
+    move, blur or blank the opacity of a pixel.
     """
 
     def __init__(self, xflip: float = 0, rotate90: float = 0, xint: float = 0, xint_max: float = 0.125,
@@ -59,9 +59,9 @@ class AugmentPipe(nn.Module):
     def forward(self, images: torch.Tensor, debug_percentile: float | None = None) -> torch.Tensor:
         """Images [N, C, H, W], nominally in [-1, 1] -> the same shape and dtype, differentiable twice.
 
-        They should be on the device of the pipe. Random numbers come from its generator, for geometry from that of the CPU. Works
-        in the precision of p, float32.
-        debug_percentile: for tests, a number in (0, 1); see Draws. Noise is random even so.
+        Images must be on the device of the pipe. Random numbers come from the generator of that device; for geometry, from that
+        of the CPU. Computes in float32, the precision of p.
+        debug_percentile: for tests, a number in (0, 1); see Draws. Noise stays random.
 
         Raises ValueError if debug_percentile is not inside (0, 1), if colour is on and C is not 1 to 4, and if
         imgfilter is on and H or W less than 22.

@@ -1,1 +1,1 @@
-"""What is read while training: datasets, images, labels. `making` holds what only dataset_tool.py uses."""
+"""Datasets as training reads them: images and labels. Only dataset_tool.py uses `making`."""

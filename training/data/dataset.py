@@ -23,8 +23,8 @@ _REMEDY = 'convert the images with dataset_tool.py'
 class ImageFolderDataset:
     """All images below a folder or in a .zip file, sorted by name. A map-style dataset for torch's DataLoader.
 
-    training/data/finding.py says what counts as one; `left_out` (why -> names) is what does not. Images are turned upright as
-    their EXIF says. Item i is `(image, label)`: uint8 [C, H, W] with values 0..255, and float32 [label_dim].
+    training/data/finding.py decides which files are images; `left_out` (reason -> names) has the others. Images are rotated
+    upright by their EXIF data. Item i is `(image, label)`: uint8 [C, H, W] with values 0..255, and float32 [label_dim].
 
     path: folder or ZIP file.
     resolution: check that the images have this (height, width), or width and height if it is one number.
@@ -32,8 +32,8 @@ class ImageFolderDataset:
     max_size: take a random subset of that many images (chosen by random_seed, kept in the order of names).
     xflip: append a mirrored copy of every image, which doubles the length.
 
-    Raises UserError, naming the file, if the path, an image or `dataset.json` is not as it should be. Images other
-    than the first are looked at when they are fetched, and by `validate()`.
+    Raises UserError, naming the file, if the path, an image or `dataset.json` is invalid. Images other than the first are checked
+    when they are fetched, and by `validate()`.
     """
 
     def __init__(self, path: str, resolution: ImageSize | None = None, use_labels: bool = False, max_size: int | None = None,
@@ -66,18 +66,18 @@ class ImageFolderDataset:
                             f'{width}x{height}; {_REMEDY} --resolution={text_of(resolution)}')
 
     def __getstate__(self) -> dict:
-        # Workers read them again if need be.
+        # Workers read them again if necessary.
         return {**self.__dict__, '_label_cache': None, '_content_cache': None, '_factor_cache': None}
 
     def all_images(self, xflip: bool | None = None) -> ImageFolderDataset:
-        """The dataset of all images of the archive: without max_size. xflip: with mirrored copies; None leaves that as it is."""
+        """The dataset of all images of the archive, without max_size. xflip: with mirrored copies; None for no change."""
         xflip = bool(self._xflip.any()) if xflip is None else xflip
         if len(self) == len(self._names) * (1 + xflip) and self._xflip.any() == xflip:
             return self
         return ImageFolderDataset(self.path, use_labels=self._use_labels, xflip=xflip)
 
     def identity(self) -> str:
-        """Hex digest of which images these are, in their order, mirrored ones included; the labels have no part in it."""
+        """Hex digest that identifies these images and their order, mirrored ones included. It does not depend on the labels."""
         digest = hashlib.sha256(self._archive.fingerprint(self._names).encode())
         digest.update(np.asarray(self._raw_idx, np.int64).tobytes() + self._xflip.tobytes())
         return digest.hexdigest()
@@ -105,7 +105,7 @@ class ImageFolderDataset:
         return label.copy()
 
     def get_details(self, idx: int) -> EasyDict:
-        """Where item `idx` comes from: raw_idx (position among all images), xflip (bool), raw_label (as in the file)."""
+        """The origin of item `idx`: raw_idx (position among all images), xflip (bool), raw_label (as in the file)."""
         raw_idx = int(self._raw_idx[idx])
         return EasyDict(raw_idx=raw_idx, xflip=bool(self._xflip[idx]), raw_label=self._labels()[raw_idx].copy())
 
@@ -129,7 +129,7 @@ class ImageFolderDataset:
     # Labels.
 
     def _labels(self) -> np.ndarray:
-        """Of all images of the archive: int64 [N], or float32 [N, label_dim]."""
+        """The labels of all images of the archive: int64 [N], or float32 [N, label_dim]."""
         if self._label_cache is None:
             labels = read_label_file(self._archive).labels if self._use_labels else None
             below = labels_below(self._archive, self._names) if self._use_labels and labels is None else None
@@ -178,7 +178,7 @@ class ImageFolderDataset:
         return int(contents.max()) + 1 if len(contents) else 0
 
     def _contents(self) -> np.ndarray:
-        """Of all images of the archive: int64 [N]; [0] without content."""
+        """The content classes of all images of the archive: int64 [N]; [0] without content."""
         if self._content_cache is None:
             content = read_label_file(self._archive).content
             self._content_cache = (np.zeros([0], dtype=np.int64) if content is None else
@@ -187,18 +187,18 @@ class ImageFolderDataset:
 
     @property
     def factor_names(self) -> list[Factor] | None:
-        """What the factors of the images are; None if they have none."""
+        """Descriptions of the factors of the images; None if they have none."""
         return read_label_file(self._archive).factor_names
 
     def get_factors(self, idx: int) -> np.ndarray:
-        """The values of `factor_names` of item `idx`, of which it was rendered: float32 [K]. Not of mirrored copies, to which
-        they do not apply. Raises UserError if an image has none."""
+        """The values of `factor_names` from which item `idx` was rendered: float32 [K]. Not for mirrored copies. Raises UserError
+        if an image has none."""
         if self._factor_cache is None:
             self._factor_cache = label_array(read_label_file(self._archive).factors or {}, self._names, self._archive, 'factor')
         return self._factor_cache[self._raw_idx[idx]].copy()
 
     def empty_classes(self) -> list[int]:
-        """The classes, of those that the labels count up to, that no image has; none if the labels are vectors."""
+        """The classes below the largest label that no image has; empty if the labels are vectors."""
         if not self.has_onehot_labels:
             return []
         labels = self._labels()[self._raw_idx]
@@ -237,10 +237,10 @@ class ImageFolderDataset:
         return shortest(self._image_shape[1:])
 
     def validate(self, progress: Callable[[list[str]], Any] | None = None) -> None:
-        """Check what a training run needs, before it starts, from the headers of all image files and `dataset.json`.
+        """Check the headers of all image files and `dataset.json` before a training run starts.
 
-        Every image is one, has 8 bits and the channels of the first, has the first one's size, of which networks can make images
-        (training.start_grid); every image has a label if labels are used. Raises UserError for the first offender.
+        Every file must be an image of 8 bits with the size and channels of the first one. Networks must support this size
+        (training.start_grid). If labels are used, every image needs one. Raises UserError for the first violation.
 
         progress: wraps the list of file names, e.g. `tqdm`.
         """

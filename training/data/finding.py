@@ -1,14 +1,14 @@
-"""Which files of a folder or ZIP file are images of a dataset, and what becomes of the others.
+"""Which files of a folder or ZIP file are images of a dataset, and why others are skipped.
 
-Every file whose extension Pillow reads is one, but for these, which are counted and named:
+Every file whose extension Pillow reads is an image, except these, which are counted and named:
 
-* what programs leave beside images: files and folders whose names begin with a dot (.ipynb_checkpoints, ._photo.jpg), and the
-  folders of MACHINE_MADE;
-* pictures in a folder below with a training_options.json, which is a run directory;
-* pictures in a folder below that is a converted dataset (dataset.json, and 00000/img00000000.png or the like), if there are
-  images outside of such folders;
-* pictures of types that Pillow does not read, such as HEIC;
-* pipes, sockets and devices, folders that two links lead to, and all but the last of the entries of one name in a ZIP file.
+* files of other programs: files and folders whose names begin with a dot (.ipynb_checkpoints, ._photo.jpg), and the folders of
+  MACHINE_MADE;
+* pictures in a run directory: a subfolder with a training_options.json;
+* pictures in a converted dataset: a subfolder with a dataset.json and images such as 00000/img00000000.png, if other images exist
+  outside such folders;
+* pictures in formats that Pillow does not read, such as HEIC;
+* pipes, sockets and devices, folders reached by a second link, and repeated names in a ZIP file, except the last entry.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNREAD_TYPES = frozenset((
     'crw', 'nef', 'nrw', 'arw', 'dng', 'orf', 'rw2', 'raf', 'pef', 'srw', 'x3f',  # pictures that Pillow does not read
     'tfrecords'))  # files of pictures, each a source of its own for dataset_tool.py
 CANONICAL = re.compile(r'(?:(.*)/)?(\d{5})/img(\d{8})\.png')
-MOST_NAMED = 20  # of the files that are left out for one reason
+MOST_NAMED = 20  # of the files skipped for one reason
 
 OF_MACHINES = 'made by other programs (hidden, thumbnails, recycled)'
 OF_RUNS = 'in a run directory'
@@ -38,7 +38,7 @@ OF_UNREAD_TYPES = 'of types that cannot be read; convert them first'
 
 
 class Found(NamedTuple):
-    """images: names, in the order of the archive. left_out: why -> names of what might be taken for images."""
+    """images: names, in the order of the archive. left_out: reason -> names of skipped files that look like images."""
 
     images: list[str]
     left_out: dict[str, list[str]]
@@ -92,7 +92,7 @@ def find_images(archive: FolderArchive | ZipArchive) -> Found:
 
 
 def _folders(name: str) -> Iterable[str]:
-    """The folders that a file is in, the root aside."""
+    """The folders that contain a file, without the root."""
     at = name.find('/')
     while at >= 0:
         yield name[:at]
@@ -116,8 +116,8 @@ def is_canonical(names: Iterable[str]) -> bool:
 
 
 def labels_below(archive: FolderArchive | ZipArchive, images: Iterable[str]) -> str | None:
-    """The name of a dataset.json that is not at the root of an archive, but lies in a folder of its images; None if there is
-    none. Labels in it are not read."""
+    """The name of a dataset.json in a folder of images below the root of an archive; None if there is none. Labels in it are not
+    read."""
     if FILE_NAME in archive.names:
         return None
     names = [name for name in archive.names if name.endswith(f'/{FILE_NAME}')]

@@ -1,4 +1,4 @@
-"""--eval-data: other images than those of the training for metrics to compare with, such as a held-out split."""
+"""--eval-data: images for metrics to compare with, other than the training images, such as a held-out split."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dnnlib.util import OptionError, UserError
 def open_eval_data(cls: type, path: str, use_labels: bool, xflip: bool, training_set: Any = None) -> Any:
     """The dataset at `path`, opened by the class of the training images.
 
-    use_labels: as in training. training_set: the training images; None if they are not available, and nothing is compared.
-    Raises OptionError if it can't be opened, or has images of another shape, labels of another kind or width, or other domains
-    than the training images.
+    use_labels: as in training. training_set: the training images; None if they are not available, for no comparison. Raises
+    OptionError if the dataset cannot be opened, or differs from the training images in image shape, kind or width of labels, or
+    domains.
     """
     try:
         data = cls(path=path, use_labels=use_labels, xflip=xflip)
@@ -43,5 +43,5 @@ def _labels(width: int, onehot: bool) -> str:
 
 
 def describe(data: Any) -> str:
-    """What records call a dataset: its name, and the beginning of the digest that tells its images from others."""
+    """The name of a dataset in records: its name, and the beginning of the digest of its images."""
     return f'{data.name}-{data.identity()[:8]}' if hasattr(data, 'identity') else data.name

@@ -1,4 +1,4 @@
-"""What counts as an image file, what its header says, and its pixels. Needs Pillow; uses pyspng for PNG if it is there."""
+"""Image files: their extensions, headers and pixels. Needs Pillow; uses pyspng for PNG if installed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PNG_MODES = {(8, 0): 'L', (8, 2): 'RGB', (8, 4): 'LA', (8, 6): 'RGBA'}  # (bits
 _PNG_KEYED = {0: 'LA', 2: 'RGBA'}  # colour types in which one colour can be transparent, and what they are then
 _MAY_TURN = (b'eXIf', b'XML:com.adobe.xmp', b'Raw profile type exif')  # where Pillow finds an orientation in a PNG file
 SAMPLES_PER_PIXEL = 277  # the tag of a TIFF file
-_NO_PICTURES = ('BUFR', 'GRIB', 'HDF5', 'MPEG', 'PDF')  # formats that Pillow knows by name alone, or writes
+_NO_PICTURES = ('BUFR', 'GRIB', 'HDF5', 'MPEG', 'PDF')  # formats that Pillow only knows by name, or only writes
 
 _TURNS = {2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_180, 4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
           5: PIL.Image.Transpose.TRANSPOSE, 6: PIL.Image.Transpose.ROTATE_270, 7: PIL.Image.Transpose.TRANSVERSE,
@@ -36,7 +36,7 @@ _TURNS = {2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_
 
 
 class Header(NamedTuple):
-    """What an image file says of itself: Pillow's mode, and the size in pixels.
+    """The header of an image file: Pillow's mode, and the size in pixels.
 
     plain: whether it is a PNG file of 8 bits whose pixels need no interpretation, and which pyspng reads (it does not read LA).
     keyed: whether one colour of a PNG file is transparent (tRNS); its mode is RGBA or LA then. has_alpha: whether pixels may be
@@ -58,12 +58,13 @@ def _extensions() -> frozenset[str]:
 
 
 def is_image_extension(extension: str) -> bool:
-    """Whether Pillow reads files that end so: `.png`, in any case."""
+    """Whether Pillow reads files with this extension: `.png`, in any case."""
     return extension.lower() in _extensions()
 
 
 def read_header(f: IO[bytes], where: str) -> Header:
-    """Mode and size of an image without decoding its pixels; `where` names it in messages. Raises UserError if it is none."""
+    """Mode and size of an image without decoding its pixels; `where` names it in messages. Raises UserError if it is not an
+    image."""
     start = f.read(41)
     if len(start) == 41 and start.startswith(_PNG_START):
         width, height, bits, colour_type = struct.unpack('>IIBB', start[16:26])
@@ -103,12 +104,12 @@ def _colour_key(start: bytes, f: IO[bytes]) -> bytes | None:
 def read_pixels(data: bytes, where: str) -> tuple[np.ndarray, str]:
     """The stored pixels, upright, and Pillow's mode: ([H, W] or [H, W, C] array, mode). Raises UserError if damaged.
 
-    They are turned as EXIF says, and not interpreted beyond that; where one colour is transparent, the mode is RGBA or LA.
-    Of 16-bit RGB, Pillow and hence this gives the upper 8 bits.
+    Pixels are rotated by the EXIF data and otherwise unchanged. If one colour is transparent, the mode is RGBA or LA. Pillow
+    reads only the upper 8 bits of 16-bit RGB.
     """
     header = read_header(io.BytesIO(data), where)
     if pyspng is not None and header.plain and header.width * header.height <= PIL.Image.MAX_IMAGE_PIXELS \
-            and not any(mark in data for mark in _MAY_TURN):  # of more pixels, Pillow warns or refuses
+            and not any(mark in data for mark in _MAY_TURN):  # Pillow warns of more pixels or refuses them
         with _naming_damage(where):
             pixels = pyspng.load(data)
         return (pixels[:, :, 0] if header.mode == 'L' and pixels.ndim == 3 else pixels), header.mode
@@ -140,10 +141,10 @@ def _with_opacity(pixels: np.ndarray, data: bytes, where: str) -> tuple[np.ndarr
 def decode(data: bytes, where: str, mode: str = 'as-is') -> np.ndarray:
     """The pixels of a source image, upright: uint8 [H, W], or uint8 [H, W, C] with C as stored (3 for RGB).
 
-    mode: 'as-is' resolves palettes, makes greyscale of 1-bit images, and drops the opacity of a PNG's transparent colour that
-    occurs nowhere. 'rgb', 'rgba', 'grey' and 'la' make that of every image: for rgb and grey, transparent ones come before
-    white; for rgba and la (grey and alpha), others become opaque. CMYK and other colour spaces are converted, and of 16 bits the
-    upper 8 are left, as they always are of 16-bit RGB. Raises UserError if damaged, or of more than 8 bits as it is.
+    mode: 'as-is' resolves palettes, turns 1-bit images into greyscale, and ignores the transparent colour of a PNG if no pixel
+    has it. 'rgb', 'rgba', 'grey' and 'la' convert every image. With rgb and grey, transparent images are put on white. With rgba
+    and la (grey and alpha), images without alpha become opaque. CMYK and other colour spaces are converted. 16-bit images keep
+    the upper 8 bits, as 16-bit RGB always does. Raises UserError for a damaged image, and with 'as-is' for more than 8 bits.
     """
     pixels = _decoded(data, where, interpret=mode != 'as-is')
     return pixels if mode == 'as-is' else converted(pixels, mode)[0]
@@ -167,12 +168,12 @@ def converted(pixels: np.ndarray, mode: str) -> tuple[np.ndarray, bool]:
             image = PIL.Image.alpha_composite(PIL.Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
         image = image.convert('RGB')
     elif not has_alpha:
-        image = image.convert('RGB')  # Pillow makes no LA of L
+        image = image.convert('RGB')  # Pillow cannot convert L to LA
     return np.array(image.convert(target)), transparent
 
 
 def _decoded(data: bytes, where: str, interpret: bool) -> np.ndarray:
-    """Upright pixels without palettes. interpret: as one of MODES, in any case; else what can't be is refused or left."""
+    """Upright pixels without palettes. interpret: convert to one of MODES; otherwise, other modes are refused."""
     pixels, stored = read_pixels(data, where)
     if stored in ('L', 'RGB'):
         return pixels
@@ -197,14 +198,14 @@ def _decoded(data: bytes, where: str, interpret: bool) -> np.ndarray:
 
 @contextlib.contextmanager
 def _opened_upright(data: bytes, where: str) -> Iterator[PIL.Image.Image]:
-    """Context: an image, turned as the orientation in its EXIF says. Raises UserError if it is damaged, also while it is used."""
+    """Context: an image, rotated by the orientation in its EXIF data. Raises UserError if it is damaged, even during use."""
     with _open(io.BytesIO(data), where) as image, _naming_damage(where):
-        image.load()  # turns a TIFF already
+        image.load()  # also rotates a TIFF
         try:
             orientation = image.getexif().get(PIL.ExifTags.Base.Orientation, 1)
         except MemoryError:
             raise
-        except Exception:  # damaged EXIF in a picture that is whole
+        except Exception:  # damaged EXIF data in an intact picture
             orientation = 1
         turn = _TURNS.get(orientation)
         yield image if turn is None else image.transpose(turn)
@@ -216,7 +217,7 @@ def _naming_damage(where: str) -> Iterator[None]:
         yield
     except (UserError, MemoryError):
         raise
-    except Exception as err:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
+    except Exception as err:  # decoders raise any error: OSError, SyntaxError, struct.error, ...
         raise UserError(f'{where}: damaged image ({" ".join(str(err).split())}); replace or delete it') from err
 
 

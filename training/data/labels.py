@@ -1,8 +1,8 @@
 """The `dataset.json` of a dataset: `{"labels": [["00000/img00000000.png", 3], ...], "domains": ["cat", ...]}`.
 
-Beside "labels" there may be "content", of the same form: what an image shows, whatever its domain, such as the digit.
-Nothing is trained on it; metrics are. Other tools ignore it. Rendered images also have "factors", of the same form, with a list
-of numbers for each, and "factor_names", which say what they are: [["hue", "circle", "style"], ...].
+An optional "content" of the same form tells what an image shows in any domain, such as the digit. Only metrics use it. Other
+tools ignore it. Rendered images also have "factors" of the same form, a list of numbers for each image, and "factor_names", which
+describe them: [["hue", "circle", "style"], ...].
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dnnlib import UserError
 from dnnlib.archive import FolderArchive, ZipArchive
 
 FILE_NAME = 'dataset.json'
-MOST_CLASSES = 1 << 16  # also numbers in a vector: networks have a weight matrix of that size; ImageNet-21k has 21,841
+MOST_CLASSES = 1 << 16  # also the limit for vectors: networks have a weight matrix of this size. ImageNet-21k has 21,841
 _REMEDY = 'correct it, or write the dataset anew with dataset_tool.py'
 
 
@@ -27,8 +27,8 @@ FACTOR_KINDS, FACTOR_ROLES = ('class', 'number', 'circle'), ('content', 'style')
 
 
 class Factor(NamedTuple):
-    """What one of the factors of an image is. kind: 'class' (whole numbers from 0), 'number', or 'circle' (in turns: 0 and 1 are
-    the same). role: 'content' (alike in all domains) or 'style'."""
+    """Description of a factor of images. kind: 'class' (whole numbers from 0), 'number', or 'circle' (in turns: 0 and 1 are the
+    same). role: 'content' (the same in all domains) or 'style'."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class Factor(NamedTuple):
 
 
 class LabelFile(NamedTuple):
-    """What `dataset.json` holds.
+    """The content of `dataset.json`.
 
     labels: file name with `/` -> int or list of floats; None without labels.
     domains: names of the labels 0, 1, ...; None if not given.
@@ -65,7 +65,7 @@ def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
     if not isinstance(fields, dict):
         raise UserError(f'{where}: must be an object with "labels"; {_REMEDY}')
 
-    # All keys but "labels" are our own: in a file of another tool they may mean anything.
+    # All keys except "labels" are our own. In a file of another tool, they may have another meaning.
     domains = fields.get('domains')
     if not (isinstance(domains, list) and all(isinstance(name, str) for name in domains)):
         domains = None
@@ -90,7 +90,7 @@ def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
 
 
 def _read_factors(fields: dict[str, Any]) -> tuple[list[Factor] | None, dict[str, list[float]] | None]:
-    """What the factors are, and the values of each image; None and None unless both are as the module says."""
+    """Descriptions of the factors, and the values of each image; None and None unless both have the form above."""
     names, pairs = fields.get('factor_names'), fields.get('factors')
     if not (isinstance(names, list) and isinstance(pairs, list) and names and pairs):
         return None, None
@@ -113,21 +113,21 @@ def _is_label(value: Any) -> bool:
 
 
 def clean_name(name: str) -> str:
-    """A file name as archives have it: `/` between its parts, and no `./`."""
+    """A file name as in archives: with `/` between its parts, and without `./`."""
     if '\\' not in name and './' not in name and '//' not in name and not name.startswith('/'):
         return name
     return '/'.join(part for part in name.replace('\\', '/').split('/') if part not in ('', '.'))
 
 
 def loose_name(name: str) -> str:
-    """What names have in common that differ in case alone, or in how accents are composed."""
+    """A key that is equal for names that differ only in case or in the composition of accents."""
     return unicodedata.normalize('NFC', clean_name(name)).casefold()
 
 
 def find_labels(labels: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     """(the labels of those images `names` that have one, the names in `labels` that no image has).
 
-    Names fit that are the same, or differ in case or accents alone where that is unambiguous.
+    Names match if they are equal, or differ only in case or composition of accents and the match is unambiguous.
     """
     names = list(names)
     found = {name: labels[name] for name in names if name in labels}
@@ -151,7 +151,7 @@ def find_labels(labels: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[s
 
 
 def missing_labels(missing: Sequence[str], unused: Sequence[str], kind: str = 'label') -> str:
-    """What to say of images without a label, and of entries without an image."""
+    """The message about images without a label and entries without an image."""
     others = f' and {len(missing) - 1} other images' if len(missing) > 1 else ''
     return f'no {kind} for {missing[0]}{others}' + (f'; its entry {unused[0]!r} fits no image' if unused else '')
 
@@ -171,8 +171,8 @@ def label_array(labels: dict[str, Any], names: Sequence[str], archive: FolderArc
 
 
 def check_labels(labels: Mapping[str, Any], names: Sequence[str], where: str, kind: str = 'label') -> np.ndarray:
-    """label_array, where every image has a label. Raises UserError, naming the image, if labels differ in kind or length, a class
-    is negative or has a fraction, or there are more than MOST_CLASSES."""
+    """The labels as an array, if every image has one. Raises UserError, naming the image, if labels differ in kind or length, a
+    class is negative or a fraction, or there are more than MOST_CLASSES classes."""
     values = [labels[name] for name in names]
     lengths = [len(v) if isinstance(v, list) else None for v in values]
     odd = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)

@@ -1,4 +1,4 @@
-"""Images of any sizes, as they are found in a folder or a ZIP file: for metrics, not for training."""
+"""Images of any size in a folder or a ZIP file: for metrics, not for training."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MODES = ('1', 'L', 'P', 'RGB', 'LA', 'PA', 'RGBA')  # of Pillow, that can be sho
 class LooseImages:
     """All images below a folder or in a .zip file, sorted by name, greyscale and RGB, with and without alpha, mixed.
 
-    training/data/finding.py says what counts as one; `left_out` (why -> names) is what does not. Images are turned upright as
-    their EXIF says. Item i is `(image, None)`: uint8 [C, H, W] with values 0..255, of sizes of their own, C = 1 to 4. Palettes
-    are resolved; an alpha channel is left out where it is opaque throughout. `num_with_alpha`: how many images have one, by
-    their headers, as far as `validate` has looked.
+    training/data/finding.py decides which files are images; `left_out` (reason -> names) has the others. Images are rotated
+    upright by their EXIF data.
+    Item i is `(image, None)`: uint8 [C, H, W] with values 0..255, C = 1 to 4, each with its own size. Palettes are resolved. An
+    alpha channel that is opaque throughout is dropped.
+    `num_with_alpha`: number of images with alpha, by the headers that `validate` has read.
 
-    Has what metrics ask of a dataset: `path`, `name`, `identity`, `all_images`; no labels, and None for `image_shape`.
-    Raises UserError, naming the file, if the path or an image is not as it should be; images are looked at when they are
-    fetched, and by `validate()`.
+    Has the interface that metrics need: `path`, `name`, `identity`, `all_images`; no labels, and None for `image_shape`. Raises
+    UserError, naming the file, if the path or an image is invalid. Images are checked when they are fetched, and by `validate()`.
     """
 
     image_shape = None
@@ -57,11 +57,11 @@ class LooseImages:
         return self
 
     def identity(self) -> str:
-        """Hex digest of which images these are, in their order."""
+        """Hex digest that identifies these images and their order."""
         return hashlib.sha256(f'loose upright {self._archive.fingerprint(self._names)}'.encode()).hexdigest()
 
     def validate(self, progress: Callable[[list[str]], Any] | None = None) -> None:
-        """Raise UserError for the first file that is no image, or not in 8-bit greyscale or RGB, by their headers.
+        """Check the headers of all files. Raises UserError for the first that is not an image in 8-bit greyscale or RGB.
 
         progress: wraps the list of file names, e.g. `tqdm`.
         """

@@ -15,10 +15,10 @@ from dnnlib.plugins import location, remake
 
 
 class PlainDataset:
-    """A subclass says in `read` what is at a path; this is all that training and metrics need beside it.
+    """A subclass defines `read`. This class adds everything else that training and metrics need.
 
     path, resolution, use_labels, max_size, xflip, random_seed: as in training.dataset.ImageFolderDataset.
-    Raises UserError if the images or labels are not as `read` says.
+    Raises UserError if the images or labels are not as `read` describes.
     """
 
     domains, content_dim = None, 0
@@ -47,12 +47,12 @@ class PlainDataset:
             raise UserError(f'{path}: its images are {text_of(self.resolution)}, not {text_of(resolution)}')
 
     def read(self, path: str) -> tuple[Sequence[np.ndarray], np.ndarray | None]:
-        """Images and labels of a path. Images: whatever has a length, and gives uint8 [C, H, W] for a number, C = 1 to 4.
+        """Images and labels of a path. Images: any sequence of uint8 [C, H, W], C = 1 to 4.
         Labels: class numbers, integers [N]; vectors [N, label_dim]; or None."""
         raise NotImplementedError(f'{type(self).__name__} has no method `read`')
 
     def __reduce__(self) -> tuple:
-        return remake, (location(type(self)), self.__dict__)  # a process that is not forked has to import the file first
+        return remake, (location(type(self)), self.__dict__)  # a process that is not forked must import the file first
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -76,7 +76,7 @@ class PlainDataset:
         return np.setdiff1d(np.arange(self.label_dim), self._labels[self._rows]).tolist() if self.has_onehot_labels else []
 
     def all_images(self, xflip: bool | None = None) -> PlainDataset:
-        """The dataset without max_size; xflip: with mirrored copies, None leaves that as it is."""
+        """The dataset without max_size. xflip: with mirrored copies; None for no change."""
         mirrored = bool(self._mirrored.any()) if xflip is None else xflip
         return type(self)(self.path, use_labels=self._use_labels, xflip=mirrored)
 
@@ -88,7 +88,7 @@ class PlainDataset:
         return digest.hexdigest()
 
     def validate(self) -> None:
-        """Look at all images. Raises UserError for the first that is not uint8 and of the first one's shape."""
+        """Check all images. Raises UserError for the first that is not uint8 or has another shape than the first image."""
         for row in range(len(self._images)):
             self._check(row)
 

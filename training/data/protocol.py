@@ -1,6 +1,6 @@
-"""What the rest of the code may touch of a dataset: a class of the user's own needs no more than this.
+"""The interface of datasets. A class of the user needs nothing else.
 
-training.data.plain.PlainDataset has all of it, for images that can be indexed by number.
+training.data.plain.PlainDataset implements it for images that can be indexed by number.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Dataset(Protocol):
         """An object with raw_idx (position among all images), xflip (bool) and raw_label (a class number, or a vector)."""
 
     def all_images(self, xflip: bool | None) -> Dataset:
-        """The dataset without max_size, for metrics. xflip: with mirrored copies; None leaves that as it is."""
+        """The dataset without max_size, for metrics. xflip: with mirrored copies; None for no change."""
 
     def identity(self) -> str:
-        """A text that differs wherever images or their order differ: metrics keep features under it."""
+        """A text that identifies the images and their order. Metrics cache features under it."""
 
     def validate(self) -> None:
         """Raise UserError if an image or label is unusable: before training starts."""

@@ -1,4 +1,4 @@
-"""The data loader's processes: how they start, what they do about signals, and when they end."""
+"""The data loader's processes: how they start, how they handle signals, and when they end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PRELOADED = ['__main__', 'training.inputs', 'training.dataset']
 def start_method(device: torch.device) -> str | None:
     """How the processes start; None for the default.
 
-    Where the device does not suffer a fork, they come from a fork server: a process that has imported torch and nothing else has
-    happened in. Elsewhere they are forked, which takes no time: to start the server takes 2 s or more on a slow CPU.
+    If processes that use the device must not be forked, workers come from a fork server: a process that has only imported torch.
+    Otherwise they are forked, which takes no time. Starting the server takes 2 s or more on a slow CPU.
     """
     if sys.platform != 'linux':
         return None
@@ -30,9 +30,9 @@ def start_method(device: torch.device) -> str | None:
 
 
 def prepare(device: torch.device) -> None:
-    """Begin to start the fork server, if there will be one. It gets ready while this process does other things.
+    """Start the fork server, if one will be used, in the background.
 
-    A signal to the process group does not end the server, nor a process that it has just started: `begin` lets signals through.
+    A signal to the process group ends neither the server nor a process that it has just started. `begin` lets signals through.
     """
     if start_method(device) == 'forkserver':
         multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOADED)
@@ -42,7 +42,7 @@ def prepare(device: torch.device) -> None:
 
 
 class Portable(torch.utils.data.Dataset):
-    """A dataset that goes to any process, also if its class is the user's own, in a file that is no module there."""
+    """A dataset that can be sent to any process, even if its class is in a file of the user that is not a module there."""
 
     def __init__(self, dataset: Any):
         self._dataset = dataset
@@ -59,7 +59,7 @@ class Portable(torch.utils.data.Dataset):
 
 
 class _Module:
-    """Unpickled before the dataset, it loads the file with the dataset's class there."""
+    """Loads the file with the dataset's class in the other process. It is unpickled before the dataset."""
 
     def __init__(self, path: str | None):
         self._path = path
@@ -73,9 +73,9 @@ def _unpack(module: Any, dataset: Any) -> Portable:
 
 
 def begin(worker_id: int) -> None:
-    """In a new process: Ctrl-C, and SIGTERM to a process group, reach it too, but it leaves them to the main process, which still
-    needs it until it has done its step. It ends at the latest ten minutes after SIGTERM, and immediately if the main process is
-    killed: forked ones notice that by themselves, as their parent is another one then; those of a fork server would not."""
+    """Set up a new process. Ctrl-C, and SIGTERM to a process group, also reach it, but the main process still needs it to finish
+    its step. It therefore ignores Ctrl-C, and ends only ten minutes after SIGTERM. If the main process is killed, it ends
+    immediately: forked processes notice that themselves, because their parent changes; those of a fork server need a thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))
@@ -91,8 +91,8 @@ def _end_with(main: Any) -> None:
 
 
 def end_all() -> None:
-    """At the end of the program: multiprocessing would wait for processes that it tells to end by a signal."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch takes the end of a worker for an error
+    """End all workers when the program ends. multiprocessing would wait for them, because they ignore its signal."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch treats the end of a worker as an error
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()

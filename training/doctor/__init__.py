@@ -7,5 +7,5 @@
     around      detectors, Weights & Biases, movies, browser
     report      the findings as text and as JSON
 
-Nothing heavy is imported before a check needs it, so that a broken installation is diagnosed rather than met.
+Heavy packages are imported only by the checks that need them, so a broken installation can be diagnosed.
 """

@@ -34,9 +34,9 @@ CHECKS = (
 @click.option('--outdir', type=cli.PATH, default='runs', show_default=True, metavar='DIR', help='Where runs would go.')
 @click.option('--json', 'as_json', is_flag=True, help='Print JSON, for issue reports.')
 def main(outdir: str, as_json: bool) -> None:
-    """Say what works on this machine, how fast, and what to do about what does not.
+    """Report what works on this machine, how fast, and how to fix the rest.
 
-    ok: works. warn: works, but could be better, or could not be tried. missing: does not work; most parts are optional. Nothing
+    ok: works. warn: works but could be better, or could not be tested. missing: does not work; most parts are optional. Nothing
     is installed or downloaded. Exit status 1 only if training itself cannot work.
     """
     findings: list[Finding] = []

@@ -1,4 +1,4 @@
-"""What training does without, but its user may want: detectors, Weights & Biases, movies, a browser."""
+"""Optional parts: detectors, Weights & Biases, movies, a browser."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def detectors(place: Place) -> Iterator[Finding]:
 
 
 def weights_and_biases(place: Place) -> Iterator[Finding]:
-    """What --wandb=auto would do. The server is not asked."""
+    """What --wandb=auto would do. The server is not contacted."""
     from training.run.loggers.weights_biases import resolve_mode
     if importlib.util.find_spec('wandb') is None:
         yield Finding('W&B', MISSING, 'the package wandb is not installed', 'pip install wandb')

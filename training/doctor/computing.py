@@ -50,7 +50,7 @@ def cpu(place: Place) -> Iterator[Finding]:
 
 
 def gpus(place: Place) -> Iterator[Finding]:
-    """Each GPU in each precision, or why PyTorch can use none."""
+    """Each GPU in each precision, or why PyTorch cannot use any."""
     import torch
 
     from torch_utils import gpu_trouble
@@ -96,7 +96,7 @@ def _speed(device: torch.device, dtype: torch.dtype) -> float:
 
     def work() -> None:
         y = conv2d(x, w, padding=1)
-        torch.autograd.grad(y, (x, w), y.detach())[1].sum().item()  # which waits for the device
+        torch.autograd.grad(y, (x, w), y.detach())[1].sum().item()  # waits for the device
 
     return 3 * 2 * count * (WIDTH * SIZE * 3) ** 2 / seconds(work)
 
@@ -159,7 +159,7 @@ def _operators(name: str, kernels: Any, device: torch.device) -> Finding:
 
 
 def _library(kind: str, name: str, device: torch.device) -> Finding:
-    """The library that a compiler builds, if it is built."""
+    """The library of a compiler, if it is already built."""
     from torch_utils import custom_ops
     try:
         if custom_ops.load(kind, build=False):
@@ -172,7 +172,7 @@ def _library(kind: str, name: str, device: torch.device) -> Finding:
 
 
 def _tools(kind: str, name: str) -> Iterator[Finding]:
-    """What is missing to build the library of a kind; nothing if it can be built."""
+    """What is missing to build the library of a kind; empty if it can be built."""
     from torch_utils import building
     try:
         building.tools(kind)

@@ -1,4 +1,4 @@
-"""What a check returns, and how it measures."""
+"""The results of checks, and their measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Finding:
     """One line of the report. status: OK, WARN (works, but not as well as it could) or MISSING (does not work).
 
     text: what was found. remedy: what to do about it, '' for nothing. measured: numbers, with the unit in their names.
-    essential: nothing can be trained here if it is missing.
+    essential: training is impossible if it is missing.
     """
 
     name: str
@@ -29,13 +29,13 @@ class Finding:
 
 
 class Place(NamedTuple):
-    """What a check may depend on. outdir: where runs would go."""
+    """The input of checks. outdir: where runs would go."""
 
     outdir: Path
 
 
 class Check(NamedTuple):
-    """A function that looks at one subject. essential: nothing can be trained if it fails altogether."""
+    """A function that checks one subject. essential: training is impossible if it fails completely."""
 
     name: str
     look: Callable[[Place], Iterable[Finding]]
@@ -43,7 +43,7 @@ class Check(NamedTuple):
 
 
 def seconds(work: Callable[[], object], budget: float = BUDGET) -> float:
-    """The shortest time of `work`, which is repeated for about `budget` seconds after a first call that does not count."""
+    """The shortest time of `work`, repeated for about `budget` seconds after a warm-up call."""
     work()
     best, end = float('inf'), time.perf_counter() + budget
     while True:
@@ -56,5 +56,5 @@ def seconds(work: Callable[[], object], budget: float = BUDGET) -> float:
 
 
 def seen(name: str, text: str, measured: dict[str, float], problem: str = '', remedy: str = '') -> Finding:
-    """A finding that is OK, or a warning if there is a problem, which is added to the text."""
+    """An OK finding, or a warning if there is a problem. The problem is added to the text."""
     return Finding(name, WARN if problem else OK, f'{text}; {problem}' if problem else text, remedy if problem else '', measured)

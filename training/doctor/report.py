@@ -39,7 +39,7 @@ def _wrapped(text: str, begin: str, indent: str) -> list[str]:
 
 
 def can_train(findings: Sequence[Finding]) -> bool:
-    """Whether nothing is missing that training cannot do without."""
+    """Whether everything that training requires is available."""
     return not any(finding.essential and finding.status == MISSING for finding in findings)
 
 

@@ -27,7 +27,7 @@ def python(place: Place) -> Iterator[Finding]:
 
 
 def packages(place: Place) -> Iterator[Finding]:
-    """Installed versions against the tested ones, those that everything needs and the extras."""
+    """Installed versions of the requirements and the extras, compared with the tested ones."""
     for name, file in (('Packages', 'requirements.txt'), ('Extras', 'requirements-extras.txt')):
         wanted, absent, other = _requirements(ROOT / file), [], []
         for package, version in wanted.items():
@@ -79,7 +79,7 @@ def _cgroup_bytes(name: str) -> int | None:
 
 
 def shared_memory(place: Place) -> Iterator[Finding]:
-    """/dev/shm, through which processes that read images pass them on."""
+    """/dev/shm, through which reader processes pass images."""
     folder = Path('/dev/shm')
     if not folder.is_dir():
         yield Finding('Shared memory', OK, 'this system has no /dev/shm and needs none')

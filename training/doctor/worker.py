@@ -1,4 +1,4 @@
-"""Checks in a process of their own: one that raises, hangs or crashes is reported, and the next ones still run."""
+"""Checks in a separate process. A check that raises, hangs or crashes is reported, and the next ones still run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ LIMIT = 90.0  # seconds for one check, imports included: more means that it hang
 
 
 def examine(checks: Sequence[Check], place: Place, limit: float = LIMIT) -> Iterator[list[Finding]]:
-    """The findings of each check as they come. All checks share a process, and with it the import of torch, until one ends it."""
+    """The findings of each check as they arrive. All checks share a process, and its import of torch, until one of them ends
+    it."""
     left = list(checks)
     context = multiprocessing.get_context('spawn')
     while left:

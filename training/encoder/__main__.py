@@ -1,4 +1,4 @@
-"""`python -m training.encoder --network=...`: train an encoder for a network, and save it beside that."""
+"""`python -m training.encoder --network=...`: train an encoder for a network, and save it beside the network."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ Examples:
               default=KIMG, show_default=True, metavar='FLOAT')
 @click.option('--out', type=cli.PATH, help='The file to write.  [default: <snapshot>-encoder.safetensors beside the snapshot, '
               'where other commands look for it; for a URL or a network of models/, in the current folder]', metavar='PATH')
-@click.option('--seed', help='One seed fixes the result, on one machine and number of threads.', type=click.IntRange(min=0),
-              default=0, show_default=True, metavar='INT')
+@click.option('--seed', help='Random seed. Determines the result, on one machine with one number of threads.',
+              type=click.IntRange(min=0), default=0, show_default=True, metavar='INT')
 @options.device
 @options.ops
 def main(network: str, data: str | None, kimg: float, out: str | None, seed: int, device: str, ops: str) -> None:
     """Train an encoder that finds the latents of real images, for a network with domains of any method.
 
-    generate.py translate and the metrics of translation take it, by --by=auto or --by=encoder, instead of a projection, which is
-    slower. It belongs to this network alone.
+    generate.py translate and the metrics of translation use it with --by=auto or --by=encoder, instead of a slower projection. It
+    works only for this network.
     """
     where = options.start_on(device, ops, cudnn_benchmark=True)
     G = drawing.open_generator(network, where)
@@ -90,7 +90,7 @@ def main(network: str, data: str | None, kimg: float, out: str | None, seed: int
 
 
 def tell(measured: dict[str, float], missing: float) -> None:
-    """Say how well the encoder does."""
+    """Print the quality of the encoder."""
     print(f'Samples of the network are rebuilt with a mean error of {measured["samples_rebuilt"]:.4f}, where 1 is from black to '
           f'white, which is {missing:.0%} of that of any other image in mean square')
     if 'reals_rebuilt' in measured:
@@ -129,7 +129,7 @@ def split(dataset: Any, seed: int) -> tuple[RealImages, RealImages]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise UserError for a file that cannot be written in the end."""
+    """Raise UserError if the file could not be written later."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

@@ -1,13 +1,14 @@
-"""How an encoder E is trained for a generator G: on samples whose latents are known, and on real images if there are any.
+"""Training of an encoder E for a generator G, on samples with known latents, and on real images if available.
 
 Each step has two terms, for samples G(z, c), and for images x, which are real or the same samples:
 
     |E(G(z, c), c) - z|²    mean over coordinates, by a small weight
     |G(E(x, c), c) - x|²    mean over resolutions, as in a projection (metrics.domains.inversion)
 
-The first keeps the codes where the generator draws likely images, and style apart from content (Perarnau et al., "Invertible
-Conditional GANs for image editing", 2016). Alone, it would ask for all coordinates alike, and most of them hardly show. The
-second is what an encoder of real images is for (Zhu et al., "In-Domain GAN Inversion for Real Image Editing", ECCV 2020).
+The first term keeps the codes where the generator draws likely images, and keeps style apart from content (Perarnau et al.,
+"Invertible Conditional GANs for image editing", 2016). Alone, it would weight all coordinates equally, although most of them
+hardly change the image. The second term is the purpose of an encoder of real images (Zhu et al., "In-Domain GAN Inversion for
+Real Image Editing", ECCV 2020).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ TRAINING, QUALITY = 32, 33  # what random numbers are for
 
 
 class RealImages(NamedTuple):
-    """Those of a dataset, with one-hot labels, that have the numbers `items`."""
+    """The images of a dataset with one-hot labels that have the numbers `items`."""
 
     dataset: Any
     items: Sequence[int]
@@ -45,8 +46,8 @@ class RealImages(NamedTuple):
 
 
 class Draws:
-    """Random samples and real images for a generator. All random numbers come from (seed, purpose), none from the global
-    generators."""
+    """Random samples and real images for a generator. All random numbers come from (seed, purpose). The global generators are not
+    used."""
 
     def __init__(self, G: nn.Module, seed: int, purpose: int):
         self._G, self._device = G, next(G.parameters()).device
@@ -98,7 +99,7 @@ def loss(G: nn.Module, encoder: Encoder, draws: Draws, reals: RealImages | None)
 
 
 def quality(G: nn.Module, encoder: Encoder, num_samples: int, seed: int) -> dict[str, float]:
-    """How well an encoder does on fresh samples: latents_r2, R² of z, 1 at best; samples_rebuilt, mean |G(E(x, c), c) - x| of
+    """The quality of an encoder on fresh samples: latents_r2, R² of z, at most 1; samples_rebuilt, mean |G(E(x, c), c) - x| of
     values in [0, 1]."""
     z, c, x = Draws(G, seed, QUALITY).samples(num_samples)
     with torch.no_grad():

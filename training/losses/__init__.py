@@ -1,4 +1,4 @@
-"""What the loss terms of all methods share: the interface of a term, the batch that it looks at, and the phase that trains."""
+"""Common code of all loss terms: the interface of a term, its batch, and the phase that trains."""
 
 from training.losses.annealing import Annealing
 from training.losses.batch import PhaseBatch

@@ -28,11 +28,11 @@ class Cosine:
 
 
 class Annealing:
-    """Applies schedules to a run. They depend on the images seen alone, so that a resumed run continues them exactly.
+    """Applies schedules to a run. They depend only on the images seen, so a resumed run continues them exactly.
 
     schedules: by name, keyword arguments of Cosine each. 'glr', 'dlr': learning rates, before the correction for lazy phases.
     'beta2': of Adam, likewise. 'gamma': weight of the gradient penalties. 'p': strength of augmentation. 'ema': half-life of the
-    moving average in kimg. Nothing is touched that has no schedule.
+    moving average in kimg. Values without a schedule stay unchanged.
     """
 
     def __init__(self, schedules: Mapping[str, Mapping[str, float]], phases: Sequence[Phase], pipe: nn.Module | None):
@@ -48,7 +48,7 @@ class Annealing:
         for net, group, lr, betas in self._groups:
             if (name := f'{net.lower()}lr') in values:
                 group['lr'] = lr * values[name] / self._cosines[name].start
-            if 'beta2' in values:  # the correction is a power of it
+            if 'beta2' in values:  # the correction is a power of beta2
                 power = math.log(betas[1]) / math.log(self._cosines['beta2'].start)
                 group['betas'] = (betas[0], values['beta2'] ** power)
         for term, weight in self._penalties if 'gamma' in values else ():

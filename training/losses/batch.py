@@ -1,4 +1,4 @@
-"""What one accumulation round of one phase works on."""
+"""The data of one accumulation round of one phase."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ class PhaseBatch:
     before the phase kept only the rows that its terms need; N by default. augment: applied to every
     image that enters D. style_mixing_prob: probability that later layers take their w from another latent.
     keep_unmixed: leave the first half of the rows without it, or all of them where that probability is 0.
-    float32_kwargs: arguments of synthesis and D for what a term subtracts or differentiates twice; shared_kwargs: for the
-    shared images and logits. generated_grad: generated images are leaves that require a gradient, where they have no graph
-    of their own.
-    reports: report statistics of D's opinion of real images; signs: among them their signs, which ADA follows.
+    float32_kwargs: arguments of synthesis and D for images that a term subtracts or differentiates twice; shared_kwargs: for the
+    shared images and logits. generated_grad: generated images without a graph of their own are leaves that require a gradient.
+    reports: report statistics of D's logits of real images; signs: include their signs, which ADA follows.
     """
 
     def __init__(self, G: nn.Module, D: nn.Module, z: torch.Tensor, c: torch.Tensor, real_images: torch.Tensor,
@@ -42,7 +41,7 @@ class PhaseBatch:
 
     @cached_property
     def latent(self) -> torch.Tensor:
-        """(z, c) as it enters the layers of the mapping network, after flow and normalisation: [N, >= z_dim]."""
+        """The input of the layers of the mapping network for (z, c), after flow and normalisation: [N, >= z_dim]."""
         return self.G.mapping.latent(self.z, self.c)
 
     @cached_property
@@ -56,7 +55,7 @@ class PhaseBatch:
         num_ws = ws.shape[1]
         if num_ws == 1:
             return ws
-        # Drawn on the CPU, so that no device is waited for.
+        # Drawn on the CPU, to avoid waiting for the device.
         crossover = int(torch.randint(1, num_ws, [])) if float(torch.rand([])) < self.style_mixing_prob else num_ws
         if crossover == num_ws:
             return ws
@@ -73,17 +72,17 @@ class PhaseBatch:
 
     @cached_property
     def fake_logits(self) -> torch.Tensor:
-        """D's opinion of the generated images [N, 1]."""
+        """D's logits of the generated images [N, 1]."""
         return self._fake[0]
 
     @cached_property
     def fake_latent(self) -> torch.Tensor:
-        """What D takes for the z of the generated images [N, latent_dim]."""
+        """D's estimate of z for the generated images [N, latent_dim]."""
         return self._fake[1]
 
     @cached_property
     def real_logits(self) -> torch.Tensor:
-        """D's opinion of the real images [M, 1]."""
+        """D's logits of the real images [M, 1]."""
         logits = self.D(self.augment(self.real_images), self.real_c, **self.shared_kwargs)
         return _reported('real', logits, self.signs) if self.reports else logits
 

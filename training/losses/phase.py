@@ -18,12 +18,13 @@ from training.losses.term import Term
 class Phase:
     """Accumulate the gradients of some terms over the rounds of an iteration, average them over the ranks, then step.
 
-    name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'. interval: it is due every so many iterations, and its
-    gradient counts as many times. networks: {'G': ..., 'D': ...}; only networks[net] is trained.
-    exact_second_order: also compute shared images and logits in float32 where a term differentiates them twice: for bfloat16,
-    in which that is also slow on CPUs. With float16 they stay in it, as published. What a term subtracts or differentiates
-    twice by itself is in float32 always.
-    signs: report the signs of D's opinion of real images. batch_kwargs: augment, style_mixing_prob.
+    name: `Gmain`, `Greg`, `Dmain`, `Dreg`. net: 'G' or 'D'.
+    interval: the phase runs every N iterations, and its gradient is scaled up by N.
+    networks: {'G': ..., 'D': ...}; only networks[net] is trained.
+    exact_second_order: compute shared images and logits in float32 if a term differentiates them twice. This is for bfloat16,
+    which is too coarse there, and slow on CPUs. With float16 they stay in float16, as published. Images that a term renders to
+    subtract or differentiate them twice are always in float32.
+    signs: report the signs of D's logits of real images. batch_kwargs: augment, style_mixing_prob.
     """
 
     def __init__(self, name: str, net: str, interval: int, terms: Sequence[Term], networks: dict[str, Any],
@@ -34,28 +35,29 @@ class Phase:
         shared_kwargs = float32_kwargs if exact_second_order and any(term.float32 for term in terms) else {}
         self.groups = groups_of(self.terms)
         self.networks, self.optimizer = networks, optimizer
-        # What follows the mean of a batch, linearly, is averaged as gradients are.
+        # Buffers that are linear in the mean of a batch are averaged over the ranks, like gradients.
         self._running_means = [b for net in networks.values() for name, b in net.named_buffers() if name.endswith('w_avg')]
-        # In G's phases, D's opinion of real images is asked for comparison only.
+        # In G's phases, D's logits of real images are only compared with, so they are not reported.
         self.batch_kwargs = dict(batch_kwargs, float32_kwargs=float32_kwargs, shared_kwargs=shared_kwargs, reports=net == 'D',
                                  signs=signs, keep_unmixed=any(term.needs_unmixed for term in terms),
                                  generated_grad=net == 'D' and any('generated' in term.needs_grad for term in terms))
 
     def run(self, rounds: Sequence[dict[str, torch.Tensor]]) -> None:
-        """rounds: for each, z, c, real_images, real_c as in PhaseBatch. All rounds have equally many samples, in all ranks."""
+        """rounds: for each, z, c, real_images, real_c as in PhaseBatch. All rounds of all ranks have the same number of
+        samples."""
         network = self.networks[self.net]
         self.optimizer.zero_grad(set_to_none=True)
         network.requires_grad_(True)
         for inputs in rounds:
             self._accumulate(inputs)
         network.requires_grad_(False)
-        # As published, where lazy terms reach every parameter, some by a factor of zero: Adam's moments decay in each step.
+        # As published: parameters without a gradient get zeros, so Adam's moments decay in each step.
         missing = [p for p in network.parameters() if p.grad is None]
         for p, zeros in zip(missing, multi_tensor.zeros_like(missing), strict=True):
             p.grad = zeros
         grads = [p.grad for p in network.parameters()]
-        # The mean over rounds, and over ranks, makes them compute what one large batch computes. It is taken of the gradients,
-        # which are in float32: a smaller loss would lose what is near the smallest numbers of float16 on its way back.
+        # The mean over rounds and ranks equals one large batch. It is taken of the gradients, which are float32. Dividing the
+        # loss instead would make small float16 gradients underflow.
         if len(rounds) > 1:
             torch._foreach_div_(grads, len(rounds))
         distributed.average([*grads, *self._running_means])
@@ -72,7 +74,7 @@ class Phase:
         batch = PhaseBatch(**self.networks, **inputs, round_size=size, **self.batch_kwargs)
 
         totals = []
-        for terms in self.groups:  # the graph of the first is gone before the second is built
+        for terms in self.groups:  # the first graph is freed before the second is built
             values = [training_stats.report(f'Loss/{term.net}/{term.name}', term(batch)) for term in terms]
             total = _weighted_sum([term.weight for term in terms], values)
             (total.mean() * self.interval).backward()
@@ -81,13 +83,13 @@ class Phase:
         training_stats.report(f'Loss/{self.net}/{"reg" if lazy else "loss"}', _weighted_sum([1.0] * len(totals), totals))
 
     def _clean(self, grads: Sequence[torch.Tensor]) -> None:
-        """Replace NaN by 0 and infinities by ±1e5, and count the tensors where that was needed."""
+        """Replace NaN by 0 and infinities by ±1e5, and report the number of tensors that had any."""
         training_stats.report(f'Loss/{self.net}/nonfinite_grads', multi_tensor.replace_nonfinite(grads, 1e5))
 
 
 def groups_of(terms: Sequence[Term]) -> list[list[Term]]:
-    """Terms that share a backward pass: those of generated images (and of weights), then those of real images; all together if
-    one of them needs both kinds of images in one graph."""
+    """Terms that share a backward pass: first those of generated images and of weights, then those of real images. If a term
+    needs both kinds of images in one graph, all terms share one pass."""
     if any(len(term.needs) > 1 for term in terms):
         return [list(terms)]
     groups = [[term for term in terms if 'real' not in term.needs], [term for term in terms if 'real' in term.needs]]
@@ -95,7 +97,7 @@ def groups_of(terms: Sequence[Term]) -> list[list[Term]]:
 
 
 def _weighted_sum(weights: Sequence[float], values: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Σ w·v, per sample while all values have equally many samples, otherwise of their means."""
+    """Σ w·v: per sample if all values have the same number of samples, otherwise of their means."""
     if len({v.shape for v in values if v.ndim}) > 1:
         values = [v.mean() for v in values]
     return cast(torch.Tensor, sum(w * v for w, v in zip(weights, values, strict=True)))
@@ -106,8 +108,8 @@ def make_phases(terms: Sequence[Term], networks: dict[str, nn.Module], optimizer
     """Sort terms into phases, in the order in which they run: for each of G and D, first main, then lazy ones.
 
     networks, optimizer_kwargs (class_name, lr, betas, ...), lazy_intervals (None: no lazy regularisation): by 'G'
-    and 'D'. One optimiser per network serves all its phases, corrected for each lazy interval that its terms have, or for that
-    of lazy_intervals if none is lazy, as published. phase_kwargs: to each Phase.
+    and 'D'. One optimiser per network serves all its phases. It is corrected for each lazy interval of its terms, or for that of
+    lazy_intervals if no term is lazy, as published. phase_kwargs: to each Phase.
     """
     phases = []
     signs = not any(term.relative for term in terms)

@@ -14,20 +14,20 @@ BOTH = GENERATED | REAL
 class Term(nn.Module):
     """One summand of a network's loss, as an unweighted value per sample.
 
-    A subclass says what it needs by class attributes (or sets them in its constructor) and computes `forward`. Buffers hold what
-    it must remember between calls: they move with the device and are saved. Its value is reported as `Loss/<net>/<name>`.
+    A subclass says what it needs by class attributes (or sets them in its constructor) and computes `forward`. Buffers hold its
+    state between calls: they move with the device and are saved. Its value is reported as `Loss/<net>/<name>`.
 
     net          'G' or 'D', the network that it trains
     name         together with net, its key in the configuration: 'G/logistic'
-    needs        the images that it looks at: {'generated'}, {'real'}, both, or none if it looks at weights only. Terms that need
-                 the same images share their forward passes and one graph. Generated and real images are separate passes, one
+    needs        the images that it uses: {'generated'}, {'real'}, both, or an empty set if it uses weights only. Terms with
+                 the same needs share their forward passes and one graph. Generated and real images are separate passes, one
                  graph in memory at a time, unless a term of the phase needs both
     needs_grad   the images with respect to which it differentiates: a subset of `needs`
-    needs_unmixed   it looks at rows without style mixing: the first `batch.num_unmixed`
+    needs_unmixed   it uses rows without style mixing: the first `batch.num_unmixed`
     float32      its value is a gradient through the shared images or logits, for which bfloat16 is too coarse. A term that
                  subtracts images of its own, or differentiates them twice, renders them with `batch.float32_kwargs`
     same_labels  it compares generated image i with real image i: both get the label of the real one
-    relative     it defines D only up to a constant, so it reports 'Loss/signs/real', ADA's signal, by itself
+    relative     it defines D only up to a constant, so it reports ADA's signal, 'Loss/signs/real', itself
     """
 
     net: str
@@ -46,7 +46,7 @@ class Term(nn.Module):
         self.weight, self.interval = float(weight), interval
 
     def num_rows(self, batch_size: int) -> int:
-        """How many rows of a microbatch of `batch_size` it looks at."""
+        """The number of rows that it uses of a microbatch of `batch_size`."""
         return batch_size
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:

@@ -29,8 +29,8 @@ from training.start_grid import levels, size_at
 class DiscriminatorBlock(Block):
     """All layers at one level; halves height and width.
 
-    in_channels: 0 marks the first block, which reads the image; otherwise equal to tmp_channels. resolution: of its input,
-    (h, w) or one number for squares; it says no more than what it is called. architecture:
+    in_channels: 0 marks the first block, which reads the image; otherwise equal to tmp_channels. resolution: of its input, (h, w)
+    or one number for squares; only for its name. architecture:
     'orig', 'skip' (every block reads the downsampled image), 'resnet'. first_layer_idx: number of layers before this
     block; layers whose index is below freeze_layers keep their weights (Freeze-D).
     """
@@ -83,8 +83,8 @@ class DiscriminatorBlock(Block):
 class MinibatchStdLayer(nn.Module):
     """Append feature maps that hold the spread among groups of samples (Karras et al. 2018, sec. 3).
 
-    group_size: samples per group, None for the whole batch; if the batch is not a multiple of it, its largest
-    divisor below is used. num_channels F: number of maps, must divide C.
+    group_size: samples per group, None for the whole batch. If it does not divide the batch, the next smaller divisor of the
+    batch is used. num_channels F: number of maps, must divide C.
     """
 
     def __init__(self, group_size: int | None, num_channels: int = 1):
@@ -98,7 +98,7 @@ class MinibatchStdLayer(nn.Module):
         size = n if self.group_size is None else max(g for g in range(1, min(self.group_size, n) + 1) if n % g == 0)
         # Sample i belongs to group i mod (n / size): groups are strided, not contiguous.
         grouped = x.reshape(size, n // size, maps, c // maps, h, w)
-        # The mean is subtracted in the open: the second derivative of Tensor.var cancels badly in float32.
+        # The mean is subtracted explicitly, because the second derivative of Tensor.var cancels badly in float32.
         std = ((grouped - grouped.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt()  # [n / size, F, C / F, H, W]
         spread = std.mean(dim=(2, 3, 4))  # [n / size, F]
         return torch.cat([x, spread.repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)], dim=1)
@@ -132,8 +132,8 @@ class DiscriminatorEpilogue(nn.Module):
 
     def forward(self, x: torch.Tensor, img: torch.Tensor | None,
                 cmap: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """x [N, in_channels, h, w]; img [N, img_channels, h, w] if 'skip'; cmap [N, cmap_dim] -> logits [N, 1], and the
-        features [N, in_channels] that they are a linear function of."""
+        """x [N, in_channels, h, w]; img [N, img_channels, h, w] if 'skip'; cmap [N, cmap_dim] -> logits [N, 1], and the features
+        [N, in_channels] from which a linear layer computes them."""
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
         if self.architecture == 'skip':
             x = x + self.fromrgb(img.to(torch.float32, memory_format=torch.contiguous_format))

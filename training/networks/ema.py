@@ -11,8 +11,8 @@ def update_ema(ema: nn.Module, module: nn.Module, batch_size: int, cur_nimg: int
                ema_rampup: float | None) -> None:
     """Move the weights of `ema` towards those of `module` by one batch; buffers are copied.
 
-    ema_kimg: half-life in thousands of images; ema_rampup: but no longer than this share of cur_nimg, the images seen
-    before the batch, None for no such limit.
+    ema_kimg: half-life in thousands of images. ema_rampup: limits the half-life to this share of cur_nimg, the images seen before
+    the batch; None for no limit.
     """
     half_life = ema_kimg * 1000
     if ema_rampup is not None:

@@ -48,9 +48,9 @@ def _weighted_means(weight: torch.Tensor, shift: torch.Tensor, h: torch.Tensor) 
 
 @persistent
 class DDSF(nn.Module):
-    """A stack of n_blocks blocks, applied to each latent dimension by itself: 1 -> hidden_dim -> ... -> 1.
+    """A stack of n_blocks blocks, applied to each latent dimension separately: 1 -> hidden_dim -> ... -> 1.
 
-    Strictly increasing in its input. `num_params` numbers per dimension, block after block, come from outside.
+    Strictly increasing in its input. The caller passes `num_params` parameters per dimension, block after block.
     """
 
     def __init__(self, n_blocks: int = 1, hidden_dim: int = 16):

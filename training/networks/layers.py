@@ -34,13 +34,13 @@ def first_fp16_level(top_level: int, num_fp16_res: int) -> int:
 
 
 class Block(nn.Module):
-    """What the blocks of both networks share: their working precision.
+    """Base class of the blocks of both networks: their working precision.
 
-    use_fp16: work in half precision, in `half_dtype`, where the device computes it. Weights are float32 all the same.
+    use_fp16: work in half precision, `half_dtype`, if the device supports it. Weights are always float32.
     fp16_channels_last: memory layout in half precision.
     """
 
-    half_dtype = torch.float16  # a matter of the machine, not of the network: set_half_dtype changes it
+    half_dtype = torch.float16  # depends on the machine, not on the network: set_half_dtype changes it
 
     def __init__(self, use_fp16: bool, fp16_channels_last: bool):
         super().__init__()
@@ -55,19 +55,19 @@ class Block(nn.Module):
 
 
 def set_half_dtype(network: nn.Module, dtype: torch.dtype) -> None:
-    """Choose float16 or bfloat16 for the blocks of `network` that work in half precision. Snapshots don't keep it."""
+    """Choose float16 or bfloat16 for the blocks of `network` that work in half precision. Snapshots do not store it."""
     for module in network.modules():
         if isinstance(module, Block):
             module.half_dtype = dtype
 
 
 def half_dtype(network: nn.Module) -> torch.dtype | None:
-    """The half precision in which some blocks of `network` work, where the device computes it; None if none does."""
+    """The half precision of some blocks of `network`, if the device supports it; None if there are no such blocks."""
     return next((m.half_dtype for m in network.modules() if isinstance(m, Block) and m.use_fp16), None)
 
 
 def widest(network: nn.Module) -> int:
-    """Most feature maps of any convolution; 0 without one."""
+    """The largest number of feature maps of any convolution; 0 without convolutions."""
     return max((p.shape[0] for p in network.state_dict().values() if p.ndim == 4), default=0)
 
 

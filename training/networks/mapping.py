@@ -10,7 +10,7 @@ from training.networks.flow import DDSF
 from training.networks.layers import FullyConnectedLayer, rms_normalize
 
 COND_MODES = ('concat', 'flow', 'mlp')
-LIVING = 0.1  # a style coordinate whose importance is not above this is left alone by the domain
+LIVING = 0.1  # the domain does not move style coordinates whose importance is at most this
 
 
 @persistent
@@ -21,7 +21,7 @@ class MappingNetwork(nn.Module):
     an unrepeated w. num_layers, layer_features (w_dim): of the MLP. embed_features (w_dim): of the label embedding.
     lr_multiplier: of the MLP's layers. w_avg_beta: decay of the running mean of w, None for no mean.
 
-    cond_mode: how the label acts. 'concat': its embedding is joined to z, as in StyleGAN2-ADA. 'flow', 'mlp'
+    cond_mode: how the label acts. 'concat': its embedding is concatenated to z, as in StyleGAN2-ADA. 'flow', 'mlp'
     (i-StyleGAN, Xie et al. 2023): it moves the first i_dim coordinates of z, the style; the rest is content, the same
     in every domain. With s the style part of z, domain u and importance α (learned, one number per coordinate),
 
@@ -30,7 +30,7 @@ class MappingNetwork(nn.Module):
     where f_u is an increasing flow (training.flow; flow_blocks, flow_dim: its depth and width) whose parameters an MLP
     makes of the label's embedding, or else one MLP for each domain. flow_norm: then scale the living style coordinates
     to unit mean square, and all others likewise.
-    use_label: join the embedding of a second label, of label_dim numbers, to the latent.
+    use_label: concatenate the embedding of a second label, of label_dim numbers, to the latent.
     """
 
     def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: int | None, num_layers: int = 8,
@@ -45,7 +45,7 @@ class MappingNetwork(nn.Module):
             raise ValueError(f'cond_mode is one of {", ".join(COND_MODES)}, not {cond_mode!r}')
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
         self.num_ws, self.num_layers, self.w_avg_beta = num_ws, num_layers, w_avg_beta
-        self.cond_mode = cond_mode if c_dim > 0 and z_dim > 0 else 'concat'  # without a label, nothing to be moved by
+        self.cond_mode = cond_mode if c_dim > 0 and z_dim > 0 else 'concat'  # without a label, nothing moves z
         self.flow_norm, self.use_label, self.label_dim = bool(flow_norm), bool(use_label), label_dim
         self.i_dim = i_dim if self.cond_mode != 'concat' else 0
         if self.cond_mode != 'concat' and not 1 <= i_dim <= z_dim:
@@ -84,7 +84,7 @@ class MappingNetwork(nn.Module):
                 label: torch.Tensor | None = None) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """z [N, z_dim] and c [N, c_dim] (None where the width is 0), any float dtype -> ws [N, num_ws, w_dim] float32.
 
-        truncation_psi: pull w towards w_avg, 1 leaves it. truncation_cutoff: only the first so many ws.
+        truncation_psi: pull w towards w_avg; 1 leaves w unchanged. truncation_cutoff: only the first N ws.
         In training mode w_avg follows the batch mean, unless skip_w_avg_update.
         sparse_loss: return (ws, self.sparsity()). label: [N, label_dim], with use_label.
         Raises ValueError for inputs of the wrong shape.
@@ -139,7 +139,7 @@ class MappingNetwork(nn.Module):
         return mask
 
     def _moved(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        """Move the style part of z [N, z_dim] to the domain c, and normalise. z is taken as it comes, as published."""
+        """Move the style part of z [N, z_dim] to the domain c, and normalise. z is not normalised first, as published."""
         style, content = z[:, :self.i_dim], z[:, self.i_dim:]
         if self.cond_mode == 'flow':
             params = self._mlp('flow_fc', rms_normalize(self.embed(c)))
@@ -166,7 +166,7 @@ class MappingNetwork(nn.Module):
 
 
 def _masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the columns of x [N, F] where mask [F] is 1: [N, 1], 0 if there are none. No shape depends on the data."""
+    """Mean over the columns of x [N, F] where mask [F] is 1: [N, 1], 0 if there are none. Shapes do not depend on the data."""
     return (x @ mask)[:, None] / mask.sum().clamp(min=1)
 
 

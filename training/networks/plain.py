@@ -1,4 +1,4 @@
-"""What a user needs beside a synthesis network of their own to have a generator."""
+"""A generator for users who write only a synthesis network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.networks.layers import FullyConnectedLayer
 
 @persistent
 class PlainMapping(nn.Module):
-    """A mapping network without layers: w is z plus a learned shift, joined with an embedding of the label if there is one.
+    """A mapping network without layers: w is z plus a learned shift, concatenated with an embedding of the label if there is one.
 
     z_dim, c_dim: widths of z and label (0 for none). embed_features: width of the embedding. num_ws: copies of w.
     No style coordinates. No running mean either: the mean of z is 0.
@@ -35,7 +35,7 @@ class PlainMapping(nn.Module):
         return self.map_latent(self.latent(z, c), truncation_psi, truncation_cutoff)
 
     def latent(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        """z and the embedding, side by side: [N, w_dim]."""
+        """z and the embedding, concatenated: [N, w_dim]."""
         z = z.to(torch.float32)
         return torch.cat([z, self.embed(c.to(torch.float32))], dim=1) if self.c_dim > 0 else z
 

@@ -43,7 +43,7 @@ class PowerAverages:
 
     @torch.no_grad()
     def update(self, batch_size: int) -> None:
-        """Take in the weights after a batch."""
+        """Update the averages with the weights after a batch."""
         self.seen_nimg += batch_size
         for sigma, average in self.values.items():
             weight = 1 - (1 - batch_size / self.seen_nimg) ** (self._exponents[sigma] + 1)
@@ -54,7 +54,7 @@ class PowerAverages:
         return {'seen_nimg': self.seen_nimg, 'values': {str(sigma): dict(average) for sigma, average in self.values.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> bool:
-        """Restore what state_dict gave. Returns False, and changes nothing, if it is of other averages or parameters."""
+        """Restore the result of state_dict. Returns False and changes nothing if it has other averages or parameters."""
         if _shapes(state['values']) != _shapes(self.state_dict()['values']):
             return False
         self.seen_nimg = state['seen_nimg']
@@ -77,11 +77,12 @@ def profile_products(t_a: Any, gamma_a: Any, t_b: Any, gamma_b: Any) -> np.ndarr
 
 
 def combination(times: np.ndarray, sigmas: np.ndarray, t: float, sigma: float) -> tuple[np.ndarray, float]:
-    """How to add up averages that ended at `times` so that the sum comes nearest to the average of length `sigma` at time t.
+    """The factors with which averages that ended at `times` add up to the best approximation of the average of length `sigma` at
+    time t.
 
     times, sigmas: [M], float64. Returns the factors [M], and the L2 distance between the profile wanted and that of the sum,
-    relative to the former: 0 for a perfect fit. Source: app. C (least squares). Unlike there, the factors have to add up to 1, so
-    that weights which never moved stay, also if there are few averages.
+    relative to the former: 0 for a perfect fit. Source: app. C (least squares). Unlike there, the factors add up to 1, so
+    constant weights stay constant even with few averages.
     """
     gammas, gamma = np.array([exponent(s) for s in sigmas]), exponent(sigma)
     norms = np.sqrt(profile_products(times, gammas, times, gammas))

@@ -1,4 +1,4 @@
-"""What the rest of the code may touch of a network: a class of the user's own needs no more than this.
+"""The interface of networks. A class of the user needs nothing else.
 
 N: samples. H, W: size of the images; img_resolution is (H, W), or one number if they are square. ws are copies of w, one for
 each layer that takes one. docs/own-networks.md has an example.

@@ -55,7 +55,7 @@ class SynthesisLayer(nn.Module):
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: str = 'random', fused_modconv: bool = True,
                 gain: float = 1, noise_repeat: int = 1) -> torch.Tensor:
         """noise_mode: 'random' draws noise per sample and pixel, 'const' takes the stored one, 'none' adds none.
-        noise_repeat: the batch is so many parts of equal size one after the other, which share their random noise."""
+        noise_repeat: the batch consists of N consecutive parts of equal size, which share their random noise."""
         if noise_mode not in NOISE_MODES:
             raise ValueError(f'noise_mode is one of {", ".join(NOISE_MODES)}, not {noise_mode!r}')
         noise = None
@@ -94,10 +94,10 @@ class ToRGBLayer(nn.Module):
 
 @persistent
 class SynthesisBlock(Block):
-    """All layers at one level: two modulated convolutions (one in the first block), and what reaches the image.
+    """All layers at one level: two modulated convolutions (one in the first block), and the block's part of the image.
 
     in_channels: 0 marks the first block, which starts from a learned constant. resolution: of its output, as in
-    SynthesisLayer. is_last: the block that must end in an image. architecture: 'orig' (image from the last block only),
+    SynthesisLayer. is_last: whether the block must output an image. architecture: 'orig' (image from the last block only),
     'skip' (sum of all blocks' images), 'resnet'. use_fp16, fp16_channels_last: see Block. layer_kwargs: to both SynthesisLayers.
     """
 

@@ -1,1 +1,1 @@
-"""Everything about one run: its plan, directory, checkpoints, what it tells, and what ends it."""
+"""One run: its plan, directory, checkpoints, statistics, reports, and everything that can end it."""

@@ -15,12 +15,12 @@ class Best:
 
       snapshot_pkl, kimg     the snapshot, and the images it has seen, in thousands
       metric, key, value     what it is the best by: the first value of a metric
-      better                 'lower' or 'higher': the rule of selection. Of equals the earlier one stays.
+      better                 'lower' or 'higher': which value is better. Of two equal values, the earlier one stays.
 
       eval_data              the images that the metric compares with, if they are not the training images
 
-    metric: one that says what is better (registry.Metric.better). eval_data: see above, or None. What the file says of an earlier
-    part of the run counts, if it is of the same metric and the same images, and its snapshot is there.
+    metric: one with a direction (registry.Metric.better). eval_data: see above, or None. An entry of an earlier part of the run
+    counts if it is for the same metric and images, and its snapshot exists.
     """
 
     def __init__(self, run_dir: str | Path, metric: str, eval_data: str | None = None):
@@ -28,7 +28,7 @@ class Best:
         self._data = {} if eval_data is None else dict(eval_data=eval_data)
 
     def read(self) -> dict[str, Any] | None:
-        """What the file says, if that still counts."""
+        """The entry in the file, if it still counts."""
         try:
             found = json.loads(self.path.read_text(encoding='utf-8'))
         except (OSError, ValueError):
@@ -40,8 +40,8 @@ class Best:
         return found if there and isinstance(found.get('value'), (int, float)) else None
 
     def offer(self, record: dict[str, Any], snapshot_pkl: str, cur_nimg: int) -> bool:
-        """Tell what was found for a snapshot (registry.calc_metric). Returns whether it is the best so far, which then is
-        written, atomically. Raises OSError."""
+        """Offer the result for a snapshot (registry.calc_metric). If it is the best so far, write it atomically and return True.
+        Raises OSError."""
         key, value = next(iter(record['results'].items()))
         if value is None:
             return False

@@ -1,4 +1,4 @@
-"""Saving a run: pairs of files that are whole or not there, and a run that survives if they can't be written."""
+"""Saving a run: pairs of files that are complete or absent. A run continues if they cannot be written."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ from training.snapshots.file import write_network_snapshot
 
 
 class Checkpoints:
-    """Writes network-snapshot-<kimg>.pkl, which stay, and training-state-<kimg>.pt, of which the newest `keep` stay.
+    """Writes network-snapshot-<kimg>.pkl and training-state-<kimg>.pt. Keeps all snapshots and the newest `keep` states.
 
-    modules: G, D, G_ema and augment_pipe (or None), saved as they are when `save` is called. averages: saved beside each
-    snapshot as weight-averages-<kimg>.pt, if there are any. say: how to tell the user that something could not be saved. Where
-    several ranks train, all call `save`, and rank 0 writes.
+    modules: G, D, G_ema and augment_pipe (or None), as they are when `save` is called. averages: saved beside each snapshot as
+    weight-averages-<kimg>.pt; None for none. say: prints what could not be saved. All ranks call `save`, and rank 0 writes.
     """
 
     def __init__(self, run_dir: str | Path, keep: int, modules: Mapping[str, Any], training_set_kwargs: Mapping,
@@ -41,8 +40,8 @@ class Checkpoints:
         self.longest_save = 0.0           # seconds
 
     def save(self, position: Position) -> Path | None:
-        """Write a pair. Returns the path of the network snapshot, or None if it could not be written: the older ones are
-        as they were then, and an error was told. Raises UserError if weights differ between ranks."""
+        """Write a pair. Returns the path of the network snapshot, or None if it could not be written. Then an error was printed,
+        and older pairs are unchanged. Raises UserError if weights differ between ranks."""
         start = time.monotonic()
         state = self._state.take(position)
         self._check_ranks_agree(state)
@@ -66,13 +65,13 @@ class Checkpoints:
         return self._run_dir / f'network-snapshot-{kimg:06d}.pkl'
 
     def _save_pair(self, network_pkl: Path, cur_nimg: int, state: Mapping[str, Any]) -> None:
-        if self._averages is not None:  # first: a pair never lacks its averages
+        if self._averages is not None:  # first, so a pair always has its averages
             save_averages(averages_path(network_pkl), self._averages, cur_nimg)
         state_file, previous = state_paths(network_pkl)
-        if state_of(network_pkl) == state_file:  # an older pair of this name holds until the new one is complete
+        if state_of(network_pkl) == state_file:  # an older pair of this name stays valid until the new one is complete
             os.replace(state_file, previous)
         try:
-            # The rename of the network snapshot, which comes last, makes the pair.
+            # The network snapshot is renamed last. That completes the pair.
             with atomic_open(network_pkl, 'w+b') as f:
                 write_network_snapshot(f, self._modules, self._training_set_kwargs, cur_nimg)
                 digest = seal(f)
@@ -82,14 +81,14 @@ class Checkpoints:
         except BaseException:
             if state_of(network_pkl) == previous:
                 os.replace(previous, state_file)
-            elif state_of(network_pkl) is None:  # a state without its snapshot would only take up room
+            elif state_of(network_pkl) is None:  # a state without its snapshot is useless
                 state_file.unlink(missing_ok=True)
             raise
         self._prune(cur_nimg // 1000)
 
     def _prune(self, newest: int) -> None:
-        """Remove all training states but the last ones up to the one just saved. Later ones are of a damaged pair, which the
-        run went on without."""
+        """Remove all training states except the newest ones up to the one just saved. Later ones belong to a corrupt pair that
+        the run skipped."""
         found = [(int(m[1]), m[2] is not None, path) for path in self._run_dir.glob('training-state-*.pt')
                  if (m := re.fullmatch(r'training-state-(\d+)(\.previous)?', path.stem))]
         kept = sorted({kimg for kimg, _, _ in found if kimg <= newest})[-self._keep:]
@@ -99,16 +98,16 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def surviving(self, what: str) -> Iterator[Attempt]:
-        """If the system does not let a file be written (a full disk, a directory that is read-only), tell it and go on."""
+        """If a file cannot be written (full disk, read-only directory), print an error and continue."""
         attempt = Attempt()
         try:
             yield attempt
             attempt.succeeded = True
         except (OSError, RuntimeError) as err:
             cause = err
-            while cause is not None and not isinstance(cause, OSError):  # torch.save makes something else of a full disk
+            while cause is not None and not isinstance(cause, OSError):  # torch.save replaces the OSError of a full disk
                 cause = cause.__context__
-            if cause is None and 'inline_container' not in str(err):  # the file of torch that writes
+            if cause is None and 'inline_container' not in str(err):  # torch's own file writer
                 raise
             self._tell(what, getattr(cause, 'strerror', None) or err)
 

@@ -1,4 +1,4 @@
-"""Looking at everything that a run needs before anything is created. No torch until check_inputs."""
+"""Checks of everything that a run needs, before anything is created. No torch before check_inputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.run.same_data import check_same_data, data_digest
 
 
 class ReadAhead:
-    """The snapshot that the check of the inputs has read, for the training in the same process."""
+    """The snapshot that check_inputs has read, for training in the same process."""
 
     def __init__(self):
         self._key, self._snapshot = None, None
@@ -39,7 +39,7 @@ class ReadAhead:
 
 
 def tell_data(config: EasyDict, training_set: Any) -> None:
-    """Say which files of --data are not used, whether there is an alpha channel, and which classes have no image."""
+    """Print which files of --data are skipped, whether there is an alpha channel, and which classes have no image."""
     for line in tell_left_out(getattr(training_set, 'left_out', {})):
         print(line)
     if has_alpha(training_set.num_channels):
@@ -55,7 +55,7 @@ def tell_data(config: EasyDict, training_set: Any) -> None:
 
 
 def tell_missing(config: EasyDict) -> None:
-    """Say which of the metrics that were asked for have no detector here. A run itself says that as it begins."""
+    """Print which of the requested metrics lack their detector. A run itself prints this at its start."""
     for name in config.metrics if config.slow_metrics else ():
         detector = find_metric(name).detector
         try:
@@ -66,9 +66,9 @@ def tell_missing(config: EasyDict) -> None:
 
 
 def check_inputs(config: EasyDict, training_set: Any, read_ahead: ReadAhead, goes_on: bool, dry_run: bool) -> int:
-    """Look at every input before anything is created. Returns the number of images at which the run begins.
+    """Check every input before anything is created. Returns the number of images at which the run begins.
 
-    read_ahead: gets the snapshot to resume from. A dry run leaves out only what would download or compile something.
+    read_ahead: receives the snapshot to resume from. A dry run skips only downloads and compilation.
     Raises UserError for an input that can't be used.
     """
     training_set.validate()

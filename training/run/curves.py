@@ -26,8 +26,8 @@ NOT_TERMS = {'loss', 'reg', 'nonfinite_grads', 'logistic', 'logistic_real', 'log
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. series: {name in stats.jsonl, or key of results: its label}. of_metric: whether it is the latter.
-    group: what it belongs to, on a page that has headings."""
+    """One pair of axes. series: {name in stats.jsonl, or key of results: its label}. of_metric: whether the names are keys of
+    results. group: heading on a page with headings."""
 
     title: str
     series: dict[str, str]
@@ -62,7 +62,7 @@ def read_run(run_dir: str | Path) -> Run:
 def draw(runs: Sequence[Run]) -> Any:
     """A matplotlib figure. One run: a colour for each curve. Several: a colour for each run, a kind of line for each curve.
 
-    Beside the curves, the newest generated images of the last run that has any.
+    The newest generated images of the last run with any are shown beside the curves.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -91,8 +91,8 @@ def draw(runs: Sequence[Run]) -> Any:
 
 
 def choose_panels(runs: Sequence[Run], panels: Sequence[Panel] = PANELS) -> list[Panel]:
-    """Those of the panels that have something to show, each with those of its series that a run has; and one of the terms of the
-    losses, and one of each metric."""
+    """The panels with data, each with the series that a run has. One panel for the loss terms and one for each metric are
+    added."""
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
     terms = [name for name in names if re.fullmatch('Loss/[GD]/[^/]+', name) and name.split('/')[2] not in NOT_TERMS]
     metrics = {name: dict.fromkeys(key for run in runs for key in run.keys.get(name, ())) for run in runs for name in run.keys}
@@ -123,13 +123,13 @@ def draw_panel(axes: Any, panel: Panel, runs: Sequence[Run]) -> None:
     if panel.logarithmic:
         axes.set_yscale('log')
     if panel.from_zero:
-        # The first tick, of a single batch, would leave no room for the others.
+        # The first tick, a single batch, would compress all others.
         values = [value for run in runs for name in panel.series for value in run.curves.get(name, Curve()).values[1:]]
         axes.set_ylim(0, max(values, default=0) * 1.15 or None)
 
 
 def show_picture(axes: Any, run: Run) -> None:
-    """The newest generated images of a run: as many cells from the corner of the grid as can be seen."""
+    """The newest generated images of a run: a corner of the grid, with as many cells as can be seen."""
     path = run.newest_fakes()
     with PIL.Image.open(path) as image:
         height, width = run.image_size() or (min(image.size), min(image.size))
@@ -147,7 +147,7 @@ def show_picture(axes: Any, run: Run) -> None:
               help='The picture to write.  [default: curves.png, in the run directory if there is one, else here]',
               metavar='PNG')
 def main(run_dirs: tuple[str, ...], out: str | None) -> None:
-    """Draw what training runs report in every tick, and the images they made last, into one PNG.
+    """Draw the statistics of training runs and their newest images into one PNG.
 
     RUN: run directories of train.py; several are compared.
     """

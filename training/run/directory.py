@@ -1,4 +1,4 @@
-"""The directory of a run: its number, who may write into it, and what it says about the run's options."""
+"""The directory of a run: its number, its lock, and the options of the run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RANK_LOCK = '.lock-rank0'  # of rank 0, where another process has launched it
 
 
 def next_run_dir(outdir: Path, desc: str) -> Path:
-    """<outdir>/<number>-<desc>, with a number one above those that are there."""
+    """<outdir>/<number>-<desc>. The number is one above the largest existing one."""
     entries = outdir.iterdir() if outdir.is_dir() else []
     numbers = [int(match[0]) for entry in entries if entry.is_dir() and (match := re.match(r'\d+', entry.name))]
     return outdir / f'{max(numbers, default=-1) + 1:05d}-{desc}'
 
 
 def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
-    """Make the run directory, under the next number if another run has just taken this one, and write the options."""
+    """Create the run directory. If another run has just taken this number, use the next one."""
     run_dir = Path(config.run_dir)
     while True:
         try:
@@ -39,7 +39,7 @@ def create_run_dir(config: EasyDict, outdir: Path, desc: str) -> Path:
 
 
 def check_place(run_dir: Path) -> None:
-    """Raise UserError, as create_run_dir and take would, if a run directory can't be made or written; nothing is created."""
+    """Raise UserError if create_run_dir or take would fail. Nothing is created."""
     place = run_dir
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
@@ -51,8 +51,8 @@ def check_place(run_dir: Path) -> None:
 
 @contextlib.contextmanager
 def take(run_dir: Path) -> Iterator[None]:
-    """Keep a run directory to this process. Raises UserError if another one trains in it, or a rank whose launching process was
-    killed still does."""
+    """Lock a run directory for this process. Raises UserError if another process trains in it. That includes a rank whose
+    launching process was killed."""
     try:
         held = lock(run_dir / '.lock')
         if (run_dir / RANK_LOCK).exists():
@@ -67,12 +67,12 @@ def take(run_dir: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            remove_leftovers(run_dir)  # what could not be removed while the disk was read-only
+            remove_leftovers(run_dir)  # files that could not be removed while the disk was read-only
 
 
 def take_as_rank(run_dir: Path) -> IO:
-    """Keep a run directory to this rank, for as long as what is returned is open, also if the launching process, which has taken
-    it, is killed. Raises UserError if another run has it."""
+    """Lock a run directory for this rank until the returned file is closed. The lock holds even if the launching process, which
+    has its own lock, is killed. Raises UserError if another run holds it."""
     try:
         return lock(run_dir / RANK_LOCK)
     except BlockingIOError:
@@ -82,8 +82,8 @@ def take_as_rank(run_dir: Path) -> IO:
 
 
 def write_options(config: EasyDict, options: Mapping[str, Any]) -> None:
-    """Write training_options.json: the configuration, and as its item `options` what it was made from, which --like reads. Raises
-    UserError if that can't be."""
+    """Write training_options.json: the configuration, and as its item `options` the given options, which --like reads. Raises
+    UserError if that is not possible."""
     path = Path(config.run_dir) / 'training_options.json'
     try:
         with atomic_open(path, 'w') as f:
@@ -93,7 +93,7 @@ def write_options(config: EasyDict, options: Mapping[str, Any]) -> None:
 
 
 def tell_changes(config: EasyDict) -> None:
-    """Say which settings differ from those that a run began with: a run goes on exactly only without such."""
+    """Print which settings differ from the original ones. A run resumes exactly only without differences."""
     try:
         before = dict(json.loads((Path(config.run_dir) / 'training_options.json').read_text(encoding='utf-8')))
     except (OSError, ValueError, TypeError):

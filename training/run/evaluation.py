@@ -30,12 +30,12 @@ T = TypeVar('T')
 class Evaluation:
     """Computes c.metrics as calc_metrics.py does by default, without disturbing the run's random numbers.
 
-    networks: G_ema and D are evaluated as they are. What does not depend on them is computed for the first snapshot only, and
-    kept in the feature cache. Where several ranks train, all of them call `evaluate`, and share the work.
-    stop: asked periodically; once true on any rank, the evaluation is given up.
+    networks: G_ema and D are evaluated as they are. Everything that does not depend on them is computed only for the first
+    snapshot, and kept in the feature cache. All ranks call `evaluate` and share the work. stop: called periodically; once it is
+    true on any rank, the evaluation is aborted.
 
-    A metric that can't be computed is told once, and left out from then on: in the beginning for what can be seen then (the
-    detector's weights, which are loaded, or else downloaded; data; labels), later for what comes up. Nothing ends the run.
+    A metric that cannot be computed is reported once and then skipped. The detector's weights, which may be downloaded, the data
+    and the labels are checked at the start; other errors are found later. Training continues in any case.
     """
 
     def __init__(self, c: EasyDict, networks: Mapping[str, nn.Module], device: torch.device, monitor: Monitor,
@@ -72,7 +72,7 @@ class Evaluation:
         self._best = Best(c.run_dir, rated, eval_data) if rated is not None else None
 
     def _prepare(self, name: str) -> None:
-        """Look for what a metric needs, and load it."""
+        """Check the requirements of a metric, and load them."""
         metric = find_metric(name)
         try:
             distributed.broadcast_from_rank0(lambda: check_metric(name, self._context))
@@ -85,8 +85,8 @@ class Evaluation:
             distributed.patiently(lambda: self._context.detector(metric.detector, resize))  # may be downloaded
 
     def evaluate(self, network_pkl: Path, cur_nimg: int) -> None:
-        """Evaluate what was just saved as network_pkl: a line in metric-<name>.jsonl, a picture, points for the loggers; and
-        best.json, if it is the best by the first metric. Raises OSError if the files can't be written."""
+        """Evaluate the networks just saved as network_pkl. Writes a line in metric-<name>.jsonl, a picture, points for the
+        loggers, and best.json if they are the best by the first metric. Raises OSError if the files cannot be written."""
         if not self._names:
             return
         trouble = None
@@ -122,11 +122,11 @@ class Evaluation:
             self._monitor.image(f'metrics/{name}', figure, cur_nimg)
 
     def _surviving(self, name: str, compute: Callable[[], T]) -> T | None:
-        """What `compute` returns; None if it fails on any rank, which is reported. Raises Interrupted."""
+        """The result of `compute`; None if it fails on any rank, which is reported. Raises Interrupted."""
         found = error = None
         try:
             found = compute()
-        except Exception as err:  # whatever it is, the run is worth more
+        except Exception as err:  # no error of a metric may end the run
             error = err
         try:
             distributed.agree(error)

@@ -1,4 +1,4 @@
-"""Ends a run whose losses are not numbers any more, instead of training on."""
+"""Ends a run whose losses are NaN or infinite."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from pathlib import Path
 
 from torch_utils import training_stats
 
-SUMS = ('loss', 'reg')  # of the terms of a phase; 'loss' and 'reg' are reported after the terms they add up
+SUMS = ('loss', 'reg')  # of the terms of a phase, reported after these terms
 
 
 class Health:
-    """Looks at the losses of each tick, Loss/<net>/<term>.
+    """Checks the losses of each tick, Loss/<net>/<term>.
 
-    run_dir: where the snapshots are. start_nimg: the images that the run begins at. resume_pkl: what it goes on from.
+    run_dir: where the snapshots are. start_nimg: images seen before this run. resume_pkl: the snapshot it resumes from.
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int, resume_pkl: str | None = None):
         self._run_dir, self._resume_pkl = Path(run_dir), resume_pkl
-        self._healthy_nimg = start_nimg  # up to here, no loss has been anything but finite
+        self._healthy_nimg = start_nimg  # all losses were finite up to here
         self._collector = training_stats.Collector('Loss/[^/]+/[^/]+', keep_previous=False)
 
     def check(self, cur_nimg: int) -> str | None:
-        """At the end of a tick, before anything is saved: what is wrong and what to do, in one line; None if all is well.
+        """Check the losses at the end of a tick, before anything is saved. Returns one line with the problem and the remedy, or
+        None.
 
-        A loss is lost if it was NaN or infinite every time that it was computed in the tick. Losses that are so now and
-        then do not stop a run, for an optimiser gets over one bad step; but snapshots made from then on aren't called good.
-        Several processes must call this together, and find the same.
+        A loss is lost if it was NaN or infinite every time it was computed in the tick. Single bad steps do not stop a run,
+        because the optimiser recovers from them; but later snapshots are not called good. All ranks must call this together. They
+        get the same result.
         """
         self._collector.update()
         reports = {name: self._collector.reports(name) for name in self._collector.names()}
@@ -48,7 +49,7 @@ class Health:
         return f'the last good snapshot is {good}: resume from it (--resume) with {changes}'
 
     def _last_good_snapshot(self) -> str | None:
-        """The newest snapshot of this run from when all was well, or else the one that the run began with."""
+        """The newest snapshot of this run from before the first bad step, or else the one that the run resumed from."""
         found = {}
         for path in self._run_dir.glob('network-snapshot-*.pkl'):
             match = re.fullmatch(r'network-snapshot-(\d+)', path.stem)

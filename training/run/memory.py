@@ -1,4 +1,4 @@
-"""What to do where the GPU has too little memory for a run."""
+"""What to do if the GPU runs out of memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dnnlib.util import EasyDict
 
 
 def smaller_options(c: EasyDict) -> str:
-    """Which options of train.py make a run of this configuration need less memory: 'use --batch-gpu=8 (...), or --cbase=...'."""
+    """The options of train.py that reduce the memory of this configuration: 'use --batch-gpu=8 (...), or --cbase=...'."""
     options = []
     rows = smaller_microbatch(c)
     if rows is not None:
@@ -22,8 +22,8 @@ def smaller_options(c: EasyDict) -> str:
 
 
 def smaller_microbatch(c: EasyDict) -> int | None:
-    """The largest microbatch of at most half as many images as now, whose multiple the batch of a rank still is, and which
-    minibatch stddev can still divide into groups as large as now, or else into some; None if there is none."""
+    """The largest microbatch of at most half the current size that divides the batch of a rank and that minibatch stddev can
+    divide into groups: of the current size if possible, else of a smaller one. None if there is none."""
     group = c.D_kwargs.get('epilogue_kwargs', {}).get('mbstd_group_size', 4)
     per_rank = c.batch_size // c.get('num_gpus', 1)
     sizes = [n for n in range(c.batch_gpu // 2, 0, -1) if per_rank % n == 0]

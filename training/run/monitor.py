@@ -1,4 +1,4 @@
-"""What a run tells of itself: progress bar, status lines, stats.jsonl, metric-<name>.jsonl, TensorBoard, Weights & Biases."""
+"""The outputs of a run: progress bar, status lines, stats.jsonl, metric-<name>.jsonl, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ LONGEST_SIDE = 2048  # of a picture sent to the loggers, in pixels; the PNG in t
 class Monitor:
     """Call `progress` after every batch, `end_of_tick`, `write` and `start_tick` in every tick, `close` at the end.
 
-    run_dir: where everything goes. start_nimg, total_nimg: images at which the run begins and ends; what an earlier run
-    in this directory wrote of later images is dropped. config: the whole configuration (training.config); its items
-    `wandb` and `resume_pkl` are looked at, and Weights & Biases shows all of it. rank: of this process; all processes
-    call end_of_tick and write, but only the first has files and prints. peak_flops: operations per second that the device of a
-    process can do, None if unknown. The bar appears on a terminal only; elsewhere there are just the status lines.
+    run_dir: where everything goes.
+    start_nimg, total_nimg: images at which the run begins and ends. Entries of an earlier process for later images are dropped.
+    config: the whole configuration (training.config). Its items `wandb` and `resume_pkl` are used here, and Weights & Biases
+    shows all items.
+    rank: of this process; all ranks call end_of_tick and write, but only rank 0 writes and prints.
+    peak_flops: operations per second of the device of a rank, None if unknown.
+    The bar appears only on a terminal.
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int, config: Mapping[str, Any] | None = None,
@@ -77,7 +79,7 @@ class Monitor:
         self._bar.update(cur_nimg - self._bar.n)
 
     def print(self, text: str) -> None:
-        """Print a line without tearing the bar; in the first process only."""
+        """Print a line without breaking the progress bar; only on rank 0."""
         if not self._is_first:
             return
         self._bar.clear()
@@ -85,10 +87,10 @@ class Monitor:
         self._bar.refresh()
 
     def end_of_tick(self, tick: int, cur_nimg: int, augment_p: float, gpu_gib: float, flops: float | None = None) -> None:
-        """Print the status line of the tick whose last batch was just done. flops: operations of a step in this process, None
-        if they were not counted yet.
+        """Print the status line of the tick that has just ended. flops: operations of a step in this process, None if not counted
+        yet.
 
-        Raises UserError if a loss was not finite in the whole tick: before anything more is saved.
+        Raises UserError if a loss was NaN or infinite throughout the tick. Nothing more is saved then.
         """
         now = time.monotonic()
         report = training_stats.report0
@@ -123,7 +125,7 @@ class Monitor:
             raise UserError(problem)
 
     def _arithmetic(self, flops: float | None, images_per_second: float) -> list[str]:
-        """How fast the devices compute, all together, and what share of their peak that is."""
+        """The arithmetic speed of all devices together, and its share of their peak."""
         if not flops:
             return []
         report = training_stats.report0
@@ -155,7 +157,7 @@ class Monitor:
 
     @property
     def stopped_by(self) -> str | None:
-        """What --stop-on stops the run for, and what to change; None if nothing does, and on all ranks but the first."""
+        """The trouble for which --stop-on stops the run, and what to change. None if there is none, and on ranks other than 0."""
         return self._watch.stopped_by if self._watch else None
 
     @contextlib.contextmanager
@@ -166,11 +168,11 @@ class Monitor:
         self._waited += time.monotonic() - start
 
     def start_tick(self) -> None:
-        """The next tick begins now: what was between is maintenance."""
+        """Begin the next tick. The time since the last one is maintenance."""
         self._tick_start, self._waited = time.monotonic(), 0.0
 
     def image(self, name: str, path: str | Path, cur_nimg: int) -> None:
-        """Send a picture, such as the grid of fakes that was just written to `path`, to the loggers, scaled down if need be."""
+        """Send a picture, such as a new grid of fakes at `path`, to the loggers; scaled down if necessary."""
         if not self._loggers:
             return
         with PIL.Image.open(path) as image:
@@ -180,10 +182,10 @@ class Monitor:
             logger.image(name, pixels.reshape(*pixels.shape[:2], -1), cur_nimg)
 
     def metric(self, record: Mapping[str, Any], snapshot_pkl: str, cur_nimg: int, seed: int = 0) -> None:
-        """Print what a metric found (the record of metrics.registry.calc_metric: results, metric, total_time, ...), append it
-        to metric-<metric>.jsonl in the published form, and log it once, as Metrics/<key>.
+        """Print the record of a metric (metrics.registry.calc_metric: results, metric, total_time, ...), append it to
+        metric-<metric>.jsonl in the published form, and log it once as Metrics/<key>.
 
-        snapshot_pkl: the file name of the snapshot that was evaluated. seed: of the metric, which the line names if it is not 0.
+        snapshot_pkl: the file name of the snapshot that was evaluated. seed: of the metric; in the line if it is not 0.
         """
         if not self._is_first:
             return
@@ -210,5 +212,5 @@ class Monitor:
         if self._is_first:
             self._stats.close()
         for logger in self._loggers:
-            with contextlib.suppress(OSError):  # a full disk, which was told when something could not be written
+            with contextlib.suppress(OSError):  # a full disk, which was already reported
                 logger.close()

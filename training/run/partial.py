@@ -1,7 +1,7 @@
-"""--transfer=partial: taking from networks of another shape the tensors that fit.
+"""--transfer=partial: copy the tensors that fit from networks of another shape.
 
-Tensors are matched by name. Blocks are called by their level (training.start_grid), which is their resolution if the images are
-squares of a power of two; so b32 is taken from b32, however many blocks come before or after it.
+Tensors are matched by name. Blocks are named after their level (training.start_grid), which is their resolution if the images are
+squares of a power of two. So b32 is copied from b32, regardless of the number of other blocks.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dnnlib.errors import UserError
 
 
 def transfer_partially(source_name: str, sources: Mapping[str, nn.Module], targets: Mapping[str, nn.Module]) -> None:
-    """Copy what fits from each network in `sources` into its namesake in `targets`, and print a table of what was done.
+    """Copy the tensors that fit from each network in `sources` into its namesake in `targets`, and print a table.
 
-    A tensor fits if its namesake has the same shape. Parameters and buffers count alike. Raises UserError, before anything is
+    A tensor fits if its namesake has the same shape. This holds for parameters and buffers. Raises UserError, before anything is
     copied, if no parameter of a network fits.
     """
     states = {name: (net.state_dict(), targets[name].state_dict()) for name, net in sources.items()}
@@ -30,7 +30,7 @@ def transfer_partially(source_name: str, sources: Mapping[str, nn.Module], targe
             for key in here:
                 if _fits(key, there, here):
                     here[key].copy_(there[key])
-    tables: dict[tuple, list[str]] = {}  # G_ema has the rows of G, as a rule
+    tables: dict[tuple, list[str]] = {}  # G_ema usually has the same rows as G
     for name, (there, here) in states.items():
         tables.setdefault(tuple(_rows(there, here)), []).append(name)
     print('Partial transfer: tensors taken, and what was not')
@@ -42,7 +42,7 @@ def _fits(key: str, there: Mapping[str, torch.Tensor], here: Mapping[str, torch.
 
 
 def _rows(there: Mapping[str, torch.Tensor], here: Mapping[str, torch.Tensor]) -> list[tuple[str, str, str]]:
-    """(part of the network, `7 of 9`, what was not taken) for each part that has tensors on either side."""
+    """(part of the network, `7 of 9`, tensors not copied) for each part with tensors in either network."""
     rows = []
     for part, keys in _by_part([*here, *(key for key in there if key not in here)]):
         wanted = [key for key in keys if key in here]

@@ -1,4 +1,4 @@
-"""From a plan to ranks that train by it."""
+"""Carries out the plan of a run: directory, ranks, training."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from training.run.resume import Resume
 
 @dataclass
 class Plan:
-    """What will be done.
+    """The plan of a run.
 
-    config: of the run, with the directory that it resumes in, or that it would make. options: what it was made from.
-    resume: the files that it resumes from.
-    outdir, desc: where a new directory is made, and its name after the number. read_ahead: the snapshot, if it was read.
+    config: of the run, with the directory in which it resumes, or the new one. options: the given options. resume: the files that
+    it resumes from. outdir, desc: where a new directory is created, and its name after the number. read_ahead: the snapshot, if
+    it was already read.
     """
 
     config: EasyDict
@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def goes_on(self) -> bool:
-        """Whether in its own directory."""
+        """Whether the run resumes in its own directory."""
         return self.resume is not None and self.resume.run_dir is not None
 
 
@@ -43,7 +43,7 @@ Loop = Callable[..., bool]  # training.training_loop.training_loop
 
 
 def carry_out(plan: Plan, loop: Loop) -> None:
-    """Train in this process, or in as many as the plan says, which are started and seen through."""
+    """Train in this process, or start the ranks of the plan and wait for them."""
     from torch_utils import devices, launching
     with directory_of(plan):
         launching.launch(train, [plan.config, loop, plan.read_ahead], plan.config.num_gpus,
@@ -51,8 +51,8 @@ def carry_out(plan: Plan, loop: Loop) -> None:
 
 
 def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None], loop: Loop) -> None:
-    """Train as one of the ranks that torchrun started. Rank 0 makes the plan from the options, which may be None, and locks the
-    directory."""
+    """Train as one of the ranks that torchrun started. Rank 0 makes the plan from the options and locks the directory. The plan
+    may be None."""
     from torch_utils import devices, distributed, process_group
 
     ahead: list[ReadAhead] = []  # on rank 0 alone
@@ -67,15 +67,15 @@ def carry_out_together(o: EasyDict, make_plan: Callable[[EasyDict], Plan | None]
         return plan.config
 
     with process_group.joined(devices.resolve_device(o.device).type), contextlib.ExitStack() as at_the_end:
-        again, = distributed.any_rank(torchrun.was_started_again())  # a machine that took the place of another does not know
+        again, = distributed.any_rank(torchrun.was_started_again())  # a machine that replaces another one does not know this
         config = distributed.broadcast_from_rank0(begin)
         if config is not None:
             train(config, loop, ahead[0] if ahead else ReadAhead())
 
 
 def options_after_restart(o: EasyDict, again: bool, run_dir: str | None) -> EasyDict:
-    """The options by which a run goes on that torchrun starts again. run_dir: where the same torchrun began it, if that is
-    known: then without a snapshot it begins anew, and the newest run of this kind, by --resume=latest, is another one."""
+    """The options of a run that torchrun restarts. run_dir: the directory in which this torchrun began the run, None if unknown.
+    If it is known but has no snapshot, the run starts again: --resume=latest would find another run."""
     if run_dir is not None and any(Path(run_dir).glob('network-snapshot-*.pkl')):
         return EasyDict(o, resume=run_dir, resume_kimg=None, transfer=None)
     if run_dir is None and again:
@@ -85,10 +85,10 @@ def options_after_restart(o: EasyDict, again: bool, run_dir: str | None) -> Easy
 
 @contextlib.contextmanager
 def directory_of(plan: Plan) -> Iterator[None]:
-    """Have the run directory to this process, with all that it prints in the log file."""
+    """Lock the run directory and copy everything printed to log.txt."""
     config = plan.config
     if plan.goes_on:
-        print(f'Going on in {config.run_dir}...')
+        print(f'Resuming in {config.run_dir}...')
         tell_changes(config)
     else:
         print('Creating output directory...')
@@ -102,13 +102,13 @@ def directory_of(plan: Plan) -> Iterator[None]:
 
 
 def train(config: EasyDict, loop: Loop, read_ahead: ReadAhead) -> None:
-    """Train until the end or until told to stop, as the only rank or as one of several."""
+    """Train until the end or a request to stop, as the only rank or one of several."""
     from torch_utils import distributed
     run_dir, first = Path(config.run_dir), distributed.is_rank0()
     with contextlib.ExitStack() as at_the_end, StopOnSignal(quiet=not first) as stop:
         if first and torchrun.was_launched():
             at_the_end.enter_context(take_as_rank(run_dir))
-            # The launching process, which has the log otherwise, does not see what its ranks print.
+            # Ranks write the log themselves, because the launching process does not see their output.
             at_the_end.enter_context(TeeOutput(run_dir / 'log.txt'))
         finished = loop(config, stop_requested=lambda: stop.requested, read_ahead=read_ahead)
         if not finished:

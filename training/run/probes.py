@@ -1,4 +1,4 @@
-"""What is measured for the rules of training.run.symptoms alone: variety, zeros among gradients, D on held-out images."""
+"""Measurements for the rules of training.run.symptoms: variety, zero gradients, D on held-out images."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SIDE = 32     # of the images whose variety is measured: larger ones are thinned
 
 
 def variety(fakes: np.ndarray, reals: np.ndarray, labels: np.ndarray) -> float:
-    """How far generated images deviate from their mean, as a share of the same of real images.
+    """The deviation of generated images from their mean, divided by that of real images.
 
-    fakes, reals: [N, C, H, W] of any, and the same, scale. labels [N, label_dim]: deviations are taken among images of one label.
-    1: as far as real images. 0: all images of a label are alike. NaN if the real ones are.
+    fakes, reals: [N, C, H, W] in the same scale. labels [N, label_dim]: deviations are taken among images of one label. 1: as
+    varied as real images. 0: all images of a label are alike. NaN if the real images of each label are alike.
     """
     groups = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1) if labels.shape[1] else np.zeros(len(labels), int)
     step = max(max(reals.shape[2:]) // SIDE, 1)
@@ -33,8 +33,8 @@ def variety(fakes: np.ndarray, reals: np.ndarray, labels: np.ndarray) -> float:
 
 
 def zero_gradients(networks: Mapping[str, nn.Module]) -> float | None:
-    """The share of exact zeros among the gradients that the last step left in float16 layers; None without any. Gradients below
-    6e-8 become zero there."""
+    """The share of exact zeros among the gradients of float16 layers after the last step; None without such layers. Gradients
+    below 6e-8 become zero in float16."""
     grads = [p.grad for net in networks.values() for block in net.modules()
              if isinstance(block, Block) and block.use_fp16 and block.half_dtype == torch.float16
              for p in block.parameters() if p.grad is not None and computes(torch.float16, p.device)]
@@ -45,11 +45,11 @@ def zero_gradients(networks: Mapping[str, nn.Module]) -> float | None:
 
 
 class Probes:
-    """Reports, after a tick, the living style coordinates, zeros among gradients, and D's opinion of held-out images.
+    """Reports after each tick: living style coordinates, zero gradients, and D's scores of held-out images.
 
-    Where c.eval_set_kwargs names held-out images, Health/held_out is (D(training) - D(held out)) / (D(training) - D(generated)),
-    of mean scores without augmentation. 0: D sees no difference between training and held-out images. 1: to D, held-out images
-    are no better than generated ones. The first rank measures; all must call `report`.
+    If c.eval_set_kwargs names held-out images, Health/held_out is (D(training) - D(held out)) / (D(training) - D(generated)),
+    of mean scores without augmentation. 0: D sees no difference between training and held-out images. 1: D scores held-out images
+    like generated ones. Rank 0 measures; all ranks must call `report`.
     """
 
     def __init__(self, c: EasyDict, training_set: Any, networks: Mapping[str, nn.Module], device: torch.device):

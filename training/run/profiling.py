@@ -1,4 +1,4 @@
-"""--profile: what some steps of a run spend their time on."""
+"""--profile: where the time of some steps goes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROWS = 40
 class Profiler:
     """Call `step` after every step, and `close` at the end.
 
-    steps: how many to record, after SKIPPED others; None for none. run_dir: where TRACE (for chrome://tracing or ui.perfetto.dev)
-    and TABLE, the most expensive operators, are written. say: how to tell the user.
+    steps: number of steps to record after SKIPPED others; None for none. run_dir: gets TRACE (for chrome://tracing or
+    ui.perfetto.dev) and TABLE, the most expensive operators. say: prints a line for the user.
     """
 
     def __init__(self, steps: int | None, run_dir: str | Path, say: Callable[[str], None]):
@@ -46,7 +46,7 @@ class Profiler:
             self._say(f'Profiled {self._steps} steps: {self._run_dir / TRACE} (for ui.perfetto.dev), {self._run_dir / TABLE}')
 
     def close(self) -> None:
-        """If it still records, the run was too short, and nothing is written."""
+        """Stop. If it is still recording, the run was too short, and nothing is written."""
         if self._profile is not None:
             self._profile.stop()
             self._profile = None

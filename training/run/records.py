@@ -1,4 +1,4 @@
-"""What the files of a run directory say of the run: the statistics of its ticks, and what metrics found."""
+"""The records in a run directory: statistics of ticks, and results of metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KIMG = 'Progress/kimg'
 
 @dataclass
 class Curve:
-    """Points of one quantity. NaN, where it was not finite: a gap."""
+    """Points of one quantity. Values that were not finite are NaN: gaps."""
 
     kimg: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
@@ -49,7 +49,7 @@ class GrowingFile:
 
 
 class Run:
-    """What is known of a run. `update` reads what was added since. Damaged lines are skipped, missing files are empty."""
+    """The records of a run. `update` reads new lines. Damaged lines are skipped. Missing files count as empty."""
 
     def __init__(self, run_dir: str | Path):
         self.path = Path(run_dir)
@@ -62,7 +62,7 @@ class Run:
         self.update()
 
     def update(self) -> None:
-        """Read the ticks that came since, and all evaluations."""
+        """Read the new ticks, and all evaluations."""
         for line in self._stats.new_lines():
             self._add_tick(parse_line(line) or {})
         self.metrics, self.keys = {}, {}

@@ -1,4 +1,4 @@
-"""Taking up the work of another run: what fits is restored, what is new is initialised, and both are said."""
+"""Resuming from the files of a run: what fits is restored, what is new is initialised, and both are printed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from training.snapshots.file import NETWORKS, load_network_snapshot
 
 def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pipe: nn.Module | None,
                      snapshot: EasyDict | None = None) -> Position:
-    """Copy the weights of c.resume_pkl, if there is one, into `networks`, and the strength of augmentation into the pipe of a
-    run that adapts it. Returns the images seen, by c.resume_nimg or else by the file or its name.
+    """Copy the weights of c.resume_pkl, if set, into `networks`. With adaptive augmentation, also copy the strength into the
+    pipe. Returns the position: images seen by c.resume_nimg, else by the file, else by its name.
 
-    snapshot: what is in it, if it was read already.
+    snapshot: its content, if already read.
     Raises UserError if the snapshot can't be read, or a network has nothing in common with its namesake in it, or, unless
     c.resume_partial is set, they have tensors of one name and different shapes.
     """
@@ -44,7 +44,7 @@ def restore_networks(c: EasyDict, networks: Mapping[str, nn.Module], augment_pip
 
 
 def _restore(c: EasyDict, name: str, source: nn.Module, target: nn.Module) -> None:
-    """Copy the weights of one network, and say which are new and which are not used. Raises UserError if they don't fit."""
+    """Copy the weights of one network. Print which tensors are new and which are unused. Raises UserError if they do not fit."""
     remedy = f'or take what fits: --transfer=partial --resume={c.resume_pkl}'
     try:
         new = copy_params_and_buffers(source, target)
@@ -67,7 +67,7 @@ def _restore(c: EasyDict, name: str, source: nn.Module, target: nn.Module) -> No
 
 
 def read_snapshot(c: EasyDict, networks: Mapping[str, nn.Module]) -> EasyDict:
-    """What is in c.resume_pkl. It is not hashed again if it is the file that was verified when it was chosen (c.resume_stamp).
+    """The content of c.resume_pkl. A file that was verified when it was chosen (c.resume_stamp) is not hashed again.
 
     networks: their classes may be in the snapshot, too. Raises UserError if it can't be read.
     """
@@ -83,7 +83,7 @@ def share_networks(networks: Mapping[str, nn.Module | None], position: Position)
 
 
 def restore_state(c: EasyDict, state: TrainingState, position: Position) -> Position:
-    """Restore the optimisers and the rest from c.resume_state, if there is one. Returns the position to go on with."""
+    """Restore the optimisers and everything else from c.resume_state, if set. Returns the position at which to continue."""
     if c.resume_state is None:
         if c.resume_pkl is not None:
             print('Optimisers start anew: there is no training state with this snapshot' if c.resume_nimg != 0 else
@@ -95,7 +95,7 @@ def restore_state(c: EasyDict, state: TrainingState, position: Position) -> Posi
 
 
 def _nimg_in_name(source: str) -> int | None:
-    """Published snapshots say in their name alone how many images they have seen."""
+    """Images seen by a published snapshot. Only its name tells."""
     match = re.search(r'network-snapshot-(\d{1,9})\.pkl$', str(source))
     return int(match[1]) * 1000 if match else None
 

@@ -1,4 +1,4 @@
-"""What `--resume` means: which files a run goes on from, and where. No torch here."""
+"""The meaning of `--resume`: the files from which a run resumes, and its directory. No torch here."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dnnlib.download import is_url
 from dnnlib.util import OptionError, UserError
 from training.snapshots import shipped
 
-# Networks to transfer from: names to files of the StyleGAN2-ADA authors, under their licence. No digests of these files are
-# known here: each is held to the digest of its first download.
+# Networks for transfer learning: names of files of the StyleGAN2-ADA authors, under their licence. Their digests are not known
+# here. Each file is verified by the digest of its first download.
 EXPORT_FILES = ('config.json', 'model.safetensors')  # of an exported generator: training.snapshots.hub
 _PRETRAINED = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
 PRESETS = {
@@ -29,12 +29,14 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Resume:
-    """What a run goes on from.
+    """The files from which a run resumes.
 
-    network_pkl: path or URL. training_state: the file with the optimisers, or None: they start anew. start_nimg: images to
-    begin at, or None for as many as the files say. run_dir: the run that goes on in its own directory, or None. transfer: the
-    files are of a run that itself began with networks alone, without a training state. stamps: of the files that find_resume
-    looked at, taken before it read them; its checksum showed that network_pkl is intact if it is among them.
+    network_pkl: path or URL. training_state: the file with the optimisers; None for fresh optimisers.
+    start_nimg: images at which to begin; None for the number in the files.
+    run_dir: directory of a run that resumes in place, or None.
+    transfer: whether the files belong to a run that itself began without a training state.
+    stamps: of the files that find_resume checked, taken before it read them. If network_pkl is among them, its checksum was
+    correct.
     """
 
     network_pkl: str
@@ -46,7 +48,7 @@ class Resume:
 
     @property
     def stamp(self) -> list[int] | None:
-        """Of network_pkl, if its checksum was verified."""
+        """The stamp of network_pkl, if its checksum was verified."""
         return self.stamps.get(self.network_pkl)
 
     def is_current(self) -> bool:
@@ -55,7 +57,8 @@ class Resume:
 
 
 def stamp_of(path: str | Path) -> list[int] | None:
-    """(size, time of the last change in ns) of a file; None if it can't be read. A file of the same stamp is not read again."""
+    """(size, time of the last change in ns) of a file; None if it cannot be read. A file with the same stamp is not read
+    again."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -64,20 +67,22 @@ def stamp_of(path: str | Path) -> list[int] | None:
 
 
 def _stamps(run_dir: Path) -> dict[str, list[int] | None]:
-    """Of all network snapshots and training states in a run directory."""
+    """The stamps of all network snapshots and training states in a run directory."""
     return {str(path): stamp_of(path) for pattern in ('network-snapshot-*.pkl', 'training-state-*.pt')
             for path in run_dir.glob(pattern)}
 
 
 def find_resume(source: str | None, kimg: int | None, outdir: str, desc: str,
                 say: Callable[[str], None] = print, partial: bool = False) -> Resume | None:
-    """Understand --resume=source and --resume-kimg=kimg; None for a run that starts from the beginning.
+    """Interpret --resume=source and --resume-kimg=kimg. None for a run that starts from the beginning.
 
-    desc: the description in the name that this run would have; `latest` is the newest run in outdir with that name, its
-    length (-kimg<N>) and origin (-resume<...>) aside. say: is told which corrupt files are skipped. With kimg, a run goes
-    on in a new directory: in its own, what it did from there on would have to go. partial: --transfer=partial, so that a new
-    directory begins at 0 or kimg, without a training state, which belongs to networks of the same shapes. Raises OptionError for
-    a directory without a snapshot.
+    desc: the description in the name of this run. `latest` is the newest run in outdir with that description, except for its
+    length (-kimg<N>) and origin (-resume<...>).
+    say: prints which corrupt files are skipped.
+    With kimg, a run resumes in a new directory, because its own already has results of later images.
+    partial: --transfer=partial. A new directory then begins at 0 or kimg without a training state, which would need networks of
+    the same shapes.
+    Raises OptionError for a directory without a snapshot.
     """
     if partial and source in (None, 'noresume', 'latest'):
         raise OptionError('--transfer=partial has no effect without a network to take from; name a snapshot with --resume')
@@ -154,7 +159,7 @@ def _in_run_dir(run_dir: Path, start_nimg: int | None, say: Callable[[str], None
 
 
 def newest_snapshot(source: str) -> str:
-    """The newest intact snapshot of a run directory, or the network of models/ with this name; anything else as it is.
+    """The newest intact snapshot of a run directory, or the network in models/ with this name; anything else unchanged.
 
     Raises OptionError for a folder without any.
     """
@@ -174,7 +179,7 @@ def newest_snapshot(source: str) -> str:
 
 
 def _snapshots(run_dir: Path) -> dict[int, Path]:
-    """By kimg."""
+    """The network snapshots in a run directory, by kimg."""
     return {int(m[1]): path for path in run_dir.glob('network-snapshot-*.pkl')
             if (m := re.fullmatch(r'network-snapshot-(\d+)', path.stem))}
 
@@ -201,7 +206,8 @@ def _is_readable(path: Path) -> bool:
 
 
 def state_paths(network_pkl: Path) -> tuple[Path, Path]:
-    """Where the training state of a network snapshot is; and where it is while a new snapshot of that name is being saved."""
+    """The path of the training state of a network snapshot, and its path while a new snapshot with the same name is being
+    saved."""
     kimg = network_pkl.stem.removeprefix('network-snapshot-')
     return network_pkl.with_name(f'training-state-{kimg}.pt'), network_pkl.with_name(f'training-state-{kimg}.previous.pt')
 
@@ -212,7 +218,7 @@ def state_of(network_pkl: Path) -> Path | None:
 
 
 def _state_with(network_pkl: Path, digest: str | None) -> Path | None:
-    """The same, by the SHA-256 of the network snapshot."""
+    """The same, for a network snapshot with this SHA-256."""
     for path in state_paths(network_pkl) if digest is not None else ():
         whole, _, belongs_to = seal.check_file(path)
         if whole and belongs_to == digest:

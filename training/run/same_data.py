@@ -1,4 +1,4 @@
-"""Whether a run that resumes in its own directory is given the images that it began with."""
+"""Whether a run that resumes in its own directory gets the same images as before."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SAMPLES = 64  # images whose pixels and labels are compared
 
 
 def data_digest(dataset: Any) -> str:
-    """Hex digest of what tells a dataset from others, wherever it lies: the names of its images, their number and shape, and
-    pixels and labels of SAMPLES of them. Raises UserError if one of these can't be read."""
+    """Hex digest that identifies a dataset regardless of its path: names, number and shape of its images, and pixels and labels
+    of SAMPLES of them. Raises UserError if one cannot be read."""
     digest = hashlib.sha256(json.dumps([len(dataset), list(dataset.image_shape), list(dataset.label_shape)]).encode())
     for name in getattr(dataset, 'names', ()):
         digest.update(f'{name}\0'.encode(errors='surrogateescape'))
@@ -27,8 +27,8 @@ def data_digest(dataset: Any) -> str:
 
 
 def check_same_data(config: EasyDict) -> None:
-    """Raise OptionError if the directory that a run resumes in was begun with other images; of runs that did not record what
-    these were, nothing is known."""
+    """Raise OptionError if the run in this directory began with other images. Runs that did not record their images are not
+    checked."""
     try:
         options = dict(json.loads((Path(config.run_dir) / 'training_options.json').read_text(encoding='utf-8')))
         before, path = options.get('data_digest'), dict(options.get('training_set_kwargs') or {}).get('path')

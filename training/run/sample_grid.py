@@ -19,13 +19,13 @@ from training.inputs import GRID
 from training.run.probes import variety
 
 WIDTH, HEIGHT = 7680, 4320  # the published limits of the picture, in pixels
-SMALL = 16                  # columns and rows of a picture that is not to take long
+SMALL = 16                  # columns and rows of a picture on a slow device
 VARIETY = 'Health/variety'
-HIGHEST = 16384             # and ours of one by domain: what can still be opened
+HIGHEST = 16384             # our limit for a grid by domain, which most programs can open
 
 
 class SampleGrid:
-    """The same latents and labels, drawn again and again while G_ema learns. Only rank 0 draws."""
+    """The same latents and labels, drawn repeatedly during training. Only rank 0 draws."""
 
     def __init__(self, c: EasyDict, training_set: Any, z_dim: int, device: torch.device):
         self._shows = distributed.is_rank0()
@@ -45,7 +45,7 @@ class SampleGrid:
         self.c = torch.from_numpy(np.stack(labels)).to(device).split(c.batch_gpu)
 
     def save_first(self, G_ema: torch.nn.Module, run_dir: Path) -> Iterator[tuple[str, Path]]:
-        """Write the pictures of the beginning, unless they exist; yields (kind, path) of each."""
+        """Write the first pictures, unless they exist. Yields (kind, path) of each."""
         path = run_dir / 'fakes_init.png'
         if not self._shows or path.exists():  # a run that resumes in place has them
             return
@@ -55,18 +55,18 @@ class SampleGrid:
         yield 'fakes', path
 
     def _draw(self, G_ema: torch.nn.Module) -> np.ndarray:
-        """The generated images: float32 [N, C, H, W], -1 to 1 and a little beyond."""
+        """The generated images: float32 [N, C, H, W], nominally in [-1, 1]."""
         with torch.no_grad():
             return torch.cat([G_ema(z, c, noise_mode='const').cpu() for z, c in zip(self.z, self.c, strict=True)]).numpy()
 
     def save_snapshot(self, G_ema: torch.nn.Module, D: torch.nn.Module, run_dir: Path, kimg: int) -> Iterator[tuple[str, Path]]:
-        """Report the variety of the pictures after `kimg` thousand images, and write them; yields (kind, path) of each."""
+        """Report the variety of the images after `kimg` thousand images, and write them. Yields (kind, path) of each picture."""
         if not self._shows:
             training_stats.report0(VARIETY, [])  # the name is known on all ranks
             return
         path = run_dir / f'fakes{kimg:06d}.png'
         fakes = self._draw(G_ema)
-        # First, for the ranks must know the same names, also if the disk is full.
+        # First, because all ranks must know the same names, even if the disk is full.
         training_stats.report0(VARIETY, variety((fakes.clip(-1, 1) + 1) * 127.5, self.reals, torch.cat(self.c).cpu().numpy()))
         save_image_grid(fakes, path, (-1, 1), self.size)
         yield 'fakes', path
@@ -90,10 +90,10 @@ class SampleGrid:
 
 
 def grid_size(resolution: ImageSize, num_domains: int = 0, small: bool = False) -> tuple[int, int]:
-    """(columns, rows) of the snapshot grid. num_domains: of a grid by domain, which is smaller; 0 for the usual one.
+    """(columns, rows) of the snapshot grid. num_domains: for the smaller grid by domain; 0 for the usual one.
 
-    small: at most 16 columns and 16 rows, of a grid by domain at least a row for each. On a CPU the published 1024 images of
-    32x32 take five times as long as a step of training.
+    small: at most 16 columns and 16 rows, but at least one row per domain. On a CPU, the published 1024 images of 32x32 would
+    take five times as long as a training step.
     """
     most = SMALL if small else HIGHEST
     height, width = height_width(resolution)
@@ -108,9 +108,9 @@ def grid_size(resolution: ImageSize, num_domains: int = 0, small: bool = False) 
 def choose_grid(training_set: Any, by_domain: bool = False, small: bool = False) -> tuple[tuple[int, int], list[int]]:
     """Choose the cells of the snapshot grid: (columns, rows), and the dataset item that each cell shows, row by row.
 
-    Without labels, random items. With labels, each row shows one label; labels follow one another in ascending order
-    (of the label's entries read backwards), and a label that comes round again goes on where it stopped.
-    by_domain: the size is that of the published multi-domain grids, whose rows come in blocks of one row per label.
+    Without labels, the items are random. With labels, each row shows one label. Labels follow in ascending order (of their
+    entries read backwards), and the next row of the same label continues with the next items. by_domain: use the size of the
+    published multi-domain grids, whose rows come in blocks of one row per label.
     small: as in grid_size.
     """
     columns, rows = grid_size(training_set.resolution, training_set.label_dim if by_domain else 0, small)

@@ -1,4 +1,4 @@
-"""When a run writes what. No torch here: the schedule counts images and ticks, and knows nothing else."""
+"""When a run writes what, counted in images and ticks. No torch here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Due:
-    """What to do after an iteration, in this order.
+    """The work after an iteration, in this order.
 
     number: of the tick that the iteration belongs to. tick: print the status line. images: draw the sample grid. snapshot: save
     the networks. evaluation: compute the metrics of that snapshot. end: leave the loop.
@@ -50,7 +50,7 @@ class Schedule:
         return self.position.cur_nimg >= self._total_nimg
 
     def after(self, cur_nimg: int, stop: bool, time_to_save: bool) -> Due:
-        """What is due once `cur_nimg` images have been seen.
+        """The work that is due after `cur_nimg` images.
 
         stop: end the run here. time_to_save: --snap-minutes have passed since the last snapshot.
         """
@@ -59,13 +59,13 @@ class Schedule:
         end = self.finished or stop
         # The first tick is a single batch: problems show immediately.
         full = tick == 0 or cur_nimg >= tick_start_nimg + self._tick_nimg
-        if full or self.finished:  # a tick that a stop cuts short continues when the run resumes
+        if full or self.finished:  # a tick that a stop interrupts continues when the run resumes
             self.position = Position(cur_nimg, tick + 1, cur_nimg)
         if not (full or end):
             return Due(tick, snapshot=time_to_save, evaluation=time_to_save)
         snapshot = end or time_to_save or _is_due(self._network_ticks, tick)
         return Due(tick, tick=True, images=end or _is_due(self._image_ticks, tick), snapshot=snapshot,
-                   evaluation=snapshot and (self.finished or not stop),  # a run that is asked to stop must not wait
+                   evaluation=snapshot and (self.finished or not stop),  # a run that must stop does not wait for metrics
                    end=end)
 
 

@@ -22,7 +22,7 @@ PACKAGES = ('torch', 'numpy', 'pillow', 'scipy')
 
 
 def append_session(run_dir: Path, start_nimg: int, training_set: Any, **facts: Any) -> None:
-    """Add a line for this process. start_nimg: images at which it begins. facts: more to be kept. Raises OSError."""
+    """Add a line for this process. start_nimg: images at which it begins. facts: further entries. Raises OSError."""
     append_line(run_dir / FILE_NAME, dict(
         started=time.time(), kimg=start_nimg / 1000, command=[Path(sys.argv[0]).name, *sys.argv[1:]], **revision(), **facts,
         images=len(training_set), image_shape=list(training_set.image_shape), labels=training_set.label_dim,
@@ -34,7 +34,7 @@ def append_session(run_dir: Path, start_nimg: int, training_set: Any, **facts: A
 
 
 def revision() -> dict[str, Any]:
-    """The commit of this checkout, and whether files differ from it; {} if there is no git, or no checkout."""
+    """The commit of this checkout, and whether files differ from it; {} without git or without a checkout."""
     def git(*args: str) -> str:
         done = subprocess.run(['git', '-C', str(ROOT), *args], capture_output=True, text=True, timeout=10, check=True)
         return done.stdout.strip()

@@ -1,7 +1,7 @@
-"""What a run has to remember beside its networks to go on as if it had never stopped.
+"""The state that a run needs beside its networks to resume exactly.
 
-Random numbers need no memory: they are keyed by (seed, images seen, rank), and so are the order of the dataset and the position
-in it. The moving average of the weights is in the network snapshot.
+Random numbers need no state: they are keyed by (seed, images seen, rank). So are the order of the dataset and the position in it.
+The moving average of the weights is in the network snapshot.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ FORMAT = 1
 
 
 class TrainingState:
-    """Takes down and restores the optimisers, the buffers of loss terms, what ADA has collected, and averages of the weights.
+    """Collects and restores the optimisers, the buffers of loss terms, ADA's statistics, and averages of the weights.
 
-    networks: {'G': ..., 'D': ...}. Optimisers are kept by the names of the parameters, so that a run whose networks
-    differ in parts can take over the rest. averages: None where the run keeps none.
+    networks: {'G': ..., 'D': ...}. Optimiser states are keyed by parameter name, so a run with partly different networks can
+    restore the rest. averages: None if the run keeps none.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], phases: Sequence[Phase], ada: AdaController | None,
@@ -38,7 +38,7 @@ class TrainingState:
         self._networks, self._phases, self._ada, self._averages = networks, phases, ada, averages
 
     def take(self, position: Position) -> dict[str, Any]:
-        """What is to be saved, for all ranks, which must call it together: plain values, and the tensors themselves."""
+        """The state of all ranks, which must call this together: plain values, and the tensors themselves."""
         return {
             'format': FORMAT,
             'progress': asdict(position),
@@ -49,8 +49,8 @@ class TrainingState:
         }
 
     def restore(self, source: str) -> tuple[Position, list[str]]:
-        """Read it from a path, in all ranks together; only rank 0 looks at the file. Returns the progress, and what it did
-        not hold: those parts start anew.
+        """Read the state from a path, on all ranks together; only rank 0 reads the file. Returns the progress, and the missing
+        parts, which start fresh.
 
         Raises UserError if the file can't be read or does not hold a training state.
         """
@@ -78,16 +78,16 @@ class TrainingState:
         return {f'{term.net}/{term.name}': term for phase in self._phases for term in phase.terms}
 
     def _names(self, net: str) -> list[str]:
-        """Of the parameters, in the optimiser's order."""
+        """The names of the parameters, in the optimiser's order."""
         return [name for name, _ in self._networks[net].named_parameters()]
 
     def _by_name(self, net: str, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
-        """Those of parameters that never had a gradient are empty."""
+        """States of parameters that never had a gradient are empty."""
         states = optimizer.state_dict()['state']
         return {name: states.get(i, {}) for i, name in enumerate(self._names(net))}
 
     def _restore_optimizer(self, net: str, optimizer: torch.optim.Optimizer, saved: dict[str, dict]) -> list[str]:
-        """Returns the names of parameters whose state is missing or of another shape, while there is some."""
+        """Returns the names of parameters whose state is missing or has another shape, if there is any state."""
         states, fresh = {}, []
         shapes = {name: p.shape for name, p in self._networks[net].named_parameters()}
         for i, name in enumerate(self._names(net)):
@@ -101,7 +101,7 @@ class TrainingState:
 
 
 def _read(source: str) -> dict[str, Any]:
-    """What `take` gave, out of a file. What the file holds is checked here; errors that come later are not about the file."""
+    """The result of `take`, from a file. Its content is checked here, so later errors do not come from the file."""
     try:
         saved = torch.load(source, map_location='cpu', weights_only=True)
         _check(saved)
@@ -115,7 +115,7 @@ def _read(source: str) -> dict[str, Any]:
 
 
 def _check(saved: Any) -> None:
-    """Raise ValueError or LookupError unless `saved` has the structure of what `take` gives."""
+    """Raise ValueError or LookupError unless `saved` has the structure that `take` returns."""
     if type(saved) is not dict or saved.get('format') != FORMAT:
         raise ValueError(f'its format is not {FORMAT}')
     position, ada = saved['progress'], saved['ada']

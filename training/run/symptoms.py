@@ -1,8 +1,8 @@
-"""What is wrong with a run, told from the statistics of its last ticks: one rule for each kind of trouble. No torch here.
+"""Problems of a run, found in the statistics of its last ticks: one rule for each kind. No torch here.
 
 A rule gets the history of a run: its ticks, oldest first, each a mapping from names of stats.jsonl to means. It holds if each of
-the last ticks shows the trouble, so that a single bad tick says nothing. Then it returns what is wrong and what to change, in one
-line; else None. The limits are calibrated on runs that went well and on runs that were made to fail (docs/health.md).
+the last ticks shows the problem. A single bad tick is not enough. It then returns one line with the problem and the remedy, else
+None. The limits are calibrated on healthy runs and on runs that were made to fail (docs/health.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ History = Sequence[Mapping[str, float]]
 
 
 class Span(NamedTuple):
-    """How long a trouble must last: ticks in a row, and thousands of images from the first to the last of them."""
+    """How long a problem must last: ticks in a row, and thousands of images from the first to the last."""
 
     ticks: int
     kimg: float
@@ -38,7 +38,7 @@ ZERO = 0.1             # share of zeros among the gradients of half-precision la
 
 @dataclass(frozen=True)
 class Settings:
-    """What rules know of the configuration."""
+    """The part of the configuration that rules use."""
 
     gamma: float
     adapts: bool  # --aug=ada
@@ -144,10 +144,10 @@ def recent(history: History, span: Span) -> History:
 
 
 def lowest(history: History, span: Span, name: str) -> float:
-    """The least of a statistic in the last ticks; -inf, which exceeds no limit, if it is not known of all of them."""
+    """The smallest value of a statistic in the last ticks; -inf, which exceeds no limit, if a tick lacks it."""
     return min((tick.get(name, -math.inf) for tick in recent(history, span)), default=-math.inf)
 
 
 def highest(history: History, span: Span, name: str) -> float:
-    """The most of a statistic in the last ticks; inf if it is not known of all of them."""
+    """The largest value of a statistic in the last ticks; inf if a tick lacks it."""
     return max((tick.get(name, math.inf) for tick in recent(history, span)), default=math.inf)

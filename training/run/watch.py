@@ -1,4 +1,4 @@
-"""Watches over a run: says once what is wrong, in the log and in health.jsonl, and stops the run if that is asked for."""
+"""Watches over a run: reports each problem once, in the log and in health.jsonl, and stops the run on request."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ FILE = 'health.jsonl'  # {"kimg": float, "rule": str, "text": str}
 
 
 class Watch:
-    """Knows the statistics of all ticks of a run, also of those before it was resumed in its directory.
+    """Knows the statistics of all ticks of a run, including those before it resumed in its directory.
 
-    c: the configuration; c['stop_on']: names of rules that stop the run. say: prints a line. Only the first rank needs one. Make
-    it when stats.jsonl holds no ticks beyond start_nimg.
+    c: the configuration; c['stop_on']: names of rules that stop the run. say: prints a line. Only rank 0 needs a Watch. Create it
+    when stats.jsonl has no ticks beyond start_nimg.
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int, c: Mapping[str, Any], say: Callable[[str], None]):
         self._path, self._say = Path(run_dir, FILE), say
         self._settings, self._stop_on = symptoms.Settings.of(c), c.get('stop_on') or ()
         self._history = [means(line) for line in read_lines(Path(run_dir, 'stats.jsonl'))]
-        self._active = set(symptoms.find(self._history, self._settings))  # what was said before, or would have been
+        self._active = set(symptoms.find(self._history, self._settings))  # already reported
         keep_lines(self._path, lambda line: line.get('kimg', 0) * 1000 <= start_nimg)
         self.stopped_by: str | None = None
 
     def look(self, stats: Mapping[str, Any], cur_nimg: int) -> dict[str, str]:
-        """After a tick with these statistics: say and return what has just become wrong. `stopped_by` is set if that stops the
-        run, for as long as it lasts. A rule speaks again once it has ceased to hold."""
+        """After a tick with these statistics: report and return new problems. `stopped_by` is set while a problem lasts that
+        stops the run. A rule reports again after it has ceased to hold."""
         self._history.append(means(stats))
         found = symptoms.find(self._history, self._settings)
         new = {name: text for name, text in found.items() if name not in self._active}
@@ -44,6 +44,6 @@ class Watch:
 
 
 def means(stats: Mapping[str, Any]) -> dict[str, float]:
-    """What a line of stats.jsonl says: the means that are known and finite."""
+    """The known and finite means in a line of stats.jsonl."""
     found = {name: values.get('mean') for name, values in stats.items() if isinstance(values, Mapping) and values.get('num')}
     return {name: mean for name, mean in found.items() if isinstance(mean, (int, float)) and math.isfinite(mean)}

@@ -1,1 +1,1 @@
-"""Drawing from trained networks: the subcommands of generate.py (commands), and what they share."""
+"""Drawing from trained networks: the subcommands of generate.py (commands), and their common code."""

@@ -1,4 +1,4 @@
-"""What `generate.py traverse` moves along: coordinates of the latent, or directions of w."""
+"""The axes of `generate.py traverse`: coordinates of the latent, or directions of w."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Coordinates:
                         f'--coordinates, such as --coordinates=0-{min(G.mapping.i_dim, ROWS) - 1}')
 
     def start(self, z: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, ToWs]:
-        """Where an image is [1, size], and what makes ws of such positions."""
+        """The position of an image [1, size], and the function from positions to ws."""
         return self.G.mapping.latent(z, c), self.G.mapping.map_latent
 
     def caption(self, j: int) -> tuple[str, str]:
-        """A coordinate, and its importance if it is one of style."""
+        """A coordinate, and its importance if it is a style coordinate."""
         return str(j), f'{self.G.mapping.importance[0, j].item():.2f}' if j < self.G.mapping.i_dim else '-'
 
 
@@ -89,7 +89,7 @@ def living_coordinates(G: Generator) -> list[int]:
 
 @torch.no_grad()
 def sample_w(G: Generator, label: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    """w [W_SAMPLES, w_dim] of one domain; of a fixed seed."""
+    """w [W_SAMPLES, w_dim] of one domain, with a fixed seed."""
     z = torch.from_numpy(np.random.RandomState(seed).randn(W_SAMPLES, G.z_dim)).to(torch.float32).to(label.device)
     parts = z.split(drawing.MEAN_BATCH)
     return torch.cat([G.mapping(part, label.expand(len(part), -1))[:, 0] for part in parts])

@@ -16,11 +16,11 @@ from dnnlib.channels import on_checkerboard
 from dnnlib.image_size import ImageSize, height_width
 from dnnlib.util import OptionError
 
-MOST_PIXELS = PIL.Image.MAX_IMAGE_PIXELS  # of a picture: larger ones make readers suspicious, and fill the memory
+MOST_PIXELS = PIL.Image.MAX_IMAGE_PIXELS  # of a picture: readers refuse larger ones, and they fill the memory
 
 
 class Captions(NamedTuple):
-    """What stands in the margins.
+    """The text in the margins.
 
     columns: a text above each column of images. rows: for each row of images, the texts to its left, which form a
     table. corner: the headings of that table.
@@ -32,7 +32,7 @@ class Captions(NamedTuple):
 
 
 def check_size(rows: int, columns: int, resolution: ImageSize, remedy: str) -> None:
-    """Raises OptionError with the remedy ('ask for fewer ...') if a picture of so many cells is too large."""
+    """Raises OptionError with the remedy ('ask for fewer ...') if a picture with this number of cells is too large."""
     cell_height, cell_width = height_width(resolution)
     width, height = columns * cell_width, rows * cell_height
     if width * height > MOST_PIXELS:
@@ -42,8 +42,8 @@ def check_size(rows: int, columns: int, resolution: ImageSize, remedy: str) -> N
 def assemble(cells: np.ndarray, captions: Captions | None = None) -> np.ndarray:
     """Images uint8 [rows, columns, H, W, C], C = 1 to 4 -> picture uint8 [height, width, 1 or 3]; alpha on a checkerboard.
 
-    Without captions, the images adjoin. With them there are white margins at the left and at the top, and images that
-    are smaller than their captions have white around them. No image is scaled.
+    Without captions, there is no space between the images. With captions, there are white margins at the left and at the top, and
+    white around images that are smaller than their captions. Images are not scaled.
     """
     cells = on_checkerboard(cells)
     rows, columns, height, width, channels = cells.shape

@@ -1,4 +1,4 @@
-"""What all ways to draw from a network share: opening it, latents and labels, means of w, rendering, saving."""
+"""Common code for drawing from a network: opening it, latents and labels, means of w, rendering, saving."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from training.sampling import options
 from training.snapshots.file import load_network_snapshot
 from training.start_grid import top_level
 
-BATCH = 16  # images of which it is said that they are made, and that are kept in memory
+BATCH = 16  # images per progress step, which are kept in memory
 MEAN_LATENTS, MEAN_BATCH = 10_000, 1000
-PIXELS_AT_ONCE = dict(cpu=2 ** 17)  # of images that are rendered at once, by the type of device
+PIXELS_AT_ONCE = dict(cpu=2 ** 17)  # of images that are rendered together, by type of device
 OTHER_PIXELS_AT_ONCE, MOST_AT_ONCE = 2 ** 22, 16
 FORMATS: dict[str, dict[str, Any]] = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95, subsampling=0),
            '.webp': dict(format='WEBP', lossless=True)}
@@ -66,8 +66,8 @@ def one_hot(G: Generator, class_idx: int | tuple[float, ...], device: torch.devi
 
 
 def class_label(G: Generator, class_idx: options.LabelChoice, device: torch.device) -> torch.Tensor:
-    """The label [1, c_dim] of --class or --label. Raises OptionError if a conditional network gets none, or one it does not
-    know."""
+    """The label [1, c_dim] of --class or --label. Raises OptionError if a conditional network gets no label, or an unknown
+    one."""
     if G.c_dim == 0:
         if class_idx is not None:
             print('warn: --class=lbl ignored when running on an unconditional network')
@@ -86,8 +86,8 @@ def class_label(G: Generator, class_idx: options.LabelChoice, device: torch.devi
 
 def classes_of(G: Generator, class_idx: int | str | tuple[float, ...] | None, device: torch.device
                ) -> list[int | tuple[float, ...]]:
-    """The classes that --class names, of which there are several with options.ALL, or the numbers of --label; [0] for an
-    unconditional network. Raises OptionError as class_label."""
+    """The classes of --class (several with options.ALL), or the numbers of --label; [0] for an unconditional network. Raises
+    OptionError as class_label does."""
     if class_idx == options.ALL and G.c_dim > 0:
         return list(range(G.c_dim))
     label = class_label(G, class_idx, device)
@@ -98,9 +98,9 @@ def classes_of(G: Generator, class_idx: int | str | tuple[float, ...] | None, de
 
 @torch.no_grad()
 def domain_w_mean(G: Generator, label: torch.Tensor, num_latents: int = MEAN_LATENTS, seed: int = 0) -> torch.Tensor:
-    """What w is truncated to, [w_dim], float32: the mean of one domain, of num_latents latents of a fixed seed, mapped with label
-    [1, c_dim]. The network's own w_avg is the mean over all domains: truncation towards that one pulls every image out of its
-    domain. An unconditional network has but the one, which is w_avg, if it tracks that.
+    """The centre of truncation, [w_dim], float32: the mean of one domain, over num_latents latents of a fixed seed, mapped with
+    label [1, c_dim]. The network's own w_avg is the mean over all domains. Truncation towards it pulls images out of their
+    domain. An unconditional network uses w_avg, if it tracks one.
     """
     if G.c_dim == 0 and hasattr(G.mapping, 'w_avg'):
         return G.mapping.w_avg
@@ -114,7 +114,7 @@ def domain_w_mean(G: Generator, label: torch.Tensor, num_latents: int = MEAN_LAT
 
 
 def truncate(ws: torch.Tensor, w_mean: torch.Tensor | None, psi: float) -> torch.Tensor:
-    """ws [N, num_ws, w_dim], pulled towards w_mean, which broadcasts; as they are if w_mean is None."""
+    """ws [N, num_ws, w_dim], pulled towards w_mean, which broadcasts; unchanged if w_mean is None."""
     return ws if w_mean is None else w_mean.lerp(ws, psi)
 
 
@@ -130,15 +130,15 @@ def image_name(seed: int) -> str:
 
 @torch.no_grad()
 def map_latents(G: Generator, z: torch.Tensor, c: torch.Tensor, truncation_psi: float = 1) -> torch.Tensor:
-    """ws [N, num_ws, w_dim] of latents z [N, z_dim] and labels c [N, c_dim], none of which depends on the others."""
+    """ws [N, num_ws, w_dim] of latents z [N, z_dim] and labels c [N, c_dim]. Each depends only on its own latent and label."""
     return torch.cat([G.mapping(z[i:i + 1], c[i:i + 1], truncation_psi) for i in range(len(z))])
 
 
 @torch.no_grad()
 def render(G: Generator, ws: torch.Tensor, noise_mode: str, names: Sequence[str]) -> np.ndarray:
-    """Images uint8 [N, H, W, C], C = 1 to 4, of ws [N, num_ws, w_dim], none of which depends on the others, not by a bit.
+    """Images uint8 [N, H, W, C], C = 1 to 4, of ws [N, num_ws, w_dim]. Each depends only on its own ws, to the bit.
 
-    names: one for each image; with noise_mode 'random' it alone decides what noise the image has.
+    names: one for each image; with noise_mode 'random' it is the only key of the image's noise.
     """
     if noise_mode == 'random':
         images = []
@@ -156,7 +156,7 @@ def render(G: Generator, ws: torch.Tensor, noise_mode: str, names: Sequence[str]
 
 
 def batch_size(G: Generator, device: torch.device) -> int:
-    """How many images are rendered at once, always: in batches of another size, sums are rounded in another order."""
+    """The fixed batch size of rendering. Batches of another size round sums in another order."""
     pixels = PIXELS_AT_ONCE.get(device.type, OTHER_PIXELS_AT_ONCE)
     return min(max(pixels // math.prod(height_width(G.img_resolution)), 1), MOST_AT_ONCE)
 
@@ -167,7 +167,7 @@ def to_pixels(images: torch.Tensor) -> np.ndarray:
 
 
 def make_outdir(outdir: str) -> None:
-    """Create it. Raises UserError where that is not possible."""
+    """Create the folder. Raises UserError if that is not possible."""
     try:
         Path(outdir).mkdir(parents=True, exist_ok=True)
     except OSError as err:
@@ -181,5 +181,5 @@ def save_image(pixels: np.ndarray, path: str | Path) -> None:
     with open_output(path) as f:
         image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
         transparent = path.suffix == '.webp' and has_alpha(pixels.shape[2])
-        exact: dict[str, Any] = dict(exact=True) if transparent else {}  # also the colours of what is transparent
+        exact: dict[str, Any] = dict(exact=True) if transparent else {}  # including transparent pixels
         image.save(f, **FORMATS[path.suffix], **exact)

@@ -1,4 +1,4 @@
-"""Moving pictures: MP4 by imageio-ffmpeg where it is installed, GIF and WebP without it."""
+"""Movies: MP4 with imageio-ffmpeg, GIF and WebP without it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from dnnlib.progress import Progress
 from dnnlib.util import OptionError, UserError
 
 SUFFIXES = ('.mp4', '.gif', '.webp')
-MOST_GIF_BYTES = 500 << 20  # of the frames of a GIF, all of which Pillow keeps in memory until the end
-MOST_GIF_FPS = 25  # a GIF counts in hundredths of a second, and browsers slow down what is faster than 50 fps
+MOST_GIF_BYTES = 500 << 20  # of the frames of a GIF, because Pillow keeps all of them in memory
+MOST_GIF_FPS = 25  # GIF times are in hundredths of a second, and browsers slow down GIFs above 50 fps
 
 
 def movie_path(path: str | Path) -> Path:
-    """The path itself if a movie can be written to it; with .gif instead of .mp4, after saying so, where imageio-ffmpeg is not
-    installed. Raises OptionError for other suffixes."""
+    """The path if a movie can be written to it. Without imageio-ffmpeg, the same with .gif instead of .mp4, after printing so.
+    Raises OptionError for other suffixes."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise OptionError(f'{path}: a movie is one of {", ".join("*" + suffix for suffix in SUFFIXES)}')
@@ -35,10 +35,10 @@ def movie_path(path: str | Path) -> Path:
 
 
 def write_movie(path: Path, frames: Iterable[np.ndarray], count: int, fps: int, megabits: int) -> None:
-    """Write `count` frames, uint8 [H, W, C] with C = 1 or 3, all of one size; with a bar of progress. path: of movie_path.
+    """Write `count` frames, uint8 [H, W, C] with C = 1 or 3 and equal sizes, with a progress bar. path: from movie_path.
 
-    An MP4 has `megabits` per second (libx264). A GIF has 25 frames per second and 500 MB of pixels at most: it leaves frames out.
-    The file appears when it is complete, or not at all. Raises UserError where it can't be written.
+    An MP4 has `megabits` per second (libx264). A GIF has at most 25 frames per second and 500 MB of pixels; frames are dropped if
+    necessary. The file appears only when it is complete. Raises UserError if it cannot be written.
     """
     frames = _counted((np.broadcast_to(frame, (*frame.shape[:2], 3)) for frame in frames), count)
     if path.suffix == '.mp4':
@@ -52,7 +52,7 @@ def write_movie(path: Path, frames: Iterable[np.ndarray], count: int, fps: int, 
             print(f'warn: only one of {step} frames, to save memory; pip install imageio-ffmpeg for *.mp4 with all frames')
     frames = itertools.islice(itertools.chain([first], frames), 0, None, step)
     pictures = (PIL.Image.fromarray(np.ascontiguousarray(frame)) for frame in frames)
-    # Rounded are times, not lengths, which would add up to another length of the whole.
+    # Times are rounded, not durations. Rounded durations would add up to another total.
     times = np.round(np.minimum(np.arange(-(-count // step) + 1) * step, count) * 1000 / fps / tick) * tick
     with open_output(path) as f:
         next(pictures).save(f, format=path.suffix[1:], save_all=True, append_images=pictures, loop=0, quality=90,
@@ -75,9 +75,9 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: int, megabits: int
         command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24',
                    '-s', f'{width}x{height}', '-r', str(fps), '-i', '-', '-c:v', 'libx264', '-b:v', f'{megabits}M',
                    '-pix_fmt', 'yuv420p', '-movflags', '+faststart', '-f', 'mp4', f.name]
-        # Ctrl-C on a terminal goes to all of its programs; this one is to end when its input does.
+        # Ctrl-C on a terminal reaches all its programs. ffmpeg must end only when its input ends.
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True) as ffmpeg, \
-                contextlib.suppress(BrokenPipeError):  # where it ended early it says why
+                contextlib.suppress(BrokenPipeError):  # if it ended early, it printed the reason
             for frame in itertools.chain([first], frames):
                 ffmpeg.stdin.write(frame.tobytes())
             ffmpeg.stdin.close()

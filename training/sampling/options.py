@@ -1,4 +1,4 @@
-"""Options that several subcommands of generate.py have, and the checks of their values."""
+"""Options that several subcommands of generate.py share, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Label(click.ParamType):
 
 
 class Network(cli.PathText):
-    """A network: as it is given, but of a run directory its newest intact snapshot, and by its name one of models/."""
+    """A network: a path or URL, the newest intact snapshot of a run directory, or the name of one in models/."""
 
     name = 'network'
 
@@ -70,15 +70,15 @@ def _choose(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 
 
 classes = functools.partial(click.option, '--classes', callback=_choose, metavar='LIST',
-                            help='Classes of your own that --network may use: package.module.Class, path.py:Class, or path.py '
-                            'for all in it; separated by commas (docs/own-networks.md).')
+                            help='Your own classes that --network may use: package.module.Class, path.py:Class, or path.py '
+                            'for all classes in it; separated by commas (docs/own-networks.md).')
 _network = functools.partial(click.option, '--network', type=NETWORK,
-                             help='Network: a snapshot, path or URL; a run directory, for its newest one; the folder of an '
+                             help='Network: a snapshot, path or URL; a run directory, for its newest snapshot; the folder of an '
                              'exported generator; or a name of models/, such as two-color-mnist/i-stylegan.', metavar='PKL')
 outdir_or_none = functools.partial(click.option, '--outdir', type=cli.PATH,
-                                   help='Where to save the images. Created if necessary.', metavar='DIR')
+                                   help='Directory for the images. Created if necessary.', metavar='DIR')
 outdir = outdir_or_none(required=True)
-_label = click.option('--label', type=Label(), help='Instead of --class: the label itself, for networks that were trained with '
+_label = click.option('--label', type=Label(), help='Label vector, instead of --class, for networks that were trained with '
                       'labels of several numbers, such as 1.0,0.5.', metavar='NUMBER,...')
 _class_idx = click.option('--class', 'class_idx', help='Class or domain, counted from 0; conditional networks only.', type=int,
                           metavar='INT')
@@ -87,12 +87,12 @@ _class_or_all = click.option('--class', 'class_idx', help='Class or domain, coun
 noise_mode = click.option('--noise-mode', help="Noise inputs: const is the network's own, the same for all images.",
                           type=click.Choice(NOISE_MODES[1::-1] + NOISE_MODES[2:]), default='const', show_default=True)
 device = click.option('--device', help='Where to compute.', type=click.Choice(devices.DEVICES), default='auto', show_default=True)
-ops = click.option('--ops', help='What computes resampling, filters and activations. native: our own operators, built by a C++ '
-                   "compiler and nvcc, now if necessary. torch: PyTorch's. auto: our own; on CUDA, NVRTC compiles them in "
-                   'seconds; on a CPU only if they are built already, as train.py or `python -m torch_utils.custom_ops` does.',
+ops = click.option('--ops', help='Operators for resampling, filters and activations. native: our own, built by a C++ compiler '
+                   "and nvcc if necessary. torch: PyTorch's. auto: our own; on CUDA, NVRTC compiles them in seconds; on a CPU "
+                   'only if train.py or `python -m torch_utils.custom_ops` has built them.',
                    type=click.Choice(backend.CHOICES), default='auto', show_default=True, envvar='STYLEGAN_OPS', show_envvar=True)
 encoder = click.option('--encoder', type=cli.PATH, help='The encoder that python -m training.encoder trained for this network.  '
-                       '[default: the one beside the network, if there is one]', metavar='PATH')
+                       '[default: the one beside the network, if it exists]', metavar='PATH')
 domain_trunc = click.option('--trunc', help="Truncation psi towards the domain's own mean: 1 for none, 0 for the mean image.",
                             type=float, default=1, show_default=True, metavar='PSI')
 
@@ -113,45 +113,45 @@ class_idx, class_or_all = _with_label(_class_idx), _with_label(_class_or_all)
 
 
 def network_or_none(**kwargs: Any):
-    """--network, and --classes, the classes of the user's own that it may use."""
+    """--network, and --classes, the user's classes that it may use."""
     return lambda command: _network(**kwargs)(classes(expose_value=False)(command))
 
 
 def network(command):
-    """The same, where a network has to be given."""
+    """The same, with a required network."""
     return network_or_none(required=True)(command)
 
 
 def seeds(default: str | None, help: str, name: str = '--seeds', required: bool = False):
-    """Random seeds, with another default and text, and maybe another name."""
+    """Random seeds, with their own default and text, and optionally another name."""
     absence = dict(required=True) if required else dict(default=default, show_default=default is not None)
     return click.option(name, help=help, type=cli.NumRange(), metavar='RANGE', **absence)
 
 
 def start_on(device: str, ops: str, cudnn_benchmark: bool = False) -> torch.device:
-    """The device of --device, on which the operators of --ops compute from now on, without TF32, as in training.
+    """The device of --device. From now on, the operators of --ops compute on it, without TF32, as in training.
 
-    cudnn_benchmark: for many batches of one shape. Raises UserError where the device or the operators are not available.
+    cudnn_benchmark: for many batches of one shape. Raises UserError if the device or the operators are not available.
     """
     where = devices.start(device, cudnn_benchmark)
-    backend.select(ops, where, build=False)  # nobody waits half a minute for a compiler to see one image
+    backend.select(ops, where, build=False)  # one image is not worth half a minute of compilation
     return where
 
 
 def way(by: str, encoder: str | None) -> str:
-    """What --by means with --encoder: by that one and no other. Raises OptionError where they contradict each other."""
+    """The value of --by, with --encoder: by this encoder only. Raises OptionError if they contradict each other."""
     if encoder is not None and by == 'projection':
         raise OptionError(f'--encoder={encoder}: --by=projection uses no encoder; leave one of them out')
     return by if encoder is None else TRAINED
 
 
 def check_seeds(seeds: list[int], name: str = '--seeds') -> None:
-    """Raises OptionError for what cannot seed NumPy's generator."""
+    """Raises OptionError for values that cannot seed NumPy's generator."""
     if not 0 <= min(seeds) <= max(seeds) < 2 ** 32:
         raise OptionError(f'{name} must be between 0 and 4294967295')
 
 
 def check_finite(name: str, value: float) -> None:
-    """Raises OptionError for infinity and what is no number, which click takes for floats."""
+    """Raises OptionError for infinity and NaN, which click accepts as floats."""
     if not math.isfinite(value):
         raise OptionError(f'{name} must be a finite number')

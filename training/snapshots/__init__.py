@@ -1,2 +1,2 @@
-"""Network snapshots: the file format (file), folders of model hubs (hub), what a snapshot holds (facts), pickles of other
+"""Network snapshots: the file format (file), folders for model hubs (hub), facts about a snapshot (facts), pickles of other
 programs (published), and the commands of `python -m training.snapshot` (tool)."""

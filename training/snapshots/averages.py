@@ -1,7 +1,8 @@
 """`weight-averages-<kimg>.pt`: averages of G's weights that a run keeps beside a network snapshot (--post-hoc-ema=1), and G_ema
-of any length made of them.
+of any length made from them.
 
-The numbers are rounded to half precision: two averages take a third of the bytes of the snapshot. Exact resume does not depend on
+The numbers are rounded to half precision: two averages take a third as many bytes as the snapshot. Exact resume does not depend
+on
 these files; the training state has the averages in full precision.
 """
 
@@ -39,7 +40,7 @@ class Averages(NamedTuple):
 
 
 def averages_path(network_pkl: Path) -> Path:
-    """Where the averages of a network snapshot are."""
+    """The path of the averages of a network snapshot."""
     return network_pkl.with_name(f'weight-averages-{network_pkl.stem.removeprefix("network-snapshot-")}.pt')
 
 
@@ -57,7 +58,7 @@ def load_averages(path: Path) -> Averages:
     try:
         if check_file(path)[0] is not True:
             raise ValueError('its checksum does not fit' if path.is_file() else 'no such file')
-        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=True)  # all files of a run exceed the memory
+        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=True)  # files of a run can exceed the memory
         if saved['format'] != FORMAT:
             raise ValueError(f'its format is not {FORMAT}')
         values = {float(sigma): dict(average) for sigma, average in saved['values'].items()}
@@ -69,9 +70,9 @@ def load_averages(path: Path) -> Averages:
 
 
 def averages_up_to(network_pkl: Path) -> list[Averages]:
-    """Those of the run of a network snapshot from the start of its average up to the snapshot, in order.
+    """The files of a run from the start of its averages up to a network snapshot, in order.
 
-    Raises UserError if those of the snapshot itself are missing, or any file can't be read.
+    Raises UserError if the file of the snapshot itself is missing, or any file cannot be read.
     """
     last = averages_path(network_pkl)
     if not last.is_file():
@@ -96,7 +97,7 @@ class Reconstruction(NamedTuple):
 
 
 def reconstruct(files: Sequence[Averages], sigma: float) -> Reconstruction:
-    """The average of length `sigma` that ends where the last of the files does."""
+    """The average of length `sigma` that ends at the last file."""
     parts = [(each.seen_nimg, s, average) for each in files for s, average in each.values.items()]
     times, sigmas = (np.array(column, dtype=np.float64) for column in list(zip(*parts, strict=True))[:2])
     factors, error = combination(times, sigmas, times[-1], sigma)
@@ -108,7 +109,7 @@ def reconstruct(files: Sequence[Averages], sigma: float) -> Reconstruction:
 
 
 def put(parameters: dict[str, torch.Tensor], G_ema: nn.Module, source: Any) -> None:
-    """Give G_ema these weights; its buffers stay. Raises UserError that names `source` if they are of another network."""
+    """Give G_ema these weights; its buffers stay. Raises UserError that names `source` if they belong to another network."""
     own = dict(G_ema.named_parameters())
     if {name: p.shape for name, p in own.items()} != {name: t.shape for name, t in parameters.items()}:
         raise UserError(f'{source}: its averages are of another network than the snapshot beside it; move them away')

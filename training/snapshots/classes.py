@@ -1,6 +1,6 @@
-"""Networks of the user's own in snapshots: what files call their classes, and which of these the user lets us build.
+"""Networks of the user in snapshots: the names of their classes in files, and the classes that the user allows.
 
-A file never decides what is imported: a class has to be chosen first, by --g-class, --d-class or --classes.
+A file never decides what is imported. The user chooses classes first, by --g-class, --d-class or --classes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _chosen: list[type] = []
 
 
 def choose(names: str | None) -> None:
-    """Let classes be built from now on, instead of those chosen before: `package.module.Class` or `path/to/file.py:Class`, or
-    several with commas; `path/to/file.py` stands for all classes in it. Raises OptionError if there is no such class."""
+    """Allow these classes from now on, instead of those chosen before: `package.module.Class` or `path/to/file.py:Class`, or
+    several with commas; `path/to/file.py` means all classes in it. Raises OptionError if a class does not exist."""
     chosen = []
     for name in (names or '').split(','):
         name = name.strip()
@@ -40,7 +40,7 @@ def choose(names: str | None) -> None:
 
 
 def record_name(module: nn.Module) -> str:
-    """What files call the class of a network: `Generator` or `Discriminator` for ours, else with the name of its module."""
+    """The name of a network's class in files: `Generator` or `Discriminator` for ours, else with the name of its module."""
     cls = type(module)
     return cls.__name__ if cls in NETWORKS.values() else public_name(cls)
 
@@ -48,8 +48,8 @@ def record_name(module: nn.Module) -> str:
 def find(source: str, network: str, name: Any, more: Iterable[type] = ()) -> type:
     """The class for the record of `network` ('G', 'D', 'G_ema') that calls its class `name`.
 
-    more: classes that may be built beside those of `choose`. Raises RecordError if the name is none, and UserError if it is
-    that of a class that was not chosen.
+    more: allowed classes beside those of `choose`. Raises RecordError for an invalid name, and UserError for a class that was not
+    chosen.
     """
     if name == NETWORKS[network].__name__:
         return NETWORKS[network]
@@ -64,7 +64,7 @@ def find(source: str, network: str, name: Any, more: Iterable[type] = ()) -> typ
 
 
 def check(network: str, module: nn.Module) -> nn.Module:
-    """The module itself. Raises RecordError if it lacks what the rest of the code needs of 'G', 'D' or 'G_ema'."""
+    """The module itself. Raises RecordError if it lacks the interface of 'G', 'D' or 'G_ema'."""
     missing = lacks(module, PROTOCOLS[network])
     if missing:
         raise RecordError(f'its {network}, a {type(module).__name__}, lacks {", ".join(missing)}')
@@ -74,8 +74,8 @@ def check(network: str, module: nn.Module) -> nn.Module:
 def chosen_dataset(kwargs: dict, source: str) -> type | None:
     """The class with which to open the dataset of a snapshot, as chosen by --classes; None for ImageFolderDataset.
 
-    kwargs: training_set_kwargs of the snapshot, whose class_name is only compared. Raises UserError if that is a class of the
-    user's own, and no dataset class was chosen.
+    kwargs: training_set_kwargs of the snapshot. Its class_name is only compared. Raises UserError if it names a class of the
+    user, and no dataset class was chosen.
     """
     datasets = [cls for cls in _chosen if not issubclass(cls, nn.Module)]
     name = kwargs.get('class_name')
@@ -89,7 +89,7 @@ def chosen_dataset(kwargs: dict, source: str) -> type | None:
 
 
 def _named(name: str, classes: list[type]) -> type | None:
-    """The class of that full name, or else the only one of that name without its module: a file may have moved."""
+    """The class with this full name, or else the only one with this name without its module, because its file may have moved."""
     exact = [cls for cls in classes if public_name(cls) == name]
     alike = {cls for cls in classes if cls.__name__ == name.rpartition('.')[2]}
     return exact[0] if exact else alike.pop() if len(alike) == 1 else None

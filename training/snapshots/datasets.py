@@ -1,4 +1,4 @@
-"""The datasets that go with a snapshot: what it was trained on, and what metrics compare with."""
+"""The datasets of a snapshot: its training images, and the images that metrics compare with."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from training.snapshots.classes import chosen_dataset
 
 def open_datasets(data: str | None, eval_data: str | None, mirror: bool | None, snapshot: EasyDict, network: str,
                   use_labels: bool) -> tuple[Any, Any]:
-    """(images to compare with, training images). The first are those of --eval-data if it is given, and the second None if they
-    are not available; otherwise both are the same. Raises OptionError, and UserError as open_dataset does."""
+    """(images to compare with, training images). With --eval-data, the first are its images, and the second are None if they are
+    not available. Otherwise both are the same. Raises OptionError, and UserError as open_dataset does."""
     if eval_data is None:
         training_set = open_dataset(data, mirror, snapshot, network, use_labels)
         return training_set, training_set
@@ -27,13 +27,13 @@ def open_datasets(data: str | None, eval_data: str | None, mirror: bool | None, 
 
 
 def name_eval_data(path: str) -> str:
-    """What records call the images of --eval-data (held_out.describe). Raises OptionError if they can't be opened."""
+    """The name of the images of --eval-data in records (held_out.describe). Raises OptionError if they cannot be opened."""
     return describe(open_eval_data(chosen_dataset({}, path) or ImageFolderDataset, path, use_labels=False, xflip=False))
 
 
 def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, network: str, use_labels: bool) -> Any:
-    """Open --data, or else the dataset of the snapshot, if it is there, as it was used; with the dataset class of --classes, if
-    one is there. Raises OptionError if it can't, and UserError if --classes lacks the class of the snapshot's dataset."""
+    """Open --data, or else the dataset of the snapshot with its options, if it still exists. Uses the dataset class of --classes,
+    if any. Raises OptionError if that is not possible, and UserError if --classes lacks the class of the snapshot's dataset."""
     stored = _stored(snapshot)
     kwargs: dict[str, Any] = {}
     cls = chosen_dataset({} if path is not None else stored, network) or ImageFolderDataset
@@ -51,6 +51,6 @@ def open_dataset(path: str | None, mirror: bool | None, snapshot: EasyDict, netw
 
 
 def _stored(snapshot: EasyDict) -> dict[str, Any]:
-    """The options of the dataset, as far as they mean something here: a path in a published file is of its author's machine."""
+    """The options of the dataset that are meaningful here. A path in a published file belongs to its author's machine."""
     own = isinstance(snapshot.training_set_kwargs, dict) and snapshot.origin == 'this project'
     return snapshot.training_set_kwargs if own else {}

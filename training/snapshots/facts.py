@@ -1,4 +1,4 @@
-"""What a snapshot holds, and what its run directory knows of it."""
+"""Facts about a snapshot, from its file and its run directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from training.snapshots.file import NETWORKS, load_network_snapshot
 
 
 def describe(source: str) -> dict[str, Any]:
-    """Facts about a snapshot or exported generator, by name, as JSON can hold them; None for what is not known.
+    """Facts about a snapshot or exported generator, by name, as JSON values; None if unknown.
 
     source: path or URL. Raises UserError if it can't be read.
     """
@@ -31,7 +31,7 @@ def describe(source: str) -> dict[str, Any]:
 
 
 def facts(source: str, snapshot: EasyDict) -> dict[str, Any]:
-    """The same, of a snapshot that was read from `source`."""
+    """The same for a snapshot that was read from `source`."""
     path = Path(source)
     run_dir = path.parent if path.is_file() else None
     is_export = 'config' in snapshot
@@ -66,7 +66,7 @@ def facts(source: str, snapshot: EasyDict) -> dict[str, Any]:
 
 
 def method(G: nn.Module, terms: dict) -> str:
-    """What --method would have been, as far as the network and the loss terms of its run tell."""
+    """The value of --method, as far as the network and the loss terms of its run show it."""
     names = []
     if G.mapping.cond_mode in ('flow', 'mlp'):
         names.append('cg-gan' if 'G/img_sparse' in terms else 'i-stylegan')
@@ -79,7 +79,7 @@ def method(G: nn.Module, terms: dict) -> str:
 
 
 def table(facts: dict[str, Any]) -> str:
-    """Facts as lines of text; what is not known is left out."""
+    """Facts as lines of text, without unknown ones."""
     rows = list(_rows(facts))
     width = max(len(name) for name, _ in rows)
     return '\n'.join(f'{name:{width}}  {value}' for name, value in rows)
@@ -110,7 +110,7 @@ def _rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(net: nn.Module) -> int:
-    """Numbers that are trained, or were: frozen layers keep theirs in buffers."""
+    """Number of trained weights, including those of frozen layers, which are buffers."""
     names = ('resample_filter', 'noise_const', 'w_avg')
     return sum(t.numel() for name, t in net.state_dict().items() if not name.endswith(names))
 
@@ -122,7 +122,7 @@ def _size(path: Path) -> int | None:
 
 
 def _read_json(path: Path | None) -> dict:
-    """An object in a file that people may edit; {} if there is none."""
+    """The JSON object in a file that users may edit; {} if there is none."""
     try:
         value = json.loads(path.read_text(encoding='utf-8')) if path and path.is_file() else {}
     except (ValueError, OSError, RecursionError):
@@ -139,7 +139,7 @@ def _are_names(names: Any, count: int) -> bool:
 
 
 def _label_names(config: dict) -> list[str] | None:
-    """Names of the domains from the dataset that the run directory names, if it is still there."""
+    """Names of the domains from the dataset of the run, if it still exists."""
     path = _dict(config.get('training_set_kwargs')).get('path')
     with contextlib.suppress(UserError):
         return label_names(path) if isinstance(path, str) and Path(path).exists() else None
@@ -153,7 +153,7 @@ def label_names(path: str) -> list[str] | None:
 
 
 def _lines(path: Path) -> Iterator[dict]:
-    """The objects in a file of JSON lines; what is none is skipped, as the last line of a run that is at work may be."""
+    """The objects in a file of JSON lines. Other lines are skipped, such as an incomplete last line of a running run."""
     try:
         with path.open(encoding='utf-8') as f:
             for line in f:

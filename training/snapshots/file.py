@@ -1,4 +1,4 @@
-"""Network snapshots: what is saved, and how it is read.
+"""Network snapshots: writing and reading.
 
 `network-snapshot-<kimg>.pkl` is a pickle of one dict with the published keys training_set_kwargs, G, D, G_ema,
 augment_pipe, and `progress`. Networks are inert records (torch_utils.persistence): reading one runs no code.
@@ -23,7 +23,7 @@ from training.snapshots.published import convert as published
 from training.snapshots.published import tensorflow
 from training.snapshots.published.convert import NETWORKS
 
-# What a file that was made to mislead can make a conversion raise.
+# Errors that a malicious file can cause in a conversion.
 _UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -52,18 +52,18 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
     """Read a snapshot from a path or URL: one of this project, or a published one (StyleGAN2-ADA, StyleGAN3's StyleGAN2
     configurations, i-StyleGAN, CG-GAN, CLR-GAN; StyleGAN2 and StyleGAN2-ADA of TensorFlow). Nothing in it is executed.
 
-    force_fp16: run the four highest resolutions in half precision on CUDA, whatever was trained; not for exported generators,
-    nor for networks of the user's own. classes: those of the user's own that may be built, beside those of --classes.
-    verified: the caller has just found that the checksum fits; the file is not read for that again.
+    force_fp16: run the four highest resolutions in half precision on CUDA, regardless of the training; not for exported
+    generators or networks of the user. classes: allowed classes of the user, beside those of --classes. verified: the caller has
+    just verified the checksum, so it is not verified again.
     Returns the networks named in `only`, in eval mode, without gradients, on the CPU, and
       training_set_kwargs  options of the dataset, dict or None: information only
-      cur_nimg             images seen, None where the file does not say
+      cur_nimg             images seen, None if the file does not tell
       augment_pipe         module or None;  augment_p: its strength, float or None
       origin               which program wrote it: 'this project', 'StyleGAN2-ADA', ...
-    Raises UserError if the file is missing, corrupt, or no such snapshot. Trouble of another kind, such as too little memory,
-    keeps its own exception.
+    Raises UserError if the file is missing, corrupt, or not such a snapshot. Other errors, such as too little memory, keep their
+    own exception.
     """
-    if hub.is_export(source):  # which has no more than G_ema
+    if hub.is_export(source):  # it has only G_ema
         return hub.load_export(source, only, classes)
     intact = None
     try:
@@ -84,7 +84,7 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
     except UserError:
         raise
     except (OSError, *_UNFIT) as err:
-        if intact and not isinstance(err, OSError):  # as this project wrote it: then the fault is in the code
+        if intact and not isinstance(err, OSError):  # an intact file of this project: the fault is in the code
             raise
         raise UserError(f'{source}: not a readable network snapshot (it is damaged: {type(err).__name__}); '
                         'pass a network-snapshot-*.pkl written by train.py, or a published one') from err
@@ -92,7 +92,7 @@ def load_network_snapshot(source: str, only: tuple[str, ...] = tuple(NETWORKS), 
 
 
 def _read(file: BinaryIO) -> tuple[Any, bool]:
-    """The content of a pickle, and whether it is plain values, as in those of this project: they need no names at all."""
+    """The content of a pickle, and whether it has only plain values, like those of this project, which need no names."""
     try:
         return persistence.load(file), True
     except safe_pickle.UnknownName:

@@ -1,12 +1,12 @@
-"""Generators as a folder that can be pushed to a model hub: weights as safetensors, everything else as JSON.
+"""Generators as a folder for a model hub: weights as safetensors, everything else as JSON.
 
     model.safetensors   the state dict of G_ema
     config.json         class, constructor arguments, and where it comes from
     README.md           the model card
     samples.png         what it draws
 
-Neither file can hold code; the constructor is one of ours, which makes no more numbers than the weights are, or of a class that
-the user chose.
+Neither file can hold code. The constructor is one of ours, which creates no more numbers than the weights have, or that of a
+class that the user chose.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def make_config(G: nn.Module, cur_nimg: int | None, training_set_kwargs: Mapping
 
 
 def public_data_kwargs(kwargs: Mapping | None) -> dict | None:
-    """What others may know of a dataset: no folders of this machine, only the name of the folder or file."""
+    """The public facts about a dataset: the name of its folder or file, without the folders of this machine."""
     if not isinstance(kwargs, Mapping):
         return None
     public: dict[str, Any] = {k: v for k, v in kwargs.items()

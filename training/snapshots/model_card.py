@@ -14,7 +14,7 @@ from dnnlib.image_size import height_width, text_of
 def model_card(facts: dict[str, Any], name: str, license: str | None, inputs: Sequence[str]) -> str:
     """The card as Markdown, with the front matter that model hubs read.
 
-    facts: of training.snapshots.facts. name: of the model. license: of the weights, as an identifier; None leaves it open.
+    facts: of training.snapshots.facts. name: of the model. license: identifier of the licence of the weights; None for none.
     inputs: of the mapping network, as training.snapshots.tracing names them.
     """
     height, width = height_width(facts['resolution'])

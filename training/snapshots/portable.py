@@ -1,6 +1,6 @@
-"""The files of a traced generator (training.snapshots.tracing), and whether they compute what the network computes.
+"""The files of a traced generator (training.snapshots.tracing), and the check that they compute the same as the network.
 
-`.onnx` is for ONNX Runtime and what else reads ONNX; `.pt2` is for PyTorch, without the code of this project.
+`.onnx` is for ONNX Runtime and other readers of ONNX; `.pt2` is for PyTorch without the code of this project.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Difference(NamedTuple):
 
 
 def check_packages(kind: str) -> None:
-    """Raise UserError if what writes this kind of file is not installed."""
+    """Raise UserError if a package that writes this kind of file is missing."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None] if kind == 'onnx' else []
     if missing:
         raise UserError(f'--to=onnx needs {" and ".join(missing)}; pip install {" ".join(missing)}')
@@ -63,7 +63,7 @@ def make_files(programs: Mapping[str, ExportedProgram], kind: str, metadata: Map
 
 
 def load(kind: str, data: bytes) -> Program:
-    """What a file computes, on the CPU."""
+    """The function that a file computes, on the CPU."""
     if kind == 'torch-export':
         return torch.export.load(io.BytesIO(data)).module()
     import onnxruntime
@@ -75,7 +75,7 @@ def load(kind: str, data: bytes) -> Program:
 
 @torch.no_grad()
 def compare(G: nn.Module, mapping: Program, synthesis: Program, noise_mode: str) -> list[Difference]:
-    """Run both programs one after the other, for each of BATCHES with and without truncation, beside G as it draws itself."""
+    """Run both programs in sequence, for each of BATCHES with and without truncation, and compare them with G."""
     psis = PSIS if 'truncation_psi' in mapping_inputs(G, 1) else PSIS[:1]
     return [Difference(batch, *(max(column) for column in zip(*(_differences(G, mapping, synthesis, noise_mode, batch, psi)
                                                                 for psi in psis), strict=True))) for batch in BATCHES]
@@ -93,7 +93,7 @@ def _differences(G: nn.Module, mapping: Program, synthesis: Program, noise_mode:
 
 def _distance(found: torch.Tensor, expected: torch.Tensor) -> float:
     distance = float((found - expected).abs().max()) if found.shape == expected.shape else math.inf
-    return math.inf if math.isnan(distance) else distance  # of which max() would lose sight
+    return math.inf if math.isnan(distance) else distance  # max() would ignore NaN
 
 
 def description(G: nn.Module, files: Mapping[str, bytes], found: Sequence[Difference]) -> str:

@@ -11,13 +11,13 @@ MODELS = Path(__file__).resolve().parents[2] / 'models'
 
 
 def names() -> list[str]:
-    """Of all networks that are there."""
+    """The names of all shipped networks."""
     files = [*MODELS.glob('*/*/network-snapshot-*.pkl'), *MODELS.glob('*/*/config.json')]
     return sorted({path.parent.relative_to(MODELS).as_posix() for path in files})
 
 
 def path_of(source: str) -> str:
-    """The snapshot or exported generator that a name stands for. Anything else as it is, a file or folder of that name too."""
+    """The snapshot or exported generator with this name. Anything else stays unchanged, including an existing file or folder."""
     if source not in names() or Path(source).exists():
         return source
     return str(max((MODELS / source).glob('network-snapshot-*.pkl'), default=MODELS / source))

@@ -3,8 +3,8 @@
     mapping     z [N, z_dim], c [N, c_dim], label [N, label_dim], truncation_psi [1]  ->  ws [N, num_ws, w_dim]
     synthesis   ws [N, num_ws, w_dim]                                                 ->  image [N, C, H, W]
 
-Two, because applications work between them: they interpolate, mix and edit ws. All tensors are float32, N is any batch size.
-The mapping lacks the inputs that its network has no use for.
+There are two, because applications interpolate, mix and edit ws between them. All tensors are float32, and N is any batch size.
+The mapping program has only the inputs that its network uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.export import Dim, ExportedProgram
 from torch_utils.ops import backend
 from training.networks.synthesis import SynthesisNetwork
 
-TRACED_BATCH = 2  # sizes 0 and 1 would be taken for constants
+TRACED_BATCH = 2  # sizes 0 and 1 would become constants
 
 
 class Mapping(nn.Module):
@@ -50,7 +50,7 @@ class Synthesis(nn.Module):
 
 
 def mapping_inputs(G: nn.Module, batch: int, truncation_psi: float = 1) -> dict[str, torch.Tensor]:
-    """Inputs of the mapping program of G by name, the same in each call: latents of one seed, one-hot labels in turn."""
+    """Inputs of the mapping program of G by name, the same in each call: latents of one seed, and one-hot labels in turn."""
     def one_hot(width: int) -> torch.Tensor:
         return torch.eye(width)[torch.arange(batch) % width]
 

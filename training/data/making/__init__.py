@@ -1,1 +1,1 @@
-"""From collections as they are published to datasets: what dataset_tool.py does."""
+"""Conversion of published collections into datasets, for dataset_tool.py."""

@@ -1,4 +1,4 @@
-"""What is known of characters before they are drawn: the factors that images of them have."""
+"""The factors of images of characters that are known before drawing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def factor_names(characters: Sequence[str]) -> list[tuple[str, str, str]]:
 def factors(characters: Sequence[str]) -> list[list[int]]:
     """The values of factor_names for each character, whole numbers from 0.
 
-    Of Hangul syllables, if there is nothing else: the numbers of the three parts (The Unicode Standard, section 3.12). Of other
-    characters: the script, in the order of SCRIPTS, then others; the category, in the order of LETTERS_AND_DIGITS, then others;
-    and how many combining marks there are in the canonical decomposition, such as 1 in É.
+    If all are Hangul syllables: the numbers of the three parts (The Unicode Standard, section 3.12). Otherwise: the script, in
+    the order of SCRIPTS, then others; the category, in the order of LETTERS_AND_DIGITS, then others;
+    and the number of combining marks in the canonical decomposition, such as 1 in É.
     """
     return list(map(_parts if _are_syllables(characters) else _kinds, characters))
 

@@ -1,4 +1,4 @@
-"""A look at a finished dataset: every image is decoded, and counted by label; what is wrong is named."""
+"""Check of a finished dataset: decodes every image, counts images by label, and names problems."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ MOST_MEANS = 16  # classes, for a mean image of each
 
 
 class Statistics(NamedTuple):
-    """Of some images. sums: label (None: without classes) -> the sum of its images, float64 [C, H, W]; and how many they are.
+    """Statistics of some images. sums: label (None: without classes) -> the sum of its images, float64 [C, H, W], and their
+    number.
 
-    squares: sum of squared pixels, float64 [C]. digests: of the pixels of each image. troubles: what is wrong with the others.
+    squares: sum of squared pixels, float64 [C]. digests: of the pixels of each image. troubles: problems of the other images.
     """
 
     sums: dict[int | None, np.ndarray]
@@ -38,11 +39,11 @@ class Statistics(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a dataset holds. `images` have been decoded, of `shape` [C, H, W]; `bytes` is its size on disk.
+    """The content of a dataset. images: number of decoded images. shape: [C, H, W]. bytes: size on disk.
 
     labels: class or vector -> number of images; empty without labels. domains: names of the classes, or None.
     content_dim: classes of content; 0 without. means: mean images, float64 [C, H, W], by label, and of all by None.
-    std: of all pixels, float64 [C]. repeated: images that are the same as an earlier one. troubles: what is wrong.
+    std: of all pixels, float64 [C]. repeated: number of images that equal an earlier one. troubles: problems.
     """
 
     images: int
@@ -84,7 +85,7 @@ def _statistics(path: str, start: int, stop: int) -> Statistics:
 
 
 def check_dataset(path: str, workers: int | None = None) -> Report:
-    """Decode all images of a dataset, by so many processes (None: as many as suit).
+    """Decode all images of a dataset. workers: number of processes; None for a suitable number.
 
     Broken images are in the report. Raises UserError if it cannot be opened, no image can be read, or its labels are wrong.
     """
@@ -129,8 +130,8 @@ def _size(path: Path) -> int:
 
 
 def write_means(report: Report, path: str | Path) -> None:
-    """Write a picture of the mean image, and beside it of those of the first classes, in their order. Raises UserError if that
-    cannot be."""
+    """Write a picture of the mean image, with the mean images of the first classes beside it. Raises UserError if it cannot be
+    written."""
     images = list(report.means.values())[:1 + MOST_MEANS]
     if len(images) == 2:  # of one class, which is all
         images = images[:1]
@@ -177,9 +178,9 @@ def describe(report: Report, path: str) -> list[str]:
 
 
 def check(path: str, picture: str | None, workers: int | None) -> None:
-    """Print what a dataset holds, and write its mean image: to `picture`, or beside it as <name>-mean.png.
+    """Print the content of a dataset, and write its mean image to `picture`, or beside the dataset as <name>-mean.png.
 
-    Raises UserError at the end if an image is broken, or the size is none that can be trained on.
+    Raises UserError at the end if an image is damaged, or networks do not support the size.
     """
     report = check_dataset(path, workers)
     data = _opened(path)

@@ -1,4 +1,4 @@
-"""Images of a source into a dataset, on all cores, with the same result on any number of them."""
+"""Conversion of a source into a dataset on all cores. The result does not depend on their number."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from training.data.making.sources import Source, SourceImage
 from training.data.making.transforms import DoesNotFit, Transform
 from training.start_grid import start_grid
 
-MOST_NAMED = 20  # images that were left out and are named one by one
+MOST_NAMED = 20  # skipped images that are named one by one
 
 
 class Prepared(NamedTuple):
-    """What becomes of one image: its PNG file and width, height, channels; without a file if it is to be left out.
+    """The result for one image: its PNG file and width, height, channels; without a file if it is skipped.
 
-    trouble: what is wrong with it, if it could not be read. transparent: whether its source has transparent pixels.
+    trouble: the problem, if it could not be read. transparent: whether its source has transparent pixels.
     """
 
     png: bytes | None = None
@@ -37,10 +37,10 @@ class Prepared(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What was written: number of images, attributes of each, how often each label occurs (None: without one).
+    """What was written: number of images, attributes of each, count of each label (None: without a label).
 
-    broken: how many images were left out because they could not be read. small: because the transform wants larger ones.
-    transparent: how many of the images had transparent pixels.
+    broken: number of images skipped because they could not be read. small: because they are too small for the transform.
+    transparent: number of images with transparent pixels.
     """
 
     images: int
@@ -52,7 +52,7 @@ class Summary(NamedTuple):
 
 
 class Checker:
-    """The rules for the images of one dataset; the first image sets size and kind for the others. mode: as of `convert`."""
+    """The rules for the images of one dataset. The first image sets size and channels for the others. mode: as of `convert`."""
 
     def __init__(self, mode: str = 'as-is'):
         self.mode = mode
@@ -110,10 +110,10 @@ def _prepared(source: Iterable[SourceImage], transform: Transform, mode: str, wo
 
 def convert(source: Source, dest: str, transform: Transform, mode: str = 'as-is', workers: int = 1,
             skip_broken: bool = False) -> Summary:
-    """Write a dataset to `dest`, a .zip file or an empty folder; it appears there when it is complete.
+    """Write a dataset to `dest`, a .zip file or an empty folder. It appears when it is complete.
 
-    mode: 'as-is', 'rgb', 'rgba', 'grey' or 'la' (images.decode). workers: processes; the bytes of the dataset don't depend on it.
-    skip_broken: leave out images that cannot be read, and name them.
+    mode: 'as-is', 'rgb', 'rgba', 'grey' or 'la' (images.decode). workers: number of processes; the bytes of the dataset do not
+    depend on it. skip_broken: skip and name images that cannot be read.
     Raises UserError for the first image that does not fit, or if none is left.
     """
     labels: list[list[Any]] = []

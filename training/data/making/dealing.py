@@ -1,4 +1,4 @@
-"""Contents and domains: which contents are held out, and in which domains each is drawn."""
+"""Which contents are held out, and in which domains each content is drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-HELD_OUT = 10  # one of so many contents belongs to the test split
+HELD_OUT = 10  # one in N contents belongs to the test split
 
 
 class Dealt(NamedTuple):
@@ -19,11 +19,11 @@ class Dealt(NamedTuple):
 
 def deal(contents: int, domains: int, rng: np.random.RandomState, paired: bool = False, split: str | None = None,
          groups: Sequence[Any] | None = None) -> list[Dealt]:
-    """The contents of a split, each in one domain, drawn at random so that domains have equally many; or in all if `paired`.
+    """The contents of a split. Each is in one random domain, with equally many per domain; or in all domains if `paired`.
 
     Contents have the same numbers in both splits and in any pairing.
     contents, domains: how many. split: 'train' or 'test', which has every tenth content by a draw; None for all.
-    groups: of each content, what it has in common with others; those are held out together. None: nothing.
+    groups: a key for each content; contents with the same key are held out together. None: no groups.
     """
     _, group_of = np.unique(np.arange(contents) if groups is None else np.array(groups), return_inverse=True)
     held_out = np.zeros(group_of.max(initial=-1) + 1, dtype=bool)

@@ -1,4 +1,4 @@
-"""Emoji as several vendors draw them: a domain is a vendor, a content is a sequence of code points, and both are known exactly.
+"""Emoji drawn by several vendors. A domain is a vendor, and a content is a sequence of code points. Both are known exactly.
 
 The pictures are those of the npm packages emoji-datasource-google and emoji-datasource-twitter: img/VENDOR/64/1f44b-1f3fb.png.
 """
@@ -26,14 +26,14 @@ ALIKE = 1.0  # root mean square of differences of 0..255: below it are the flags
 LOOK = 32  # pixels at which pictures are compared
 PACKAGES = 'the npm packages emoji-datasource-google and emoji-datasource-twitter'
 
-# What makes variants of an emoji: skin tones, the signs of women and men, and what joins and shows these.
+# Code points of variants of an emoji: skin tones, the signs of women and men, joiners and selectors.
 VARIANTS = frozenset((*range(0x1F3FB, 0x1F400), 0x2640, 0x2642, 0x200D, 0xFE0F))
 PERSON = 0x1F9D1
 PEOPLE = {0x1F468: PERSON, 0x1F469: PERSON}  # a man, a woman
 
 
 def find_vendors(folders: Sequence[str] | None) -> dict[str, FolderArchive]:
-    """Name of a vendor -> its pictures, of the folders of packages. Raises UserError if one has none."""
+    """Name of a vendor -> its pictures, from the folders of packages. Raises UserError if a folder has none."""
     if not folders:
         raise UserError(f'--source=emoji needs --vendors=FOLDER,FOLDER: those of {PACKAGES} (npm install or npm pack)')
     vendors: dict[str, FolderArchive] = {}
@@ -54,12 +54,13 @@ def code_points(name: str) -> list[int]:
 
 
 def variants_of(name: str) -> str:
-    """What a file has in common with those that show the same in another skin tone, or as another person."""
+    """A key that is equal for files with the same emoji in another skin tone or as another person."""
     return '-'.join(f'{PEOPLE.get(code, code):x}' for code in code_points(name) if code not in VARIANTS)
 
 
 def distinct(names: Sequence[str], vendors: Sequence[FolderArchive]) -> list[str]:
-    """Those that do not look like an earlier one with every vendor. Raises UserError if a picture is damaged."""
+    """The names whose pictures differ from those of every earlier name for some vendor. Raises UserError if a picture is
+    damaged."""
     def look(archive: FolderArchive, name: str) -> np.ndarray:
         image = PIL.Image.fromarray(decode(archive.read(name), archive.where(name), 'rgb'))
         return np.asarray(image.resize((LOOK, LOOK), PIL.Image.Resampling.BOX))
@@ -72,7 +73,7 @@ def distinct(names: Sequence[str], vendors: Sequence[FolderArchive]) -> list[str
 
 
 def open_emoji(folders: Sequence[str] | None, paired: bool = False, split: str | None = None, seed: int = 0) -> Source:
-    """Every emoji of one vendor, drawn at random so that vendors have equally many; or of all of them if `paired`.
+    """Every emoji of one random vendor, with equally many per vendor; or of all vendors if `paired`.
 
     Labels are the vendors, in the order of the folders. Contents are the sequences of code points that all vendors have: their
     numbers are the same in both splits and in any pairing. Images are files, mostly with an alpha channel.

@@ -1,4 +1,4 @@
-"""Characters drawn in several typefaces: a domain is a typeface, a content is a character, and both are known exactly."""
+"""Characters drawn in several typefaces. A domain is a typeface, and a content is a character. Both are known exactly."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ ALIKE = 8.0  # root mean square of differences of 0..255: below it are Ă and Ӑ
 
 @dataclass
 class Face:
-    """A typeface: a font file, and for collections (.ttc) which of its fonts."""
+    """A typeface: a font file, and the number of a font in a collection (.ttc)."""
 
     path: Path
     index: int = 0
 
     @property
     def name(self) -> str:
-        """As files call it, such as DejaVuSans-Bold."""
+        """Its name in files, such as DejaVuSans-Bold."""
         return self.path.stem + (f'-{self.index}' if self.index else '')
 
     @cached_property
     def characters(self) -> frozenset[int]:
-        """Code points that the font has a glyph of its own for: .notdef, the empty box, is none. Raises UserError."""
+        """Code points for which the font has a glyph, other than .notdef, the empty box. Raises UserError."""
         from fontTools.ttLib import TTFont, TTLibError
         try:
             with TTFont(self.path, fontNumber=self.index, lazy=True) as font:
@@ -73,7 +73,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a character is drawn: moved to the right and down by a share of the image, and so many times as large."""
+    """Where a character is drawn: shifts to the right and down as shares of the image, and a scale factor."""
 
     right: float = 0.0
     down: float = 0.0
@@ -81,7 +81,7 @@ class Placement:
 
 
 def find_faces(fonts: Sequence[str] | None) -> list[Face]:
-    """Typefaces by file, `collection.ttc:2`, or by the name of one that matplotlib carries; a few of those for None.
+    """Typefaces by file, `collection.ttc:2`, or by the name of one that comes with matplotlib; None for DEFAULT_FONTS.
 
     Raises UserError if one is missing, or two have the same name.
     """
@@ -107,7 +107,7 @@ def _find_face(font: str) -> Face:
 
 
 def choose_characters(chars: str, faces: Sequence[Face]) -> str:
-    """What --chars means: `common`, a script, or the characters of a text file, as far as all faces have them.
+    """The characters of --chars: `common`, a script, or the characters of a text file, if all typefaces have them.
 
     Raises UserError if there are none, or the file cannot be read.
     """
@@ -137,8 +137,8 @@ def choose_characters(chars: str, faces: Sequence[Face]) -> str:
 def draw(face: Face, character: str, size: int, placement: Placement = Placement()) -> np.ndarray:
     """Uint8 [size, size]: one character, white on black, anti-aliased, at the optical size of all others of its face.
 
-    It stands on the common base line, in the middle from left to right. What would be cut off is moved inside; what is larger
-    than the image is made smaller.
+    It stands on the common base line, horizontally centred. A character that would be cut off is moved inside. One that is larger
+    than the image is scaled down.
     """
     canvas = size * OVERSAMPLING
     room = canvas * (1 - 2 * MARGIN)
@@ -158,7 +158,8 @@ def draw(face: Face, character: str, size: int, placement: Placement = Placement
 
 
 def distinct(characters: str, faces: Sequence[Face]) -> str:
-    """Those that all faces draw, without those that look like an earlier one in every face (as A in Greek does): within ALIKE."""
+    """The characters that all typefaces have, without those that look like an earlier one in every typeface, within ALIKE (such
+    as a Greek A)."""
     looks = np.empty([len(characters), len(faces), 32, 32], dtype=np.uint8)
     with Progress('characters', len(characters)) as progress:
         for i, character in enumerate(characters):
@@ -177,14 +178,14 @@ def distinct(characters: str, faces: Sequence[Face]) -> str:
 
 def open_glyphs(fonts: Sequence[str] | None = None, chars: str = 'common', size: int = 32, paired: bool = False,
                 split: str | None = None, jitter: float = 0.0, seed: int = 0) -> Source:
-    """Every character in one typeface, drawn at random so that typefaces have equally many; or in all of them if `paired`.
+    """Every character in one random typeface, with equally many per typeface; or in all typefaces if `paired`.
 
     Labels are the typefaces. Contents are the characters: their numbers are the same in both splits and in any pairing. Factors
-    are what is known of the character, where it was asked to be with `jitter`, and the typeface, the only one that is style.
+    are those of the character, its placement with `jitter`, and the typeface, which is the only style factor.
     size: pixels. split: 'train' or 'test', which has every tenth character by a draw; None for all.
-    jitter: largest shift, as a share of the image, and largest change of size, as a share of it. A character is shifted alike in
-    all typefaces.
-    Raises UserError for fonts and characters that will not do.
+    jitter: largest shift as a share of the image, and largest relative change of size. A character has the same shift in all
+    typefaces.
+    Raises UserError for unusable fonts and characters.
     """
     faces = find_faces(fonts)
     characters = distinct(choose_characters(chars, faces), faces)

@@ -1,4 +1,4 @@
-"""A function on many things at once, by processes, with the results in order."""
+"""Calls of a function in several processes, with the results in order."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 
 from dnnlib import UserError
 
-FEW = 256  # images for which it does not pay to start processes
+FEW = 256  # number of images that is too small to start processes
 BATCH_ITEMS, BATCH_BYTES = 64, 4 << 20  # that go to a process at a time
 
 
 def workers_for(images: int) -> int:
-    """How many processes to use: one per core that this one may use, or for few images only itself."""
+    """The number of processes: one per available core, or for few images only this one."""
     if images <= FEW:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -28,18 +28,18 @@ def workers_for(images: int) -> int:
 
 def map_in_order(function: Callable[..., Any], tasks: Iterable[tuple[Any, Any]], workers: int,
                  batch_items: int | None = None) -> Generator[tuple[Any, Any], None, None]:
-    """Yield (key, function(*arguments)) for each task (key, arguments), in their order; a task whose second part is no plain
-    tuple has that as its result. What the function raises, this raises.
+    """Yield (key, function(*arguments)) for each task (key, arguments), in order. If the second part of a task is not a plain
+    tuple, it is the result. Exceptions of the function are raised here.
 
-    workers: number of processes; 1 does all of it in this one. They take a bounded number of tasks ahead, and end with this
-    process, however it ends. The function and arguments are pickled, the keys stay here.
-    batch_items: how many tasks go to a process at a time, if not BATCH_ITEMS.
+    workers: number of processes; 1 for this process only. They read a bounded number of tasks ahead, and end when this process
+    ends for any reason. The function and arguments are pickled. The keys are not.
+    batch_items: number of tasks per message to a process; BATCH_ITEMS by default.
     """
     if workers <= 1:
         for key, task in tasks:
             yield key, function(*task) if type(task) is tuple else task
         return
-    # Spawned, as this process may have threads; its signals are its own affair.
+    # Spawned, because this process may have threads. Children do not handle its signals.
     with _pool(workers) as pool:
         waiting: deque[tuple[list[Any], concurrent.futures.Future]] = deque()
         try:

@@ -1,4 +1,4 @@
-"""Labels of images in a file of their own: a table (CSV, tabs, blanks) or JSON, such as the attributes of CelebA."""
+"""Labels of images in a separate file: a table (CSV, tabs, blanks) or JSON, such as the attributes of CelebA."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dnnlib import UserError
 from dnnlib.files import open_regular
 from training.data.labels import MOST_CLASSES, check_labels, clean_name, find_labels
 
-MOST_FRACTIONS = 100  # different numbers of a column that become domains: of more, each is a measurement
+MOST_FRACTIONS = 100  # largest number of different fractions in a column that become domains. More are measurements
 FILE_COLUMNS = ('file', 'filename', 'file_name', 'image', 'image_id', 'image_name', 'name', 'path')  # in any case
 
 
@@ -26,10 +26,10 @@ class LabelTable(NamedTuple):
     domains: list[str] | None
 
     def of(self, names: Sequence[str], archive: str | Path) -> dict[str, Any]:
-        """The labels of the images `names`, found by their paths, or by their last parts where these are unambiguous. Case, and
-        how accents are composed, matter only where names differ in nothing else.
+        """The labels of the images `names`, found by their paths, or by their last parts if these are unambiguous. Case and the
+        composition of accents matter only if names differ in nothing else.
 
-        Raises UserError if one has none.
+        Raises UserError if an image has no label.
         """
         found, unused = self._found(names)
         missing = [name for name in names if name not in found]
@@ -40,7 +40,7 @@ class LabelTable(NamedTuple):
         return found
 
     def notes(self, names: Sequence[str]) -> list[str]:
-        """What to say about entries for which there is no image."""
+        """Notes about entries without an image."""
         unused = self._found(names)[1]
         return [f'{len(unused)} entries of {self.path} fit no image, such as {unused[0]!r}'] if unused else []
 
@@ -55,13 +55,13 @@ class LabelTable(NamedTuple):
 
 
 def read_label_table(path: str, columns: Sequence[str] | None = None) -> LabelTable:
-    """Read `.json`: `{"labels": [[file, label], ...]}` as in dataset.json, or `{file: label}`. Or any other file: a table with
-    commas, semicolons, tabs or blanks between its columns, the names of which are in its first line if that is not a file's; a
-    line before it with the number of images is fine, and a missing name for the column of files too (CelebA has both).
+    """Read a `.json` file, `{"labels": [[file, label], ...]}` as in dataset.json or `{file: label}`, or a table. Its columns are
+    separated by commas, semicolons, tabs or blanks. The first line has their names, unless it is a line of a file. As in CelebA,
+    a line with the number of images may come first, and the column of files may have no name.
 
-    columns: which ones hold the label; needed if there are several. One column of numbers from 0 is classes; one of anything else
-    has its different values numbered in order, which become the names of domains. Several columns make a vector of numbers.
-    Raises UserError if the file is not like that.
+    columns: names of the columns with the label; required if there are several. One column of integers from 0 gives classes.
+    Other values in one column are numbered in order and become the names of domains. Several columns give a vector of numbers.
+    Raises UserError if the file has another form.
     """
     try:
         with open_regular(path) as f:
@@ -78,7 +78,7 @@ def read_label_table(path: str, columns: Sequence[str] | None = None) -> LabelTa
     for name, label in rows:
         name = clean_name(name)
         if isinstance(label, float) and label.is_integer():
-            label = int(label)  # as pandas writes the whole numbers of a column that has gaps
+            label = int(label)  # pandas writes integers as floats in a column with gaps
         if labels.setdefault(name, label) != label:
             raise UserError(f'--labels={path}: {name} has two different labels, {labels[name]} and {label}; leave one of them')
     if not labels:
@@ -117,7 +117,7 @@ def _number(text: str) -> int | float | str:
 
 
 def _label(text: str, file: str, path: str) -> int | float | str:
-    """A cell as a label. Raises UserError if it is empty, or is what stands for that."""
+    """A cell as a label. Raises UserError if it is empty or a marker for that."""
     value = _number(text)
     if not text or (isinstance(value, float) and not abs(value) < math.inf):
         raise UserError(f'--labels={path}: no label for {file}, whose cell is {text or "empty"}; fill it in, or remove the line '
@@ -133,7 +133,7 @@ def _is_unnamed(column: str) -> bool:
 def _table_rows(path: str, text: str, columns: Sequence[str] | None) -> tuple[list[tuple[str, Any]], str]:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].strip().isdecimal():
-        del lines[0]  # how many there are
+        del lines[0]  # the number of images
     first = lines[0] if lines else ''
     separator = next((mark for mark in ',;\t' if mark in first), None)
     rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True)) if separator else [line.split() for line in lines]
@@ -177,7 +177,7 @@ def _table_rows(path: str, text: str, columns: Sequence[str] | None) -> tuple[li
 
 def _is_number(text: str) -> bool:
     value = _number(text)
-    return not isinstance(value, str) and abs(value) < 2 ** 31  # which NaN is not either
+    return not isinstance(value, str) and abs(value) < 2 ** 31  # NaN is not less either
 
 
 def _json_rows(path: str, text: str) -> list[tuple[str, Any]]:
@@ -196,7 +196,7 @@ def _json_rows(path: str, text: str) -> list[tuple[str, Any]]:
 
 
 class _Pairs(dict):
-    """An object of JSON, with all of its pairs: one name may stand in several."""
+    """A JSON object with all its pairs, including repeated names."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)

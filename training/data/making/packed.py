@@ -1,4 +1,4 @@
-"""Datasets that come packed in formats of their own: CIFAR, LSUN (LMDB) and down-sampled ImageNet (npz)."""
+"""Datasets in special formats: CIFAR, LSUN (LMDB) and down-sampled ImageNet (npz)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LARGEST_CIFAR = 192 << 20  # bytes that one of these archives may unpack to: the
 
 
 class _Bounded:
-    """Reads a compressed file up to so many bytes, and raises OSError at a bomb."""
+    """Reads a compressed file up to a limit, and raises OSError beyond it."""
 
     def __init__(self, file: IO[bytes] | gzip.GzipFile, size: int):
         self.file, self.left = file, size
@@ -65,9 +65,9 @@ def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def open_lmdb(path: str) -> tuple[Iterator[tuple[bytes, None, str]], int]:
-    """Open an LSUN database: (image file, None, name) in the order of keys, and how many.
+    """Open an LSUN database: (image file, None, name) in the order of keys, and their number.
 
-    Raises UserError if the package lmdb is missing, or the folder is no database.
+    Raises UserError if the package lmdb is missing, or the folder is not a database.
     """
     try:
         import lmdb
@@ -91,7 +91,7 @@ def open_lmdb(path: str) -> tuple[Iterator[tuple[bytes, None, str]], int]:
 
 
 def open_imagenet_npz(path: str) -> tuple[Iterator[tuple[np.ndarray, int, str]], int]:
-    """Open down-sampled ImageNet, `train_data_batch_<n>.npz`: (image, label 0..999, name) in order, and how many.
+    """Open down-sampled ImageNet, `train_data_batch_<n>.npz`: (image, label 0..999, name) in order, and their number.
 
     Each file holds `data`, uint8 [N, 3*S*S] in planes, and `labels` 1..1000. Raises UserError if one is damaged.
     """

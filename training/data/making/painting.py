@@ -28,7 +28,7 @@ DEPENDENCE = 0.8  # probability that the colour is one of the digit's own
 
 def coloured(source: Source, colours: dict[str, Colour], seed: int = 0, paired: bool = False,
              max_per_domain: int | None = None) -> Source:
-    """Make a multi-domain source out of a greyscale one: domain k has the images in colour k, on black.
+    """Turn a greyscale source into a multi-domain one: domain k has the images in colour k on black.
 
     Every image goes to one domain, drawn at random so that the domains are equally large (to within one image); or
     to all of them if `paired`. Labels are the domains; class numbers of the source become the content.
@@ -54,10 +54,10 @@ def coloured(source: Source, colours: dict[str, Colour], seed: int = 0, paired: 
 def dependent(source: Source, seed: int = 0, max_per_domain: int | None = None) -> Source:
     """Dependent MNIST: every digit in two domains, a coloured digit on black, and a white one on a coloured background.
 
-    The colour depends on the digit: mostly it is one of seven, which are others in the other domain (DEPENDENT_DOMAINS). Labels
-    are the domains, numbered by name; the digits become the content. Colours are drawn anew for each domain, by the seed.
+    The colour depends on the digit: usually it is one of seven, which differ between the domains (DEPENDENT_DOMAINS). Labels are
+    the domains, numbered by name. The digits become the content. Each domain has its own random colours, by the seed.
 
-    source: greyscale images with labels 0..9; those that are not 32x32 are resized to it.
+    source: greyscale images with labels 0..9. Other sizes are resized to 32x32.
     """
     source = source.first(max_per_domain)
     rng = np.random.RandomState(seed)

@@ -1,7 +1,7 @@
 """Pictures of one shape each, rendered from known factors: arrays of numbers in, arrays of pixels out.
 
-Shapes are signed distance functions, joined by minimum (union) and maximum (intersection). None looks the same after a turn of
-less than 360°, so that the rotation of each can be read from its picture.
+Shapes are signed distance functions, joined by minimum (union) and maximum (intersection). None looks the same after a rotation
+of less than 360°, so the rotation can be read from the picture.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def render(factors: np.ndarray, size: int) -> np.ndarray:
-    """Pictures of factors [N, 9]: uint8 [N, size, size, 3]. Each depends on its own row alone.
+    """Pictures of factors [N, 9]: uint8 [N, size, size, 3]. Each depends only on its own row.
 
     Columns: number of the shape; centre, to the right and down from the middle, and radius, as shares of the image; rotation,
     clockwise, in turns; hue of the shape, in turns; background, from dark (0) to light (1); stroke, the width of the grey band

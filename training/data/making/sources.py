@@ -27,7 +27,8 @@ class SourceImage(NamedTuple):
 
     data: pixels, uint8 [H, W] or [H, W, C], or the bytes of an image file, or a function that gives one of these.
     label: a number, a list of numbers, or None. name: what messages call it.
-    content: the class of what it shows in whatever domain, if known. factors: values of the source's factor_names, if known.
+    content: the class of what it shows, regardless of the domain, if known. factors: values of the source's factor_names, if
+    known.
     """
 
     data: np.ndarray | bytes | Callable[[], np.ndarray | bytes]
@@ -48,14 +49,14 @@ class SourceImage(NamedTuple):
 
 
 class Source:
-    """A number of images, to be iterated once.
+    """Images that can be iterated once.
 
-    size: how many images come, if none is left out.
+    size: number of images, if none is skipped.
     domains: names of the labels 0, 1, ... or None.
-    leave_out_broken: whether it is known for broken images, which are better left out than complained about.
+    leave_out_broken: whether damaged images are skipped by default, because the source is known to have some.
     contents: names of the contents 0, 1, ... or None. placements: by content, where it is drawn: to the right, down, scale.
     factor_names: name, kind and role of each factor (training.data.labels.Factor), where images have factors.
-    left_out: why -> names of files that are none of its images, though they might be taken for some. notes: what else to say.
+    left_out: reason -> names of skipped files that look like images. notes: further lines to print.
     """
 
     def __init__(self, images: Iterable[SourceImage], size: int, domains: Sequence[str] | None = None,
@@ -91,10 +92,10 @@ def open_source(path: str, subfolders_are_domains: bool | None = None, max_per_d
     without `dataset.json`, and they have images.
     max_per_domain: how many images to take of each such domain.
     pad_mnist: digits as 32x32, with black around them; or 28x28 as they come.
-    table: labels of the images of a folder or ZIP file, in place of any that it has.
-    averaged_to: side of squares, in pixels, to which images are to be averaged: of TFRecords, those of that size will do.
+    table: labels of the images of a folder or ZIP file, instead of its own.
+    averaged_to: side in pixels of squares to which images will be averaged. TFRecords of this size are sufficient then.
 
-    Raises UserError if it is missing or nothing of the above, now or while iterating.
+    Raises UserError if it is missing or none of these, now or during iteration.
     """
     name = Path(path).name
     source = None
@@ -199,8 +200,8 @@ def _from_archive(archive: FolderArchive | ZipArchive, subfolders_are_domains: b
 
 def _fitting(labels: dict[str, Any] | None, names: list[str], archive: FolderArchive | ZipArchive, kind: str,
              notes: list[str]) -> dict[str, Any] | None:
-    """The labels of images by their names, classes as ints. Raises UserError for labels that can't be trained with, or that fit
-    no image while images have none."""
+    """The labels of images by their names, classes as ints. Raises UserError for unusable labels, and for entries without an
+    image if an image has no label."""
     if labels is None:
         return None
     where = archive.where(FILE_NAME)
@@ -228,7 +229,7 @@ def _has_labels(archive: FolderArchive | ZipArchive, name: str) -> bool:
 
 
 def _by_number(folders: Iterable[str]) -> Callable[[str], Any]:
-    """The key by which folders are sorted: by their numbers, if that is all in which their names differ; else as text."""
+    """The sort key of folders: their numbers, if their names differ only in these; else the text."""
     matches = [re.fullmatch(r'(.*?)(\d+)', folder, re.DOTALL | re.ASCII) for folder in folders]
     if all(matches) and len({match[1] for match in matches}) == 1:
         prefix = len(matches[0][1])
@@ -237,7 +238,7 @@ def _by_number(folders: Iterable[str]) -> Callable[[str], Any]:
 
 
 def _subfolders(names: Iterable[str]) -> list[str]:
-    """The names of folders in the folder at the root that images are in, if there are several."""
+    """The names of second-level folders with images, if there are several."""
     inner = sorted({parts[1] for parts in (name.split('/') for name in names) if len(parts) > 2})
     return inner if len(inner) > 1 else []
 

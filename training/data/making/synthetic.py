@@ -1,9 +1,9 @@
-"""Pictures of shapes whose factors are all known: the data on which identifiability can be measured.
+"""Pictures of shapes whose factors are all known, for measures of identifiability.
 
 Content (which shape, where, how large, which way up) has the same distribution in every domain. Style (hue, background, stroke,
-light) is independent of content and, in a domain, of the other style factors; mean and spread of each change from domain to
-domain. These are the assumptions of the identifiability theorem of Kong et al. ("Partial disentanglement for domain adaptation",
-ICML 2022), on which i-StyleGAN rests. It asks for 2n + 1 domains for n style factors: 9 for the 4 that there are here.
+light) is independent of content. Within a domain, the style factors are independent of each other. Their mean and spread differ
+between domains. These are the assumptions of the identifiability theorem of Kong et al. ("Partial disentanglement for domain
+adaptation", ICML 2022), on which i-StyleGAN rests. It requires 2n + 1 domains for n style factors: 9 for the 4 factors here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DECIMALS = 5          # of factors in dataset.json; pictures are rendered from t
 
 
 def draw_contents(count: int, seed: int) -> np.ndarray:
-    """The content factors of `count` contents: float64 [count, 5]. Fewer contents are the first of more."""
+    """The content factors of `count` contents: float64 [count, 5]. A smaller count gives the first contents of a larger one."""
     unit = np.random.RandomState(seed).uniform(size=[count, 5])
     shape = np.floor(unit[:, 0] * len(SHAPES))
     size = SIZES[0] + (SIZES[1] - SIZES[0]) * unit[:, 3]
@@ -40,8 +40,8 @@ def draw_contents(count: int, seed: int) -> np.ndarray:
 def draw_styles(domain: np.ndarray, num_domains: int, seed: int, number: np.ndarray) -> np.ndarray:
     """The style factors of images of these domains [N], which have these numbers [N]: float64 [N, 4].
 
-    Hue: Gaussian about a centre of the domain's own on the circle. Others: a logistic function of a Gaussian, in (0, 1). Centres
-    are evenly spaced, in an order of each factor's own, so that no two factors change alike.
+    Hue: Gaussian around the centre of the domain on the circle. Others: a logistic function of a Gaussian, in (0, 1). Centres are
+    evenly spaced. Each factor has its own order of domains, so no two factors change alike.
     """
     rng = np.random.RandomState([seed, 1])
     places = np.stack([rng.permutation(num_domains) for _ in range(4)], axis=1) / (num_domains - 1)  # [U, 4] in [0, 1]
@@ -56,8 +56,8 @@ def draw_factors(count: int, num_domains: int, paired: bool, seed: int,
                  split: str | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Factors [N, 9], domain int64 [N], and number of the content int64 [N] of each image.
 
-    Each of `count` contents is in one domain, drawn at random so that domains are equally large to within one; or in all of them,
-    one after the other, if `paired`. split: 'train', 'test' or None, as of training.data.making.dealing.
+    Each of `count` contents is in one random domain, with equally many per domain to within one; or in all domains, one after the
+    other, if `paired`. split: 'train', 'test' or None, as of training.data.making.dealing.
     """
     dealt = deal(count, num_domains, np.random.RandomState([seed, 3]), paired, split)
     content = np.array([i for i, domains in dealt for _ in domains], dtype=np.int64)
@@ -74,9 +74,9 @@ def open_synthetic(count: int | None = None, num_domains: int | None = None, siz
                    split: str | None = None, seed: int = 0) -> Source:
     """A source of RGB images with factors. Labels are the domains; the shape becomes the content.
 
-    count: images of both splits together, by default NUM_IMAGES; with `paired`, rounded down to whole tuples. num_domains:
-    FEWEST_DOMAINS to MOST_DOMAINS, by default the latter. size: pixels. split: 'train' or 'test', which has every tenth content
-    by a draw; None for all. Raises OptionError for values that will not do.
+    count: images of both splits together, NUM_IMAGES by default; with `paired`, rounded down to whole tuples. num_domains:
+    FEWEST_DOMAINS to MOST_DOMAINS, the default. size: pixels. split: 'train' or 'test', which has every tenth content
+    by a draw; None for all. Raises OptionError for invalid values.
     """
     num_domains = MOST_DOMAINS if num_domains is None else num_domains
     if type(num_domains) is not int or not FEWEST_DOMAINS <= num_domains <= MOST_DOMAINS:

@@ -1,10 +1,10 @@
-"""The TFRecords in which StyleGAN's datasets, FFHQ first, are published, without TensorFlow.
+"""TFRecords as published for StyleGAN, such as FFHQ, read without TensorFlow.
 
 A folder has a file for each resolution, NAME-r02.tfrecords (4x4) to NAME-r10.tfrecords (1024x1024), all with the same images,
-and maybe NAME-rxx.labels, a NumPy array [N] or [N, L] as np.save writes it.
+and optionally NAME-rxx.labels, a NumPy array [N] or [N, L] as np.save writes it.
 
 A file is a row of records: the length of the data as uint64, its checksum, the data, their checksum; little-endian. A checksum is
-a CRC32C, rotated and shifted ("masked") so that one of data with checksums in them is no special case.
+a CRC32C, rotated and shifted ("masked"), so data that contain checksums are not a special case.
 (https://www.tensorflow.org/tutorials/load_data/tfrecord) The data are a protocol buffer, tensorflow.Example, with the features
 `shape`, int64 [3] of channels, height and width, and `data`, as many bytes in that order.
 """
@@ -59,7 +59,7 @@ class Record(NamedTuple):
 
 
 def is_tfrecords(path: str | Path) -> bool:
-    """Whether it is a .tfrecords file, or a folder with some and without images."""
+    """Whether the path is a .tfrecords file, or a folder with such files and without images."""
     path = Path(path)
     if not path.is_dir():
         return path.name.endswith(SUFFIX)
@@ -68,12 +68,13 @@ def is_tfrecords(path: str | Path) -> bool:
 
 def open_tfrecords(path: str | Path, averaged_to: int | None = None
                    ) -> tuple[Iterator[tuple[Callable[[], np.ndarray], Any, str]], int]:
-    """Open a .tfrecords file, or the one of a folder that has the largest images: (function that gives the pixels, label or None,
-    name) in the order of the file, and how many.
+    """Open a .tfrecords file, or the file with the largest images in a folder: (function that returns the pixels, label or None,
+    name) in the order of the file, and their number.
 
-    averaged_to: side of squares, in pixels, to which images will be averaged: their file is taken, if the folder has it.
+    averaged_to: side in pixels of squares to which images will be averaged. The file of this size is used if the folder has it.
     One-hot labels become class numbers, others lists of numbers.
-    Raises UserError if a package is missing, the file is truncated, or its labels are damaged. Reading an image does if that is.
+    Raises UserError if a package is missing, the file is truncated, or its labels are damaged. Reading a damaged image also
+    raises it.
     """
     path = _choose(Path(path), averaged_to) if Path(path).is_dir() else Path(path)
     records = list(_index(path, _checksum()))
@@ -88,7 +89,7 @@ def open_tfrecords(path: str | Path, averaged_to: int | None = None
 
 
 def _choose(folder: Path, averaged_to: int | None) -> Path:
-    """The file of a folder, which is told. Raises UserError if they are of several datasets."""
+    """The file to use in a folder, which is printed. Raises UserError if the folder has several datasets."""
     files = {path: match for path in sorted(folder.glob(f'*{SUFFIX}')) if (match := LEVEL.fullmatch(path.name))}
     others = [path for path in folder.glob(f'*{SUFFIX}') if path not in files]
     names = sorted({match[1] for match in files.values()} | {path.name for path in others})
@@ -120,8 +121,8 @@ def _checksum() -> Callable[[bytes], int]:
 
 
 def _index(path: Path, crc: Callable[[bytes], int]) -> Iterator[Record]:
-    """All records of a file, by their lengths alone. Raises UserError that names the first whose length is damaged or that ends
-    too early."""
+    """All records of a file, found by their lengths. Raises UserError that names the first record with a damaged length or a
+    missing end."""
     try:
         with open_regular(path) as f:
             size, at, number = os.fstat(f.fileno()).st_size, 0, 0
@@ -174,7 +175,7 @@ def _parse(data: bytes, name: str) -> tuple[list[int], bytes]:
 
 @functools.cache
 def _example() -> Any:
-    """The class tensorflow.Example, in a pool of its own: TensorFlow may be loaded, too."""
+    """The class tensorflow.Example, in a separate pool, because TensorFlow may also be loaded."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
     pool = descriptor_pool.DescriptorPool()
     pool.Add(text_format.Parse(_SCHEMA, descriptor_pb2.FileDescriptorProto()))

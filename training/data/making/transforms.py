@@ -19,11 +19,11 @@ FILTERS = {name.lower(): PIL.Image.Resampling[name]  # all but nearest average o
 
 
 class DoesNotFit(ValueError):
-    """An image that a crop is not in."""
+    """Raised if an image does not contain the crop."""
 
 
 class Crop(NamedTuple):
-    """A rectangle of the source: its size in pixels, and its left upper corner; in the middle if that is None."""
+    """A rectangle of the source: its size in pixels, and its upper left corner; None for the middle."""
 
     width: int
     height: int
@@ -34,7 +34,7 @@ class Crop(NamedTuple):
         return f'{self.width}x{self.height}' + (f'+{self.left}+{self.top}' if self.left is not None else '')
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Cut it out of uint8 [H, W] or [H, W, C]. Raises DoesNotFit if the image does not have it."""
+        """Crop uint8 [H, W] or [H, W, C]. Raises DoesNotFit if the image does not contain the rectangle."""
         h, w = image.shape[:2]
         left = (w - self.width) // 2 if self.left is None else self.left
         top = (h - self.height) // 2 if self.top is None else self.top
@@ -45,15 +45,15 @@ class Crop(NamedTuple):
 
 def make_transform(name: str | None, width: int | None, height: int | None, resize_filter: str = 'lanczos',
                    crop: Crop | None = None) -> Transform:
-    """A function from uint8 [H, W] or [H, W, C] to the same with the size of the dataset, or to None: leave it out.
+    """A function from uint8 [H, W] or [H, W, C] to the same with the size of the dataset, or to None to skip the image.
 
-    name: None resizes each side on its own to `width` and `height`, where given. 'center-crop' takes as much of the middle as
-    has the shape of `width` x `height`. 'center-crop-wide' puts a wide strip between black bars to give width x width, as the
+    name: None resizes each side separately to `width` and `height`, if given. 'center-crop' takes the largest centred rectangle
+    with the shape of `width` x `height`. 'center-crop-wide' puts a wide strip between black bars to give width x width, as the
     published LSUN Car data had it; it stretches images that are larger than the target. 'center-crop-wide-aspect'
-    does the same without stretching. 'pad' scales the whole image, as large as it fits, and puts black around it.
-    resize_filter: one of FILTERS. crop: what is cut out before.
+    does the same without stretching. 'pad' scales the whole image to the largest size that fits, and puts black around it.
+    resize_filter: one of FILTERS. crop: a rectangle that is cropped first.
 
-    Raises ValueError if the combination makes no sense; the function raises DoesNotFit for an image that does not have the crop.
+    Raises ValueError for an invalid combination. The function raises DoesNotFit for an image that does not contain the crop.
     """
     if name is not None and name not in TRANSFORMS:
         raise ValueError(f'unknown transform {name!r}')
@@ -71,8 +71,7 @@ def make_transform(name: str | None, width: int | None, height: int | None, resi
 
 
 def check_final_size(name: str | None, width: int | None, height: int | None) -> None:
-    """Raise ValueError if such a function makes images of a size that no network can; where the size depends on the image,
-    nothing is known yet."""
+    """Raise ValueError if no network supports the resulting size. If the size depends on the image, nothing is checked here."""
     if width is None or height is None:
         return
     size = (width, width) if name in ('center-crop-wide', 'center-crop-wide-aspect') else (height, width)
@@ -119,8 +118,8 @@ def _center_crop_wide(image: np.ndarray, width: int, height: int, resample: PIL.
     h, w = image.shape[:2]
     scaled = round(width * h / w)  # height of the image once its width is the target's
     if w < width or scaled < height:
-        return None  # it would have to be enlarged
-    # The published geometry takes rows by the scaled height from the image that is not scaled yet.
+        return None  # it would need enlarging
+    # As published, the scaled height selects rows of the image before scaling.
     rows = min(round(w * height / width), h) if keep_aspect else scaled
     strip = _resize(image[(h - rows) // 2:(h + rows) // 2], width, height, resample)
     canvas = np.zeros([width, width, *image.shape[2:]], dtype=np.uint8)

@@ -19,8 +19,8 @@ from dnnlib.jsonl import parse_line
 class StatsFile:
     """stats.jsonl: {"<name>": {"num": int, "mean": float or null, "std": float or null}, ..., "timestamp": unix seconds}.
 
-    A run that goes on in the directory of an earlier one appends to its file. Lines beyond start_nimg, the images that
-    the run begins at, are dropped first: those ticks come again.
+    A run that resumes in its directory appends to the file. Lines beyond start_nimg, the images at which it resumes, are dropped
+    first: those ticks are repeated.
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int):
@@ -30,8 +30,8 @@ class StatsFile:
         self._unwritten = b''
 
     def write(self, stats: Mapping[str, Mapping[str, float]]) -> None:
-        """Append the statistics of a tick. Raises OSError if the disk is full, without leaving half a line: the line is then
-        written before the next one."""
+        """Append the statistics of a tick. Raises OSError if the disk is full. No partial line remains, and the line is written
+        before the next one."""
         line = {name: finite_or_none(values) for name, values in stats.items()}
         self._unwritten += (json.dumps({**line, 'timestamp': time.time()}, allow_nan=False) + '\n').encode()
         self._write_all()
@@ -54,8 +54,7 @@ class StatsFile:
 
 
 def keep_lines(path: Path, wanted: Callable[[dict[str, Any]], bool] = lambda record: True) -> None:
-    """Rewrite a file, atomically, without half-written lines and records that are not wanted; if there are none of
-    these, or no file, nothing happens."""
+    """Rewrite a file atomically without incomplete lines and unwanted records. Does nothing if there are none, or no file."""
     if not path.is_file():
         return
     text = path.read_text(encoding='utf-8', errors='replace')
@@ -67,7 +66,7 @@ def keep_lines(path: Path, wanted: Callable[[dict[str, Any]], bool] = lambda rec
 
 
 def finite_or_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Strict JSON has no NaN and no infinity: what is not finite is null."""
+    """None for NaN and infinity, which strict JSON does not have."""
     return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
 
 

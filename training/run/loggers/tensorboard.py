@@ -12,14 +12,14 @@ import numpy as np
 class TensorBoardLogger:
     """Scalars and images by thousands of images seen, with the time of day.
 
-    start_nimg: the images that the run begins at. What an earlier run in this directory wrote for later kimg is hidden,
-    so that its curves are continued instead of overlaid.
+    start_nimg: images at which the run begins. Points of an earlier run in this directory at later kimg are hidden, so its curves
+    continue.
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int):
         from torch.utils.tensorboard import SummaryWriter  # half a second to import
         threading.excepthook = _without_full_disks
-        # Everything from purge_step on is hidden; the tick that ended with start_nimg itself stays.
+        # Hides everything from purge_step on. The tick that ended at start_nimg stays visible.
         purge_step = start_nimg // 1000 + 1 if start_nimg else None
         self._writer = SummaryWriter(str(run_dir), purge_step=purge_step)
 
@@ -43,6 +43,6 @@ class TensorBoardLogger:
 
 
 def _without_full_disks(args: threading.ExceptHookArgs) -> None:
-    """Print what ended a thread, unless that is one that writes events and could not: the next call here raises it."""
+    """Print the error that ended a thread, except a write error of an event writer: the next call here raises that."""
     if not (issubclass(args.exc_type, OSError) and type(args.thread).__name__ == '_AsyncWriterThread'):
         threading.__excepthook__(args)

@@ -1,4 +1,4 @@
-"""Weights & Biases. It never ends a run: trouble with it is reported in one line, and training continues."""
+"""Weights & Biases. Any problem is reported in one line, and training continues."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MODES = {'online': 'online', 'run': 'online', 'offline': 'offline', 'dryrun': 'o
 
 
 def resolve_mode(option: str) -> str:
-    """What --wandb means here: auto follows WANDB_MODE, `wandb offline`, or else is online for those who are logged in.
+    """The mode of --wandb. auto follows WANDB_MODE or `wandb offline`, or else is online if the user is logged in.
 
-    Returns online, offline or disabled: auto is disabled where wandb is not installed or does not understand its settings.
-    The server is not asked.
+    Returns online, offline or disabled. auto is disabled if wandb is not installed or rejects its settings. The server is not
+    contacted.
     """
     if option != 'auto':
         return option
@@ -46,10 +46,11 @@ def resolve_mode(option: str) -> str:
 class WandbLogger:
     """One run of Weights & Biases, named after the run directory, whose files go into <run_dir>/wandb.
 
-    options: mode (online or offline), project (WANDB_PROJECT and WANDB_ENTITY come first), and images: none, fakes or all, of
-    which only all sends pictures of training images. config: shown beside the curves, without the folders of absolute paths.
-    The id of the run is kept in the directory, so that a resumed run continues its curves. Without a server, what would be
-    sent is kept in files for `wandb sync`. say: called with the lines that tell the user.
+    options: mode (online or offline), project (WANDB_PROJECT and WANDB_ENTITY take precedence), and images: none, fakes or all.
+    Only all sends pictures of training images.
+    config: shown beside the curves, without the folders of absolute paths.
+    The id of the run is kept in the directory, so a resumed run continues its curves.
+    Without a server, everything is kept in files for `wandb sync`. say: prints a line for the user.
     """
 
     def __init__(self, run_dir: str | Path, options: Mapping[str, Any], config: Mapping[str, Any], say: Callable[[str], None]):
@@ -99,7 +100,7 @@ class WandbLogger:
             try:
                 self._run.finish()
             finally:
-                self._wandb.teardown()  # only when its background process has ended is everything in the files
+                self._wandb.teardown()  # the files are complete only when its background process has ended
         except Exception as err:
             self._say(f'Weights & Biases: not everything was sent ({_reason(err)}); '
                       f'the rest is in {self._run_dir}/wandb: send it with `wandb sync`')
@@ -155,7 +156,7 @@ def _import() -> ModuleType:
 
 
 def _logged_in(wandb: ModuleType) -> bool:
-    """Whether the user has credentials. Neither asks for them on the terminal, which would wait for ever, nor the server."""
+    """Whether the user has credentials. Asks neither the user, which could block forever, nor the server."""
     return wandb.login(prompt=False, verify=False)
 
 

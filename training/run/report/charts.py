@@ -35,7 +35,7 @@ STYLE_TERMS = ('sparse', 'img_sparse')  # of i-StyleGAN and CG-GAN
 def make_charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """[{title, group, log, zero, points, line, parts: [{run, x: [kimg], series: [[label, [value or null]]]}]}, ...].
 
-    parts: of each run that has something to show, by its index in `runs`. line: where a horizontal line is drawn, or null.
+    parts: one for each run with data, by its index in `runs`. line: position of a horizontal line, or null.
     """
     charts = []
     for panel in _panels(runs):
@@ -52,8 +52,8 @@ def make_charts(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def read_importance(run: Run) -> dict[str, Curve]:
-    """{number of the style coordinate: its importance}, from importance.jsonl. A run that went back and resumed has written the
-    same kimg again: what was written last counts."""
+    """{number of the style coordinate: its importance}, from importance.jsonl. A resumed run may repeat a kimg: the last record
+    counts."""
     records: list[tuple[float, list[Any]]] = []
     for record in read_records(run.path / IMPORTANCE):
         kimg, values = number(record.get('kimg')), record.get('importance')
@@ -99,7 +99,7 @@ def _line(panel: Panel, runs: Sequence[Run]) -> float | None:
 
 def _chart(panel: Panel, parts: list[dict[str, Any]], line: float | None) -> dict[str, Any]:
     values = [value for part in parts for _, ys in part['series'] for value in ys if value is not None]
-    # A scale by powers of ten is for what changes by more than one.
+    # A logarithmic scale is for values that change by more than a power of ten.
     log = panel.logarithmic and bool(values) and min(values) > 0 and max(values) > 10 * min(values)
     return dict(title=panel.title, group=panel.group, log=log, zero=panel.from_zero, points=panel.of_metric, line=line,
                 parts=parts)
@@ -117,10 +117,10 @@ def _part(run: int, curves: dict[str, Curve], names: dict[str, str]) -> dict[str
 
 
 def thin(x: np.ndarray, ys: np.ndarray, most: int = MOST_POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """Curves of `most` points at most, with all peaks: the smallest and the largest value of each stretch, at its first and
-    last x.
+    """Curves of at most `most` points, with all peaks: the smallest and the largest value of each stretch, at its first and last
+    x.
 
-    x: float [N], ascending. ys: float [curves, N]; NaN is a gap, and remains one where a whole stretch is NaN.
+    x: float [N], ascending. ys: float [curves, N]; NaN is a gap. It remains if a whole stretch is NaN.
     """
     n = len(x)
     if n <= most:
@@ -134,5 +134,5 @@ def thin(x: np.ndarray, ys: np.ndarray, most: int = MOST_POINTS) -> tuple[np.nda
 
 
 def _short(values: np.ndarray) -> list[float | None]:
-    """Five digits are more than can be seen. NaN becomes None."""
+    """Rounded to five digits. NaN becomes None."""
     return [float(f'{value:.5g}') if value == value else None for value in values.tolist()]

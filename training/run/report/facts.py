@@ -1,4 +1,4 @@
-"""What the page says of a run in words and tables, as plain text: training.run.report.page makes HTML of it."""
+"""The texts and tables of the page, as plain text. training.run.report.page turns them into HTML."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from training.run.report.log import Log
 from training.run.sessions import FILE_NAME as SESSIONS
 
 RECENT = 20  # ticks from which the pace is taken
-OF_EVERY_RUN = ('run_dir', 'resume_', 'data_digest')  # settings that differ between any two runs, and say nothing
+OF_EVERY_RUN = ('run_dir', 'resume_', 'data_digest')  # settings that differ between any two runs, and mean nothing
 
 
 class Facts:
-    """run, log: what was read of them so far. given: the run directory as the user wrote it. folder: where it is, seen
-    from the page."""
+    """run, log: as read so far. given: the run directory as the user wrote it. folder: its path relative to the page."""
 
     def __init__(self, run: Run, log: Log, given: str, folder: str = '.'):
         self.run, self.log, self.given, self.folder = run, log, given, folder
@@ -32,12 +31,12 @@ class Facts:
 
     @property
     def session(self) -> dict[str, Any]:
-        """The last one; {} for a run of an older revision."""
+        """The last session; {} for a run of an older revision."""
         return self.sessions[-1] if self.sessions else {}
 
     @property
     def first_kimg(self) -> float:
-        """Where the run began."""
+        """The position at which the run began, in thousands of images."""
         kimg = number(self.sessions[0].get('kimg')) if self.sessions else 0.0
         return 0.0 if math.isnan(kimg) else kimg
 
@@ -50,7 +49,7 @@ class Facts:
         return self.run.kimg > 0 and self.run.kimg >= self.total_kimg
 
     def state(self) -> str:
-        """'complete', 'failed', 'stopped' or 'training', which also is what a killed run last said."""
+        """'complete', 'failed', 'stopped' or 'training'. A killed run stays at 'training'."""
         if self.log.error is not None:
             return 'failed'
         return 'complete' if self.complete else 'stopped' if self.log.stopped else 'training'
@@ -65,7 +64,7 @@ class Facts:
         return [f'label {i}' for i in range(count)]
 
     def key_figures(self) -> dict[str, str]:
-        """What one wants to know first; what is not known is left out."""
+        """The key figures. Unknown ones are omitted."""
         pace, p = self._seconds_per_kimg(), self._last('Progress/augment')
         left = (self.total_kimg - self.run.kimg) * pace
         memory = {'process': self._last('Resources/cpu_mem_gb'), 'GPU': self._last('Resources/peak_gpu_mem_gb')}
@@ -87,8 +86,7 @@ class Facts:
         return {key: f'{curve.values[-1]:.4g} ({curve.kimg[-1]:g} kimg)' for key, curve in self.run.metrics.items()}
 
     def given_options(self) -> dict[str, str]:
-        """{option: value} that the run was made from, by training_options.json, or else by the command line that began it; all
-        others have their defaults."""
+        """{option: value} of the given options, from training_options.json, or else from the first command line."""
         if isinstance(noted := self.options.get('options'), dict):
             return {f'--{name}'.replace('_', '-'): text for name, text in flatten(noted).items()}
         words = [str(word) for word in self.sessions[0]['command'][1:]] if self.sessions else []
@@ -101,7 +99,7 @@ class Facts:
         return given
 
     def commands(self) -> dict[str, str]:
-        """{what for: the command}, for what one does next with a run."""
+        """{purpose: command} for the next steps with a run."""
         run, snapshots = shlex.quote(self.given), self.snapshots()
         if not snapshots:
             return {}
@@ -134,7 +132,7 @@ class Facts:
         return flatten({name: value for name, value in self.options.items() if name != 'options'})
 
     def environment(self) -> dict[str, str]:
-        """Where and with what the last session ran."""
+        """The machine and the packages of the last session."""
         s = self.session
         packages = s.get('packages') if isinstance(s.get('packages'), dict) else {}
         rows = {
@@ -154,7 +152,8 @@ class Facts:
         return curve.values[-1] if curve and curve.values else math.nan
 
     def _seconds_per_kimg(self) -> float:
-        """The pace of the last ticks, with what was between them; pauses between sessions don't count, as it is the median."""
+        """The pace of the last ticks, with the maintenance between them. It is a median, so pauses between sessions do not
+        count."""
         ticks = list(zip(self.run.ticks.kimg, self.run.ticks.values, strict=True))[-RECENT - 1:]
         paces = [(t1 - t0) / (k1 - k0) for (k0, t0), (k1, t1) in itertools.pairwise(ticks) if k1 > k0 and t1 > t0]
         return statistics.median(paces) if paces else math.nan
@@ -177,7 +176,7 @@ def utc(seconds: float) -> str:
 
 
 def short_names(runs: Sequence[Facts]) -> list[str]:
-    """What tells several runs apart in little room: the numbers in their names, or else letters."""
+    """Short labels of several runs: the numbers in their names, or else letters."""
     numbers = [facts.run.name.partition('-')[0] for facts in runs]
     if len(set(numbers)) == len(runs) and all(number.isdecimal() for number in numbers):
         return numbers
@@ -185,7 +184,7 @@ def short_names(runs: Sequence[Facts]) -> list[str]:
 
 
 def differences(all_settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """{setting: its value in each run}, of those that are not the same in all; '' where a run does not have it."""
+    """{setting: its value in each run} for settings that differ; '' if a run does not have the setting."""
     names = dict.fromkeys(name for settings in all_settings for name in settings if not name.startswith(OF_EVERY_RUN))
     rows = {name: [settings.get(name, '') for settings in all_settings] for name in names}
     return {name: values for name, values in rows.items() if len(set(values)) > 1}

@@ -24,8 +24,8 @@ class Kind(NamedTuple):
 
 
 def make_grids(facts: Facts, pictures: Pictures, runs: int = 1, most_new: int | None = None) -> list[Kind]:
-    """All pictures of a run. runs: how many share the page: each gets fewer then, and only those that are compared. most_new: see
-    Pictures.series."""
+    """All pictures of a run. runs: number of runs on the page. With several, each gets fewer pictures, and only comparable ones.
+    most_new: see Pictures.series."""
     run, cell, domains = facts.run, facts.run.image_size(), facts.domains()
     by_domain = facts.options.get('grid_by_domain') is True
     block = len(domains) if by_domain and domains else 1

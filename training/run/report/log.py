@@ -1,4 +1,4 @@
-"""What a run's log says that someone should read: warnings, errors, and how the run ended."""
+"""The warnings and errors in a run's log, and how the run ended."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from training.run.records import GrowingFile
 
 FINDING = re.compile(r'(?:Error|[Ww]arning): .+')
 LAST_OF_TRACEBACK = re.compile(r'(?:\w+\.)*(\w*(?:Error|Exception|Interrupt))\b(?:: (.*))?')
-CONTINUES = re.compile(r'tick \d|Calculating |Exiting|(?:Error|[Ww]arning): ')  # what a run prints that has not ended
+CONTINUES = re.compile(r'tick \d|Calculating |Exiting|(?:Error|[Ww]arning): ')  # lines of a run that has not ended
 SESSION_BEGINS, STOPPED = 'Num images:', 'Stopping early, as asked'
 MOST = 20  # lines, the newest
 
 
 class Log:
-    """`update` reads what was added since. findings: {line: how often}, the newest last. error: what ended the run, or None.
-    stopped: whether it was asked to end early."""
+    """`update` reads new lines. findings: {line: how often}, the newest last. error: the error that ended the run, or None.
+    stopped: whether it was asked to stop early."""
 
     def __init__(self, run_dir: Path):
         self._file = GrowingFile(run_dir / 'log.txt')
@@ -31,13 +31,13 @@ class Log:
             self._add(line)
 
     def newest_findings(self) -> list[tuple[str, int]]:
-        """Those that the page has room for."""
+        """The findings for which the page has room."""
         return list(self.findings.items())[-MOST:]
 
     def _add(self, line: str) -> None:
-        if CONTINUES.match(line):  # the traceback was of something that the run survived, such as a metric
+        if CONTINUES.match(line):  # the run survived this traceback, such as one of a metric
             self.error = None
-        if line.startswith(SESSION_BEGINS):  # what ended the session before was overcome
+        if line.startswith(SESSION_BEGINS):  # the run has resumed since the last error
             self.error, self.stopped, self._in_traceback = None, False, False
         elif line.startswith('Traceback '):
             self._in_traceback = True

@@ -1,4 +1,4 @@
-"""The page itself: HTML with everything inside. Whatever was read from files is escaped here."""
+"""The page: self-contained HTML. All text from files is escaped here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequenc
     data = dict(runs=names, charts=charts)
     return ''.join([
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n',
-        # Nothing is fetched, and no script runs but these two, should anything read from a file have slipped through.
+        # Fetch nothing and run no other script, even if unescaped text from a file slips through.
         f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src \'unsafe-inline\'; '
         f'script-src {digests}; base-uri \'none\'; form-action \'none\'">\n',
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n',
@@ -52,14 +52,14 @@ def page(runs: Sequence[Facts], grids: Sequence[Sequence[Kind]], charts: Sequenc
 
 
 def script_json(value: Any) -> str:
-    """JSON that nothing in it can end the script element with."""
+    """JSON that cannot end the script element."""
     text = json.dumps(value, separators=(',', ':'), allow_nan=False)
     return text.replace('&', '\\u0026').replace('<', '\\u003c').replace('>', '\\u003e')
 
 
 @cache
 def _own_file(name: str) -> str:
-    """A file of this folder, as it was when the run began: the checkout may change meanwhile."""
+    """A file of this folder, read once when the run begins, because the checkout may change later."""
     return (HERE / name).read_text(encoding='utf-8')
 
 
@@ -109,7 +109,7 @@ def _header(title: str, runs: Sequence[Facts], names: Sequence[str]) -> str:
 
 
 def _findings(facts: Facts, name: str) -> str:
-    """What the run warned of, and what ended it."""
+    """The warnings of the run, and the error that ended it."""
     lines = [(f'Ended by: {facts.log.error}', 1)] if facts.log.error is not None else []
     lines += reversed(facts.log.newest_findings())
     items = ''.join(f'<li>{_text(line)}{f" <b>×{count}</b>" if count > 1 else ""}</li>' for line, count in lines)
@@ -132,8 +132,8 @@ def _comparison(runs: Sequence[Facts], names: Sequence[str]) -> str:
 
 
 def _pictures(kinds: Sequence[Kind], name: str, folder: str) -> str:
-    """The pictures of one run: over time with a slider, and beside them what is only shown as it is now. Each is a link to its
-    file, in `folder`."""
+    """The pictures of one run: those over time with a slider, and beside them the current ones. Each links to its file in
+    `folder`."""
     cards = []
     for kind in kinds:
         captions = ''.join(f'<span>{_text(caption)}</span>' for caption in kind.captions)
@@ -193,7 +193,7 @@ def _commands(facts: Facts) -> str:
 
 
 def _configuration(facts: Facts) -> str:
-    """What the command line gave."""
+    """The given options."""
     given = ''.join(f'<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>' for name, value in facts.given_options().items())
     return f'<p class="muted">Options given; all others have their defaults.</p><dl class="options">{given}</dl>' if given else ''
 

@@ -1,4 +1,4 @@
-"""The pictures of the page: the grids of a run, cut to what can be seen and thinned out over time, as WebP."""
+"""The pictures of the page: the grids of a run, cropped to the visible size and thinned out over time, as WebP."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ IMG = re.compile(r'<img class="picture" data-key="([^"]*)" width="(\d+)" height=
 
 
 class Picture(NamedTuple):
-    """A picture on the page. key: file, size and time of what it was made from. rows: of cells, 0 if it is no grid.
-    webp: in base64."""
+    """A picture on the page. key: name, size and time of its source file. rows: of cells, 0 if it is not a grid. webp: in
+    base64."""
 
     key: str
     width: int
@@ -35,15 +35,15 @@ class Picture(NamedTuple):
         return self.key.rpartition(' ')[0].rpartition(' ')[0]
 
     def img(self, alt: str, attributes: str = '') -> str:
-        """As HTML, in the form that `Pictures` reads again."""
+        """As HTML, in a form that `Pictures` can read."""
         return (f'<img class="picture" data-key="{html.escape(self.key)}" width="{self.width}" height="{self.height}" '
                 f'data-rows="{self.rows}" src="data:image/webp;base64,{self.webp}" alt="{html.escape(alt)}"{attributes}>')
 
 
 class Pictures:
-    """Makes the pictures of a run, each once: those that an earlier page has are taken from it.
+    """Makes each picture of a run once. Existing ones are taken from the earlier page.
 
-    page: that page, which may be missing or damaged.
+    page: the earlier page, which may be missing or damaged.
     """
 
     def __init__(self, run_dir: Path, page: Path | None = None):
@@ -57,7 +57,7 @@ class Pictures:
 
     def series(self, kind: str, first_kimg: float, last_kimg: float, cell: tuple[int, int] | None, block: int = 1,
                most: int = MOST_FRAMES, most_new: int | None = None) -> list[tuple[int, Picture]]:
-        """(kimg, picture) of <kind><kimg>.png up to last_kimg, in their order: `most` at most, evenly chosen, and the newest.
+        """(kimg, picture) of <kind><kimg>.png up to last_kimg, in order: at most `most`, evenly spaced, and the newest.
 
         first_kimg: of <kind>_init.png. cell: height and width of the images in the grid. block: rows that belong together.
         most_new: make no more than these, the newest first; None for no limit.
@@ -91,12 +91,13 @@ class Pictures:
         return self._made[key]
 
     def keep(self, pictures: Sequence[Picture]) -> None:
-        """Forget all others."""
+        """Drop all other pictures."""
         self._made = {picture.key: picture for picture in pictures}
 
 
 def choose(kimgs: Sequence[int], most: int) -> list[int]:
-    """Every 2^k-th, with the smallest k that leaves `most`, and the last: as a run grows, none comes back that was left out."""
+    """Every 2^k-th, with the smallest k that leaves at most `most`, and the last. As a run grows, dropped pictures never come
+    back."""
     step = 1
     while -(-len(kimgs) // step) > most:
         step *= 2
@@ -131,7 +132,7 @@ def _make(path: Path, key: str, cell: tuple[int, int] | None, block: int) -> Pic
 
 
 def _cut(size: tuple[int, int], cell: tuple[int, int], block: int) -> tuple[int, tuple[int, int, int, int], tuple[int, int]]:
-    """What to show of a grid: its rows, the box to cut out, and the size to show that in.
+    """The visible part of a grid: its rows, the box to crop, and the size to show it at.
 
     size: width and height of the grid. cell: height and width of its images. block: rows that belong together.
     """

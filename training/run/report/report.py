@@ -26,15 +26,14 @@ from training.run.report.pictures import Pictures
 from training.run.sessions import append_session
 
 FILE_NAME = 'report.html'
-MOST_NEW = 2  # pictures of a kind that one refresh makes: one, but for a run whose page was removed, where the rest comes later
+MOST_NEW = 2  # new pictures of a kind per refresh. Usually there is one; if the page was removed, the others follow later
 
 
 class LiveReport:
     """Keeps report.html of a run up to date while it trains. As a context manager, it also says what error ended the run.
 
-    run_dir: as the user wrote it; this process appends to its stats.jsonl. say: prints one line if the page can't be written, and
-    training continues.
-    Where shows is false, as in all ranks but the first, nothing happens.
+    run_dir: as the user wrote it; this process appends to its stats.jsonl. say: prints one line if the page cannot be written;
+    training continues. If `shows` is false, as on ranks other than 0, nothing happens.
     """
 
     def __init__(self, run_dir: str | Path, say: Callable[[str], None], shows: bool = True):
@@ -53,8 +52,8 @@ class LiveReport:
             self._write()
 
     def refresh(self, mapping: Any, cur_nimg: int) -> None:
-        """Write the page after a snapshot. mapping: the network, whose importance of style coordinates, if it has any, is noted
-        in importance.jsonl."""
+        """Write the page after a snapshot. mapping: the network. The importance of its style coordinates, if any, is appended to
+        importance.jsonl."""
         if not self._shows:
             return
         with self._surviving():
@@ -66,7 +65,7 @@ class LiveReport:
 
     @contextlib.contextmanager
     def _surviving(self) -> Iterator[None]:
-        """Within, errors are reported, each once: no page is worth a run."""
+        """Context in which each error is reported once, and training continues."""
         try:
             yield
         except Exception as err:
@@ -77,7 +76,7 @@ class LiveReport:
                 self._say(line)
 
     def _write(self, error: str | None = None) -> None:
-        """error: what ends the run, which the log says only later."""
+        """error: the error that ends the run. The log gets it only later."""
         path = self._run_dir / FILE_NAME
         if self._run is None:
             self._run, self._log, self._pictures = Run(self._run_dir), Log(self._run_dir), Pictures(self._run_dir, path)
@@ -107,8 +106,8 @@ def _described(error: Exception) -> str:
 
 
 def report(run_dirs: Sequence[str], out: Path) -> str:
-    """The page of one run, or of several, from their files. out: where it will be written. Raises UserError for a directory that
-    is not one of a run."""
+    """The page of one or several runs, from their files. out: where it will be written. Raises UserError for a directory that is
+    not a run directory."""
     runs = []
     for run_dir in dict.fromkeys(run_dirs):
         path = Path(run_dir)
@@ -130,7 +129,7 @@ def report(run_dirs: Sequence[str], out: Path) -> str:
 def main(run_dirs: tuple[str, ...], out: str | None) -> None:
     """Write one page that shows a training run, or compares several: pictures over time, curves, settings, environment.
 
-    RUN: run directories of train.py, which keeps the page of each up to date by itself. The page needs no network.
+    RUN: run directories of train.py, which also keeps the page of each run up to date. The page needs no network.
     """
     several = len(set(run_dirs)) > 1
     path = Path(out) if out else Path('.' if several else run_dirs[0], FILE_NAME)

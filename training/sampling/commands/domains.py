@@ -16,7 +16,7 @@ from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
 
 FILE_NAME = 'domains.png'
-SHORT: dict[str, Any] = dict(  # what a network alone means
+SHORT: dict[str, Any] = dict(  # defaults if only a network is given
     seeds=list(range(40)), rows=2, trunc=0.7, outdir='results/transgan_faces')
 LONG: dict[str, Any] = dict(seeds=list(range(8)), rows=None, trunc=1.0)
 LONGEST_NAME = 24  # letters of a domain's name that are printed
@@ -50,7 +50,7 @@ Examples:
               type=click.IntRange(min=1), metavar='INT')
 @click.option('--layout', help='Whether the domains are the rows of the picture or its columns.',
               type=click.Choice(['rows', 'columns']), default='columns', show_default=True)
-@cli.bool_option('--labels', help='Print seeds and domains into the margins.  [default: 0]')
+@cli.bool_option('--labels', help='Print seeds and domains in the margins.  [default: 0]')
 @click.option('--data', type=cli.PATH, help='With --labels: a dataset, whose dataset.json names the domains.', metavar='PATH')
 @options.noise_mode
 @options.outdir_or_none()
@@ -123,8 +123,8 @@ def render_cells(G: Generator, cells: list[tuple[int, int]], means: dict[int, to
 
 
 def domain_names(data: str | None, num_domains: int) -> list[str]:
-    """The names of all domains: those in the dataset.json of a dataset, or 0, 1, ... without one. Raises UserError if it
-    can't be read, or names another number of domains."""
+    """The names of all domains: those in the dataset.json of a dataset, or 0, 1, ... without a dataset. Raises UserError if it
+    cannot be read, or has another number of domains."""
     if data is None:
         return [str(domain) for domain in range(num_domains)]
     names = ImageFolderDataset(data).domains

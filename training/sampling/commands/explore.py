@@ -40,7 +40,7 @@ Examples:
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
 @click.option('--data', type=cli.PATH, help='A dataset, whose dataset.json names the domains.', metavar='PATH')
-@click.option('--host', help='Address to serve at; this machine alone can reach the default.', default='127.0.0.1',
+@click.option('--host', help='Address to serve at. Only this machine can reach the default.', default='127.0.0.1',
               show_default=True, metavar='ADDRESS')
 @click.option('--port', help=f'Port to serve at.  [default: {FIRST_PORT}, or the next that is free]',
               type=click.IntRange(1, 65535), metavar='INT')
@@ -57,7 +57,7 @@ def command(network: str, data: str | None, host: str, port: int | None, open_br
     """
     page = import_page()
     where = options.start_on(device, ops)
-    with listen(host, port) as sock:  # before the network is loaded: that takes a while, and this may fail
+    with listen(host, port) as sock:  # before the network is loaded, because that is slow and this may fail
         address = url_of(host, sock)
         if not is_loopback(sock):
             print(f'warn: anyone who can reach {address} can use this page; without --host, this machine alone can')
@@ -67,14 +67,14 @@ def command(network: str, data: str | None, host: str, port: int | None, open_br
         names = domains.domain_names(data, G.c_dim)
         extra = [f'--{name}={value}' for name, value in (('device', device), ('ops', ops)) if value != 'auto']
         explorer = Explorer(G, network, names, extra)
-        explorer.draw(State())  # what goes wrong goes wrong here, not in the browser
+        explorer.draw(State())  # errors appear here, not in the browser
         if open_browser is None:
             open_browser = sys.stdout.isatty() and has_display()
         serve(page.make_app(explorer), sock, address, open_browser)
 
 
 def import_page() -> ModuleType:
-    """The module that makes the page. Raises UserError where nicegui is missing."""
+    """The module of the page. Raises UserError if nicegui is missing."""
     try:
         from training.sampling.explorer import page
     except ModuleNotFoundError as err:
@@ -85,7 +85,7 @@ def import_page() -> ModuleType:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens at a port, or at the first free one. Raises OptionError where that is not possible."""
+    """A socket that listens at a port, or at the first free one. Raises OptionError if that is not possible."""
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as err:
@@ -105,7 +105,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 
 
 def is_loopback(sock: socket.socket) -> bool:
-    """Whether this machine alone can reach it."""
+    """Whether only this machine can reach it."""
     return ipaddress.ip_address(sock.getsockname()[0].partition('%')[0]).is_loopback
 
 
@@ -115,14 +115,14 @@ def is_everywhere(sock: socket.socket) -> bool:
 
 
 def url_of(host: str, sock: socket.socket) -> str:
-    """What to type into a browser on this machine."""
+    """The address for a browser on this machine."""
     if is_everywhere(sock):
         host = socket.gethostname()
     return f'http://{f"[{host}]" if ":" in host else host}:{sock.getsockname()[1]}'
 
 
 def has_display() -> bool:
-    """Whether a browser could show something here."""
+    """Whether a browser can run here."""
     return sys.platform in ('win32', 'darwin') or bool(os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'))
 
 
@@ -132,7 +132,7 @@ def serve(app: App, sock: socket.socket, address: str, open_browser: bool) -> No
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            with warnings.catch_warnings():  # nicegui looks at all objects there are, some of torch's are deprecated
+            with warnings.catch_warnings():  # nicegui inspects all objects, and some of torch's are deprecated
                 warnings.simplefilter('ignore', FutureWarning)
                 await super().startup(sockets)
             print(f'Explore the network at {address} (Ctrl-C ends)', flush=True)

@@ -128,7 +128,7 @@ class Image(NamedTuple):
 
     @property
     def noise(self) -> str:
-        """What decides on its random noise: the same in all classes."""
+        """The key of its random noise, the same in all classes."""
         return self.name.partition('-')[0]
 
 
@@ -140,7 +140,7 @@ def seeded(G: Generator, images: list[Image], trunc: float, device: torch.device
 
 
 def read_latents(G: Generator, path: str, device: torch.device) -> torch.Tensor:
-    """`w` of an npz file, float32 [N, num_ws, w_dim]. Raises UserError for what is none, or another network's."""
+    """`w` of an npz file, float32 [N, num_ws, w_dim]. Raises UserError for another file, or latents of another network."""
     try:
         with open_url(path) as f, np.load(f, allow_pickle=False) as arrays:
             ws = torch.from_numpy(arrays['w']).to(device, torch.float32)

@@ -71,10 +71,11 @@ class Styles(click.ParamType):
 @options.ops
 def command(network: str, rows: list[int], cols: list[int], styles: list[int | tuple[int, int]], trunc: float,
             class_idx: options.LabelChoice, noise_mode: str, outdir: str, device: str, ops: str) -> None:
-    """Mix styles: each image has some layers' styles of its column's seed, and all else of its row's seed.
+    """Mix styles: each image takes the styles of some layers from the seed of its column, and all others from the seed of its
+    row.
 
-    Writes <row>-<col>.png for every pair, <seed>-<seed>.png for every seed, and grid.png: the columns' images above, the
-    rows' images at the left, and the mixtures between.
+    Writes <row>-<col>.png for every pair, <seed>-<seed>.png for every seed, and grid.png: the images of the columns at the top,
+    those of the rows at the left, and the mixtures between them.
     """
     options.check_seeds([*rows, *cols], '--rows and --cols')
     options.check_finite('--trunc', trunc)
@@ -111,7 +112,7 @@ def command(network: str, rows: list[int], cols: list[int], styles: list[int | t
 
 
 def layers_of(G: Generator, styles: list[int | tuple[int, int]]) -> list[int]:
-    """The layers of --styles that the network has. Says so if it has not all; raises OptionError if it has none."""
+    """The layers of --styles that the network has. Prints missing ones; raises OptionError if it has none."""
     layers = []
     for style in styles:
         if isinstance(style, int):

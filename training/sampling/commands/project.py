@@ -1,4 +1,4 @@
-"""`generate.py project`: the latent w whose image is most like a given one."""
+"""`generate.py project`: the latent w whose image is most similar to a given one."""
 
 from __future__ import annotations
 
@@ -70,11 +70,10 @@ Examples:
 @options.ops
 def command(network: str, target_path: str, num_steps: int, seed: int, save_video: bool, class_idx: options.LabelChoice,
             features: str, detector_path: str | None, outdir: str, device: str, ops: str) -> None:
-    """Find the latent w whose image is most like a given picture.
+    """Find the latent w whose image is most similar to a given picture.
 
-    Writes projected_w.npz, which `generate.py --projected-w` renders, target.png, proj.png, and proj.mp4: the target
-    beside the image of each step (*.gif without imageio-ffmpeg). If it is interrupted, the same command continues where
-    it stopped.
+    Writes projected_w.npz, which `generate.py --projected-w` renders, target.png, proj.png, and proj.mp4: the target beside the
+    image of each step (*.gif without imageio-ffmpeg). After an interruption, repeat the same command to resume.
     """
     target_picture = read_picture(target_path)
     where = options.start_on(device, ops, cudnn_benchmark=True)
@@ -104,7 +103,7 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     proj = write_results(G, projection, target, Path(outdir), video)
     state.remove(outdir)
 
-    # Not with the noise that was optimised: that is what the user has.
+    # With the network's own noise, not the optimised one: the user has no other.
     mean = drawing.render(G, projection.mean.expand(1, G.num_ws, -1), 'const', [])[0]
     reached, begun = (embed.distance(as_input(x, where), as_input(target, where)) for x in (proj, mean))
     print(f'Distance of proj.png from target.png by {TITLES[kind]}: {reached:.4f} (of the mean image: {begun:.4f})')
@@ -121,8 +120,8 @@ def read_picture(path: str) -> np.ndarray:
 
 
 def fit(picture: np.ndarray, G: Generator) -> np.ndarray:
-    """As much of the middle of uint8 [H, W, 4] as has the shape of the network's images, in their size and with their channels:
-    uint8 [H, W, C]. What is transparent is on white where the network draws no alpha."""
+    """The largest centred crop of uint8 [H, W, 4] with the shape of the network's images, resized to their size and converted to
+    their channels: uint8 [H, W, C]. Transparent parts become white if the network draws no alpha."""
     picture = picture if has_alpha(G.img_channels) else images.converted(picture, 'rgb')[0]
     height, width = height_width(G.img_resolution)
     middle = make_transform('center-crop', width, height)(picture)
@@ -137,9 +136,9 @@ def as_input(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def optimise(projection: Projection, save: Callable[[], None]) -> bool:
-    """Take all steps that are left, and tell about some of them; save now and then, and in the end. Returns False where that
-    came early, because of Ctrl-C or SIGTERM."""
-    save()  # what cannot be written is known at once
+    """Do all remaining steps and print some of them. Save periodically and at the end. Returns False if Ctrl-C or SIGTERM stopped
+    it early."""
+    save()  # shows immediately whether the file can be written
     begun, told, start = projection.step, -math.inf, time.monotonic()
     saved = start
     with StopOnSignal() as stop, Progress('steps', projection.num_steps - begun, verbose=sys.stderr.isatty()) as progress:

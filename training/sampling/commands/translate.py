@@ -1,4 +1,4 @@
-"""`generate.py translate`: real images in other domains, by their latents."""
+"""`generate.py translate`: real images in other domains, drawn from their latents."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Networks(NamedTuple):
 @click.command(cls=cli.Command, epilog=EXAMPLES)
 @options.network
 @click.option('--images', type=cli.PATH,
-              help='What to translate: a folder or ZIP of images of the size of the network.', required=True,
+              help='Images to translate: a folder or ZIP of images with the size of the network.', required=True,
               metavar='PATH')
-@click.option('--source-class', help='Domain of all of the images, counted from 0.  [default: by their dataset.json]', type=int,
+@click.option('--source-class', help='Domain of all images, counted from 0.  [default: by their dataset.json]', type=int,
               metavar='INT')
 @click.option('--class', 'class_idx', help='Domain to translate to, counted from 0.  [default: each]', type=int, metavar='INT')
-@click.option('--max-images', help='Take only the first N images.', type=click.IntRange(min=1), default=16, show_default=True,
+@click.option('--max-images', help='Use only the first N images.', type=click.IntRange(min=1), default=16, show_default=True,
               metavar='INT')
 @click.option('--by', help='How the latent of an image is found. encoder: the discriminator of a network that was trained with '
               '--method=clr-gan, or one that python -m training.encoder trained. projection: gradient descent, for any network. '
@@ -71,7 +71,7 @@ class Networks(NamedTuple):
 @click.option('--steps', help='Steps of gradient descent on the difference between the image and its reconstruction. They refine '
               f"an encoder's latents.  [default: 0 by an encoder, {STEPS} by projection]", type=click.IntRange(min=0),
               metavar='INT')
-@click.option('--seed', help='Random seed of the latents that a projection begins with.', type=click.IntRange(min=0), default=0,
+@click.option('--seed', help='Random seed of the initial latents of a projection.', type=click.IntRange(min=0), default=0,
               show_default=True, metavar='INT')
 @options.noise_mode
 @options.outdir
@@ -81,9 +81,9 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
             encoder: str | None, steps: int | None, seed: int, noise_mode: str, outdir: str, device: str, ops: str) -> None:
     """Translate real images to other domains: find the latent of each, and draw it with the label of the other domain.
 
-    For conditional networks. Of those that were trained with --method=i-stylegan or cg-gan, only the style coordinates change
-    with the domain. Writes img<number>-class<domain>.png; translations.png: each image, its reconstruction in its own domain,
-    and its translations; and latents.npz: z, the domains of the images, the error of each reconstruction, and how z was found.
+    For conditional networks. With networks trained with --method=i-stylegan or cg-gan, only the style coordinates change with the
+    domain. Writes img<number>-class<domain>.png; translations.png: each image, its reconstruction in its own domain, and its
+    translations; and latents.npz: z, the domains of the images, the error of each reconstruction, and the way z was found.
     """
     by = options.way(by, encoder)
     where = options.start_on(device, ops)
@@ -108,7 +108,7 @@ def command(network: str, images: str, source_class: int | None, class_idx: int 
 
 
 def open_networks(network: str, by: str, encoder: str | None, device: torch.device) -> Networks:
-    """The networks of a snapshot, and how latents are found. Raises UserError if they cannot translate."""
+    """The networks of a snapshot, and the way latents are found. Raises UserError if they cannot translate."""
     print(f'Loading networks from "{network}"...')
     wants_D = by in ('auto', 'encoder') and not is_export(network)
     snapshot = load_network_snapshot(network, only=('G_ema', 'D') if wants_D else ('G_ema',))
@@ -125,7 +125,7 @@ def open_networks(network: str, by: str, encoder: str | None, device: torch.devi
 
 
 def tell(networks: Networks, steps: int, device: torch.device) -> None:
-    """Say how latents are found, and how well an encoder finds those of images that the network drew."""
+    """Print how latents are found, and how well an encoder finds those of the network's own images."""
     G, by, net = networks
     if net is None:
         print(f'Finding latents by projection, in {steps} steps')
@@ -140,8 +140,8 @@ def tell(networks: Networks, steps: int, device: torch.device) -> None:
 
 def find_latents(networks: Networks, sources: np.ndarray, own: torch.Tensor, steps: int, seed: int, noise_mode: str, outdir: str
                  ) -> torch.Tensor | None:
-    """The latents [N, z_dim] of images uint8 [N, C, H, W] of labels own [N, c_dim]. None if it was stopped, which is said; the
-    same command goes on then."""
+    """The latents [N, z_dim] of images uint8 [N, C, H, W] with labels own [N, c_dim]. None if it was stopped, which is printed;
+    the same command resumes then."""
     G, by, net = networks
     find = inversion.make_finder(by, G, net, steps, seed, noise_mode)
     searches = ManySearches(sources, own, G.z_dim, find, drawing.batch_size(G, own.device))
@@ -190,7 +190,7 @@ def translate(G: Generator, found: torch.Tensor, sources: np.ndarray, classes: l
 
 
 def read_images(path: str, G: Generator, source_class: int | None, count: int) -> tuple[np.ndarray, list[int]]:
-    """The first `count` images of a folder or ZIP, uint8 [N, C, H, W], and their domains. Raises UserError if they don't fit."""
+    """The first `count` images of a folder or ZIP, uint8 [N, C, H, W], and their domains. Raises UserError if they do not fit."""
     data = ImageFolderDataset(path, use_labels=source_class is None)
     drawing.check_shape(data, G)
     count = min(count, len(data))

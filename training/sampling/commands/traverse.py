@@ -38,32 +38,32 @@ Examples:
 @options.network
 @options.seeds(default='0', help='Random seeds, one picture each: 0-3 or 1,5,9-12.')
 @options.class_idx
-@click.option('--directions', help='What to move along. style: coordinates of the latent. pca: the principal components of w '
+@click.option('--directions', help='Axes of movement. style: coordinates of the latent. pca: the principal components of w '
               '(GANSpace). sefa: the directions of w that the layers amplify most (SeFa).',
               type=click.Choice(['style', 'pca', 'sefa']), default='style', show_default=True)
-@click.option('--coordinates', help='Which of them, counted from 0, and in which order.  [default: the living style coordinates, '
+@click.option('--coordinates', help='Which axes, counted from 0, and in which order.  [default: the living style coordinates, '
               'or all directions, the most important first]', type=cli.NumRange(), metavar='RANGE')
-@click.option('--rows', help=f'Without --coordinates: how many at most.  [default: {ROWS}]', type=int, metavar='INT')
+@click.option('--rows', help=f'Largest number of axes, without --coordinates.  [default: {ROWS}]', type=int, metavar='INT')
 @click.option('--span', help='Move by -span to +span; coordinates of the latent have about unit variance.', type=float,
               default=2.0, show_default=True, metavar='FLOAT')
-@click.option('--steps', help='How many images in a row; odd, so that the middle one is the unmoved image.', type=int, default=7,
+@click.option('--steps', help='Number of images in a row. It must be odd: the middle image is unmoved.', type=int, default=7,
               show_default=True, metavar='INT')
 @options.domain_trunc
-@cli.bool_option('--labels', default=True, help='Print the numbers into the margins.  [default: 1]')
+@cli.bool_option('--labels', default=True, help='Print the numbers in the margins.  [default: 1]')
 @options.outdir
 @options.device
 @options.ops
 def command(network: str, seeds: list[int], class_idx: options.LabelChoice, directions: str, coordinates: list[int] | None,
             rows: int | None, span: float, steps: int, trunc: float, labels: bool, outdir: str, device: str, ops: str) -> None:
-    """Show what each coordinate of the latent does: a row of images in which nothing else is moved.
+    """Show the effect of each coordinate of the latent: a row of images in which only this coordinate moves.
 
-    The latent is what enters the mapping network's MLP: u, after flow and normalisation. The style coordinates are
-    those that domains move (--cond-mode=flow or mlp); one is living if its importance is above 0.1. In the margin of
-    row j stand the coordinate, its importance, and the mean of |dx/du_j| over the unmoved image x in [-1, 1]: what it
-    does there, per unit. The last column shows where: |dx/du_j| of each pixel, from 0 (black) to its largest (white).
+    The latent is u, the input of the mapping network's MLP, after flow and normalisation. The style coordinates are
+    those that domains move (--cond-mode=flow or mlp); one is living if its importance is above 0.1. The margin of row j shows the
+    coordinate, its importance, and its effect per unit: the mean of |dx/du_j| over the unmoved image x in [-1, 1]. The last
+    column shows where it acts: |dx/du_j| of each pixel, from 0 (black) to its maximum (white).
 
-    With --directions=pca or sefa, directions of w take the place of coordinates. Their unit is one standard deviation of w
-    along them, and their importance is their share of the variance, or of what the layers make of w.
+    With --directions=pca or sefa, directions of w are used instead of coordinates. Their unit is one standard deviation of w
+    along them. Their importance is their share of the variance of w, or of its effect on the layers.
 
     Writes traverse-seed<seed>.png.
     """
@@ -129,8 +129,8 @@ def render_moved(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u:
 
 def effects_of(G: Generator, ws_of: Callable[[torch.Tensor], torch.Tensor], u: torch.Tensor,
                coordinates: list[int]) -> tuple[list[float], np.ndarray]:
-    """What moving each coordinate of the latent u [1, F] does: the mean |dx/du_j| over pixels and channels, and
-    |dx/du_j| of each pixel relative to its largest, as uint8 [coordinates, H, W]."""
+    """The effect of each coordinate of the latent u [1, F]: the mean |dx/du_j| over pixels and channels, and |dx/du_j| of each
+    pixel relative to its maximum, as uint8 [coordinates, H, W]."""
     def image(v: torch.Tensor) -> torch.Tensor:
         return G.synthesis(ws_of(v), noise_mode='const', force_fp32=True)
 

@@ -17,7 +17,7 @@ from training.networks import Generator
 from training.sampling import captioned_grid, drawing, movie, options
 
 MEGABITS = 12
-WRAPS = 2  # periods before and after the keyframes, by which the interpolation closes
+WRAPS = 2  # periods before and after the keyframes that close the loop
 
 EXAMPLES = """\b
 Examples:
@@ -60,7 +60,7 @@ class GridSize(click.ParamType):
               metavar='INT')
 @click.option('--grid', 'size', help='Columns x rows of latents.', type=GridSize(), default='1x1', show_default=True,
               metavar='WxH')
-@click.option('--num-keyframes', help='Latents that each cell of the grid goes through.  [default: seeds / cells]',
+@click.option('--num-keyframes', help='Number of latents per cell of the grid.  [default: seeds / cells]',
               type=click.IntRange(min=1), metavar='INT')
 @click.option('--w-frames', help='Frames from one keyframe to the next.', type=click.IntRange(min=1), default=120,
               show_default=True, metavar='INT')
@@ -69,7 +69,7 @@ class GridSize(click.ParamType):
 @click.option('--trunc', help='Truncation psi, towards the mean of all, or of the domain: 1 for none.', type=float, default=1,
               show_default=True, metavar='PSI')
 @options.class_or_all
-@cli.bool_option('--morph', help='The keyframes are the domains, of one latent for each cell.  [default: 0]')
+@cli.bool_option('--morph', help='Use the domains of one latent as the keyframes of each cell.  [default: 0]')
 @click.option('--fps', help='Frames per second.', type=click.IntRange(1, 240), default=60, show_default=True, metavar='INT')
 @options.device
 @options.ops
@@ -145,15 +145,15 @@ class Mapping:
 
 
 def loop(keys: np.ndarray) -> Callable[[float], np.ndarray]:
-    """A cubic spline through keys [N, K, D] at times 0 to K - 1, which is back at the first at time K: time -> [N, D]."""
+    """A cubic spline through keys [N, K, D] at times 0 to K - 1, back at the first key at time K: time -> [N, D]."""
     count = keys.shape[1]
     times = np.arange(-WRAPS * count, (WRAPS + 1) * count)
     return make_interp_spline(times, np.tile(keys, [1, 2 * WRAPS + 1, 1]), k=3, axis=1)
 
 
 def spherical_loop(keys: np.ndarray) -> Callable[[float], np.ndarray]:
-    """As `loop`, but the length of the vectors goes from that of one key to that of the next: what lies between two draws of
-    a normal distribution is shorter than any draw would be."""
+    """As `loop`, but the length of the vectors moves from that of one key to that of the next. Otherwise, vectors between two
+    normal draws would be shorter than any draw."""
     directions, lengths = loop(keys), loop(np.linalg.norm(keys, axis=-1, keepdims=True))
 
     def at(time: float) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""What `generate.py explore` shows, and the page that shows it."""
+"""The images and the page of `generate.py explore`."""

@@ -14,7 +14,7 @@ STEP = 0.05              # of sliders
 
 
 class Slider(ui.slider):
-    """A slider that does not wait for the server's consent: over a slow connection, steps would be lost."""
+    """A slider that does not wait for the server. Over a slow connection, steps would otherwise be lost."""
 
     LOOPBACK = False
 
@@ -25,7 +25,7 @@ def heading(text: str) -> ui.label:
 
 
 def seed_control(label: str, value: int, on_change: Callable[[int], None], hint: str) -> None:
-    """A number with buttons for the one before, the next one, and any."""
+    """A number with buttons for the previous, the next, and a random one."""
     def change(e: Any) -> None:
         if e.value is not None:
             on_change(int(min(max(e.value, 0), MOST_SEED)))
@@ -45,7 +45,8 @@ def seed_control(label: str, value: int, on_change: Callable[[int], None], hint:
 
 def slider(label: str, hint: str, bounds: tuple[float, float], neutral: float, on_change: Callable[[float], None],
            style: str, caption: str = '') -> Callable[[], None]:
-    """A slider with its value, which is a button that sets it back to neutral; returns what does so. hint: explains the label.
+    """A slider with its value. The value is a button that resets the slider; the function that resets it is returned. hint:
+    explains the label.
     style: how values are written, such as '{:.2f}'. caption: stands beside the label."""
     def change(e: Any) -> None:
         value = round(e.value, 2)

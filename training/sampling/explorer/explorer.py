@@ -1,4 +1,4 @@
-"""What `generate.py explore` shows: from the state of its controls to pixels, and to the command that draws the same."""
+"""From the state of the controls of `generate.py explore` to pixels, and to the command that draws the same image."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class State:
     """One setting of all controls.
 
     seed: of the latent z, 0 to 2^32 - 1. domain: counted from 0; 0 for unconditional networks. psi: truncation towards
-    the mean of the domain, 1 for none. noise_mode: 'const' or 'none'. offsets: by how much coordinates of the latent u
-    are moved, which enters the mapping network's MLP. mix_layers: which of the num_ws layers take the w of mix_seed.
+    the mean of the domain, 1 for none. noise_mode: 'const' or 'none'. offsets: shifts of coordinates of the latent u, the input
+    of the mapping network's MLP. mix_layers: the layers, of num_ws, that take the w of mix_seed.
     """
 
     seed: int = 0
@@ -80,7 +80,7 @@ class Explorer:
         self._lock = threading.Lock()
 
     def draw(self, state: State) -> np.ndarray:
-        """The image uint8 [H, W, C], C = 1 to 4, of a state: to the bit what `generate.py images` makes of its seed.
+        """The image uint8 [H, W, C], C = 1 to 4, of a state: the same to the bit as `generate.py images` with its seed.
 
         Except for truncation in conditional networks, which is towards the mean of the domain, as with `domains`.
         """
@@ -107,7 +107,7 @@ class Explorer:
         return self._means[domain]
 
     def summary(self) -> str:
-        """What the network is, for a reader."""
+        """A description of the network."""
         G = self.G
         parts = [f'{size_text(G.img_resolution)} {channels.name(G.img_channels)}',
                  f'{G.c_dim} domains' if G.c_dim > 0 else 'unconditional', f'latents of {G.z_dim} numbers']
@@ -116,7 +116,7 @@ class Explorer:
         return ', '.join(parts)
 
     def coordinates_note(self) -> str:
-        """What the coordinates are that the page offers, for a reader."""
+        """A description of the coordinates that the page offers."""
         shown = len(self.coordinates)
         if self.style:
             which = f'All {shown}' if shown == len(self.style) else f'The {shown} most important of {len(self.style)}'
@@ -128,11 +128,11 @@ class Explorer:
         return f'{reason}; these are the first {shown} of the {self.G.z_dim} coordinates of its latent.'
 
     def caption(self, j: int) -> str:
-        """What is known of a coordinate: its importance, if it is a style coordinate."""
+        """A hint about a coordinate: its importance, if it is a style coordinate."""
         return f'importance {self.importance[j]:.2f}' if j < len(self.importance) else ''
 
     def hint(self, j: int) -> str:
-        """What a coordinate is."""
+        """The kind of a coordinate."""
         if j not in self.style:
             return f'Number {j} of the latent.'
         return f'Number {j} of the latent. Its importance is learned: how far a domain moves it. Above {LIVING}, it lives.'
@@ -143,7 +143,7 @@ class Explorer:
         return f'domain {domain}' if name == str(domain) else f'domain {domain} ({name})'
 
     def command(self, state: State) -> tuple[str | None, str]:
-        """(the command that draws the picture of a state, and a remark on it); (None, why) where there is none."""
+        """(the command that draws the picture of a state, and a remark); (None, reason) if there is none."""
         moved, conditional = state.moved(), self.G.c_dim > 0
         truncated, noise, mixed = state.psi != 1, state.noise_mode != 'const', len(state.mix_layers) > 0
         if len(moved) + mixed > 1:
@@ -173,7 +173,7 @@ class Explorer:
         return shlex.join(['python', 'generate.py', name, *options, *self.extra]), remark
 
     def file_name(self, state: State) -> str:
-        """Of the PNG that is downloaded: seed and domain, and '-edited' if that does not say all."""
+        """The name of the downloaded PNG: seed and domain, and '-edited' if other controls were used."""
         edited = bool(state.moved() or state.mix_layers) or state.psi != 1 or state.noise_mode != 'const'
         domain = f'-class{state.domain}' if self.G.c_dim > 0 else ''
         return f'{drawing.image_name(state.seed)}{domain}{"-edited" if edited else ""}.png'
@@ -187,12 +187,12 @@ def layer_groups(G: Generator) -> list[LayerGroup]:
 
 
 def size_text(size: ImageSize) -> str:
-    """'64×48': width and height, as the page has it."""
+    """'64×48': width and height, for the page."""
     return text_of(size).replace('x', '×')
 
 
 def encode_png(pixels: np.ndarray, at_most: int | None = None, fast: bool = False) -> bytes:
-    """Pixels uint8 [H, W, C], C = 1 to 4, as a PNG. at_most: no side has more pixels. fast: large rather than late."""
+    """Pixels uint8 [H, W, C], C = 1 to 4, as a PNG. at_most: largest side in pixels. fast: prefer speed to small files."""
     image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if at_most is not None and (longer := max(image.size)) > at_most:
         image = image.resize([max(side * at_most // longer, 1) for side in image.size], PIL.Image.Resampling.BOX)

@@ -1,8 +1,8 @@
-"""Keeps other web pages out of a server on this machine: an ASGI application around another one.
+"""Protects a server on this machine from other web pages: an ASGI application around another one.
 
-A page of any site that is open in the same browser can send requests to 127.0.0.1. By DNS rebinding it can even read the
-answers, under a name of its own. So a request must be for this machine by name or address (Host). If a page sent it, that page
-must be of this server (Origin, Sec-Fetch-Site). A user's click on a link elsewhere that leads here is let through.
+A page of any site that is open in the same browser can send requests to 127.0.0.1. By DNS rebinding, it can even read the answers
+under its own name. A request must therefore address this machine by name or address (Host). If a page sent it, that page must
+come from this server (Origin, Sec-Fetch-Site). A user's click on an external link to this server is allowed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ FRAMES = [(b'x-frame-options', b'DENY'), (b'content-security-policy', b"frame-an
 
 
 class Guard:
-    """Answers 403 to what other pages send, else calls `app`.
+    """Answers 403 to requests of other pages, else calls `app`.
 
-    host: what the user serves at, a name or an address. everywhere: whether the server listens on all addresses; then it may be
-    called by any address, but still only by names of this machine.
+    host: the name or address of the server. everywhere: whether the server listens on all addresses. Then any address is allowed,
+    but still only the names of this machine.
     """
 
     def __init__(self, app: App, host: str, everywhere: bool = False):

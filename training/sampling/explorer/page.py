@@ -30,7 +30,7 @@ PATIENCE = 1.0     # seconds to wait for the browser to show an image before the
 
 
 def make_app(explorer: Explorer) -> FastAPI:
-    """The application that serves the page at /, without a request to another host."""
+    """The application that serves the page at /. It contacts no other host."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     pages: dict[str, Page] = {}
 
@@ -47,7 +47,7 @@ def make_app(explorer: Explorer) -> FastAPI:
             ui.label(f'{MOST_TABS} tabs show this network already. Close one, and load this page again.')
             return
         page = pages[client.id] = Page(explorer, client.id)
-        client.on_connect(page.begin)  # a request that no browser follows up draws nothing
+        client.on_connect(page.begin)  # a request without a browser connection draws nothing
         client.on_delete(lambda: pages.pop(client.id).close())
 
     ui.run_with(app, title=f'Explore {Path(explorer.network).name}', dark=None, tailwind=False, show_welcome_message=False,
@@ -83,7 +83,7 @@ class Page:
     # From the controls to the images.
 
     def _change(self, **fields: Any) -> None:
-        """Set fields of the state, and see to it that it is drawn: the newest one, not those between."""
+        """Set fields of the state and have the newest state drawn. Intermediate states are skipped."""
         self.state = dataclasses.replace(self.state, **fields)
         self._describe()
         if not self._drawing:
@@ -130,7 +130,7 @@ class Page:
         self.pictures[name] = png
         self._arrived.clear()
         element.props['src'] = f'/picture/{self.key}/{name}?{self._version}'
-        if element is self.image:  # a slow connection gets fewer images, not late ones
+        if element is self.image:  # a slow connection gets fewer images instead of late ones
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), PATIENCE)
         return True
@@ -156,7 +156,7 @@ class Page:
         ui.notify('Copied', position='bottom-left', timeout=1000)
 
     def _describe(self) -> None:
-        """What the page says about the state."""
+        """The text of the page about the state."""
         state, explorer = self.state, self.explorer
         moved = len(state.moved())
         parts = [f'Seed {state.seed}', explorer.domain_name(state.domain) if explorer.names else '',
@@ -238,7 +238,7 @@ class Page:
             if explorer.names:
                 self._build_domains()
             mean = 'the mean of the domain' if explorer.names else 'the mean image'
-            controls.slider('Truncation psi', f'Pulls w towards {mean}: 1 leaves it alone, 0 shows the mean itself. Below 1, '
+            controls.slider('Truncation psi', f'Pulls w towards {mean}: 1 leaves w unchanged, 0 shows the mean itself. Below 1, '
                             'images vary less and look more typical; above 1, the reverse.',
                             (0, MOST_PSI), 1, lambda psi: self._change(psi=psi), '{:.2f}')
 

@@ -21,10 +21,10 @@ Find = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images [N, C, H, 
 
 
 class ManySearches:
-    """images: uint8 [N, C, H, W]. labels: float32 [N, c_dim] on the device. find: gives their latents, each by itself. batch: how
-    many images it always gets; the last batch is filled up, so that an image does not depend on how many there are.
+    """images: uint8 [N, C, H, W]. labels: float32 [N, c_dim] on the device. find: returns their latents, each independently.
+    batch: fixed batch size for find. The last batch is filled up, so an image does not depend on the number of images.
 
-    step: how many of num_steps images are done. z: float32 [N, z_dim] on the device; rows of images to come are 0.
+    step: number of images done, of num_steps. z: float32 [N, z_dim] on the device; rows of later images are 0.
     """
 
     def __init__(self, images: np.ndarray, labels: torch.Tensor, z_dim: int, find: Find, batch: int):
@@ -33,7 +33,7 @@ class ManySearches:
         self._images, self._labels, self._find, self._batch = images, labels, find, batch
 
     def advance(self) -> int:
-        """Search the next batch. Returns how many images it had."""
+        """Search the next batch. Returns its number of images."""
         part = slice(self.step, min(self.step + self._batch, self.num_steps))
         count = part.stop - part.start
         x, c = as_input(self._images[part], self._labels.device), self._labels[part]
@@ -48,15 +48,15 @@ class ManySearches:
         return dict(step=self.step, z=self.z[:self.step].cpu())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state_dict of equal images."""
+        """Continue from a state_dict of the same images."""
         self.z[:state['step']] = state['z'].to(self.z.device)
         self.step = state['step']
 
 
 def search_all(searches: ManySearches, save: Callable[[], None]) -> bool:
-    """Search the images that are left, and tell how far it is; save periodically, and in the end. Returns False where that came
-    early, because of Ctrl-C or SIGTERM."""
-    save()  # what cannot be written is known immediately
+    """Search the remaining images and show progress. Save periodically and at the end. Returns False if Ctrl-C or SIGTERM stopped
+    it early."""
+    save()  # shows immediately whether the file can be written
     begun, start = searches.step, time.monotonic()
     saved = told = start
     with StopOnSignal() as stop, Progress('latents', searches.num_steps - begun, verbose=sys.stderr.isatty()) as progress:

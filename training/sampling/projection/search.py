@@ -1,4 +1,4 @@
-"""Projection: the latent w whose image is most like a given one, by gradient descent.
+"""Projection: the latent w whose image is most similar to a given one, by gradient descent.
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, section 5 and appendix D.
 """
@@ -48,10 +48,10 @@ def w_noise_scale(t: float) -> float:
 
 
 def noise_regularization(noise: list[torch.Tensor]) -> torch.Tensor:
-    """What keeps noise inputs [h, w] from carrying the image: a scalar.
+    """The penalty that keeps noise inputs [h, w] from carrying the image: a scalar.
 
-    The squares of the mean products of each pixel with its right and its lower neighbour, wrapping around, summed over the
-    inputs and the levels of their pyramids, each of which is the average of 2 x 2 pixels of the one before.
+    The squares of the mean products of each pixel with its right and its lower neighbour, wrapping around, summed over the inputs
+    and the levels of their pyramids. Each level averages 2 x 2 pixels of the level before.
     """
     total = torch.zeros([], device=noise[0].device) if noise else torch.zeros([])
     for level in noise:
@@ -73,14 +73,14 @@ def normalize_(noise: list[torch.Tensor]) -> None:
 
 
 class Projection:
-    """An optimisation of w and of the noise inputs of a generator, which itself stays as it is.
+    """An optimisation of w and of the noise inputs of a generator. The generator itself stays unchanged.
 
-    G: in eval mode, without gradients. embed: images [1, C, H, W] in [-1, 1] -> [1, K]; squared distances tell how alike they
-    are. target: such an image. label: [1, c_dim]; only the statistics of w depend on it. seed: keys all random numbers together
-    with the step, so that they need not be saved, and do not depend on the device. The global generators are left alone.
+    G: in eval mode, without gradients. embed: images [1, C, H, W] in [-1, 1] -> [1, K], whose squared distances are perceptual
+    distances. target: such an image. label: [1, c_dim]; only the statistics of w depend on it. seed: keys all random numbers
+    together with the step. They need not be saved and do not depend on the device. The global generators are not used.
 
-    step: how many of num_steps are done. w: [1, 1, w_dim], for all layers; mean: where it begins, [w_dim]. path: w after each
-    step, float32 [num_steps, w_dim]; rows of steps to come are 0.
+    step: number of steps done, of num_steps. w: [1, 1, w_dim], for all layers; mean: its initial value, [w_dim]. path: w after
+    each step, float32 [num_steps, w_dim]; rows of later steps are 0.
     """
 
     def __init__(self, G: Generator, embed: Callable[[torch.Tensor], torch.Tensor], target: torch.Tensor, label: torch.Tensor,
@@ -119,13 +119,13 @@ class Projection:
         return self.path[steps, None].expand(-1, self._G.num_ws, -1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an equal projection needs to go on from here: tensors and numbers in dicts."""
+        """Everything that the same projection needs to continue: tensors and numbers in dicts."""
         return dict(step=self.step, w=self.w.detach(), path=self.path[:self.step].clone(),
                     noise={name: x.detach() for name, x in self._noise.items()}, optimizer=self._optimizer.state_dict()['state'])
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state_dict of an equal projection."""
+        """Continue from a state_dict of the same projection."""
         self.step = state['step']
         self.w.copy_(state['w'])
         self.path[:self.step] = state['path']
@@ -134,7 +134,7 @@ class Projection:
         self._optimizer.load_state_dict(dict(state=state['optimizer'], param_groups=self._optimizer.state_dict()['param_groups']))
 
     def _draw(self, w: torch.Tensor) -> torch.Tensor:
-        """The image [1, C, H, W] of w [1, 1, w_dim], with the noise of the optimisation in place of the network's."""
+        """The image [1, C, H, W] of w [1, 1, w_dim], with the noise of the optimisation instead of the network's."""
         ws = w.expand(-1, self._G.num_ws, -1)
         return torch.func.functional_call(self._G.synthesis, self._noise, (ws,), dict(noise_mode='const', force_fp32=True))
 

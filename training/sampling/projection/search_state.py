@@ -1,4 +1,4 @@
-"""The state of a projection in a file: an unfinished one goes on from there, and is never mixed up with another one."""
+"""The state of a projection in a file. An unfinished projection resumes from it, and never from the state of another one."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ FILE_NAME = 'projection-state.pt'
 
 
 class Resumable(Protocol):
-    """What is saved: `step` of `num_steps` units of work are done. state_dict: tensors and numbers in dicts."""
+    """Work that can be saved: `step` of `num_steps` units are done. state_dict: tensors and numbers in dicts."""
 
     step: int
     num_steps: int
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an equal one needs to continue from here."""
+        """Everything that the same work needs to continue."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state_dict of an equal one."""
+        """Continue from a state_dict of the same work."""
 
 
 def save(outdir: str | Path, marks: Mapping[str, str], projection: Resumable) -> None:
-    """Write it, atomically. marks: what the result depends on: name -> anything that tells it from others.
+    """Write the state atomically. marks: everything that the result depends on: name -> identifying value.
 
-    Raises UserError where that is not possible.
+    Raises UserError if that is not possible.
     """
     with open_output(Path(outdir, FILE_NAME), 'w+b') as f:
         torch.save(dict(marks=dict(marks), projection=projection.state_dict()), f)
@@ -39,10 +39,10 @@ def save(outdir: str | Path, marks: Mapping[str, str], projection: Resumable) ->
 
 
 def restore(outdir: str | Path, marks: Mapping[str, str], projection: Resumable, unit: str = 'step') -> None:
-    """Let a projection go on from the state in a file, if there is one with the same marks, and say so.
+    """Resume a projection from the state in a file, if its marks are the same, and print so.
 
-    One with other marks, or a damaged one, is passed over, and that is said. Nothing in the file is executed. Raises UserError
-    for a file that is something else.
+    A state with other marks and a damaged state are skipped with a message. Nothing in the file is executed. Raises UserError for
+    another kind of file.
     """
     path = Path(outdir, FILE_NAME)
     remove_leftovers(outdir, FILE_NAME)
@@ -62,9 +62,9 @@ def restore(outdir: str | Path, marks: Mapping[str, str], projection: Resumable,
     if others:
         print(f'{path} is of another projection ({", ".join(others)}: not the same); starting anew')
     else:
-        print(f'Going on after {unit} {projection.step} of {projection.num_steps}')
+        print(f'Resuming after {unit} {projection.step} of {projection.num_steps}')
 
 
 def remove(outdir: str | Path) -> None:
-    """What is finished need not go on."""
+    """Remove the state of finished work."""
     Path(outdir, FILE_NAME).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What tells the projection how alike two images are: LPIPS, or the like of a network that needs no download."""
+"""The perceptual distance for projections: LPIPS, or one of a network that needs no download."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ OFFLINE = '--features=efficientnet'
 
 
 def choose(features: str, detector_path: str | None, resolution: ImageSize) -> str:
-    """'lpips' or 'efficientnet', for images of this size; says what 'auto' chose. Loads nothing, and downloads nothing.
+    """'lpips' or 'efficientnet', for images of this size; prints the choice of 'auto'. Loads and downloads nothing.
 
-    'auto' takes LPIPS if its weights are here. detector_path: VGG16's weights in a file or at a URL, or None. Raises UserError if
-    there are no weights and none can be got, OptionError for options that do not go together.
+    'auto' uses LPIPS if its weights are available locally. detector_path: VGG16's weights in a file or at a URL, or None. Raises
+    UserError if weights are missing and cannot be downloaded, OptionError for conflicting options.
     """
     if features == 'efficientnet' and detector_path is not None:
         raise OptionError('--detector-path can only be specified with --features=lpips or auto: it names the weights of VGG16')
@@ -62,9 +62,9 @@ class Features:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Float [N, C, H, W], nominally in [-1, 1], C = 1 to 4 -> float32 [N, K]. Differentiable.
 
-        With alpha, images are compared on white and on black, and the distance is the mean of both: one background would leave
-        open what is transparent and what has its colour. Nothing is clamped: where an image is out of range, as those of a
-        generator may be, a gradient shall bring it back.
+        With alpha, images are compared on white and on black, and the distance is the mean of both. With one background,
+        transparent pixels would look like pixels of its colour. Nothing is clamped, so the gradient can bring values of a
+        generator back into range.
         """
         pixels = (images + 1) * 127.5
         if has_alpha(pixels.shape[1]):

@@ -1,1 +1,1 @@
-"""Networks as other programs keep them: pickles of PyTorch and TensorFlow, in and out."""
+"""Network pickles of other programs, in PyTorch and TensorFlow: reading and writing."""

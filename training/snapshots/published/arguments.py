@@ -1,8 +1,8 @@
-"""Constructor arguments of published networks: what the file says, and for what it does not say, what follows from
-the shapes of its tensors and the attributes of its layers.
+"""Constructor arguments of published networks: those in the file; all others follow from the shapes of its tensors and the
+attributes of its layers.
 
-The published programs store only the arguments that were passed. The defaults of the others differ between their
-versions (StyleGAN3's StyleGAN2 networks run in half precision unless told otherwise), so no default is relied upon.
+The published programs store only the arguments that were passed. Their defaults differ between versions (StyleGAN3's StyleGAN2
+networks use half precision by default), so no default is assumed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ARGUMENTS = {'Generator': (*GENERATOR, 'mapping_kwargs', 'synthesis_kwargs'),  #
              'Discriminator': (*DISCRIMINATOR, 'block_kwargs', 'mapping_kwargs', 'epilogue_kwargs')}
 # None means "not set" for all arguments but these, where it means "none".
 NONE_COUNTS = ('w_avg_beta', 'conv_clamp', 'mbstd_group_size', 'layer_features', 'embed_features', 'cmap_dim')
-IGNORED = ('fused_modconv_default',)  # how fast, not what
+IGNORED = ('fused_modconv_default',)  # affects only the speed
 STYLEGAN3_DEFAULTS = dict(num_fp16_res=4, conv_clamp=256)
 BIGGEST, LONGEST = 1 << 31, 64
 
@@ -88,7 +88,7 @@ def _known(values: Any, expected: Iterable[str], where: str) -> dict:
 
 
 def _merged(first: dict, second: dict) -> dict:
-    """The second before the first, also in nested dicts."""
+    """Merged dicts. The second takes precedence, also in nested dicts."""
     merged = {**first, **second}
     for name in NESTED:
         if name in first and name in second:
@@ -188,7 +188,7 @@ def _widths(width: Mapping[int, int]) -> dict:
 
 
 def _attribute(into: dict, name: str, record: ModuleRecord, path: str, attribute: str | None = None) -> None:
-    """Take an argument from the attribute of a layer that was made with it, where the file has both."""
+    """Take an argument from the attribute of a layer, if the file has both."""
     layer, attribute = record.part(path), attribute or name
     if layer is not None and attribute in layer.state and (layer.state[attribute] is not None or name in NONE_COUNTS):
         into[name] = plain(layer.state[attribute])

@@ -1,7 +1,7 @@
 """Published network pickles (StyleGAN2-ADA, StyleGAN3's StyleGAN2 configurations, i-StyleGAN, CG-GAN, CLR-GAN) -> our networks.
 
-These pickles hold live objects and the source text of their classes. Here the objects become inert ModuleRecords, the
-source is not even kept, and networks are built by our own classes out of constructor arguments and named tensors.
+These pickles hold live objects and the source text of their classes. Here, the objects become inert ModuleRecords, and the source
+text is dropped. Our own classes build the networks from constructor arguments and named tensors.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ EXPORTED, CLR_GAN = 'exported pickle of this project', 'CLR-GAN'
 
 
 def names(budget: Budget) -> Mapping[str, Name]:
-    """The vocabulary of published network pickles (what the programs write, and no more)."""
+    """The names in published network pickles: those that the programs write, and no others."""
     known = {**numpy_names(budget), **tensor_names(budget)}
     scalars = {module: known[f'{module}.scalar'] for module in ('numpy.core.multiarray', 'numpy._core.multiarray')}
     scalars |= {module.replace('multiarray', '_multiarray_umath'): scalar for module, scalar in scalars.items()}
 
-    # dill up to 0.3.4 reaches two functions in this way, and nothing else: numpy's `scalar`, and `encode`, by which it writes
-    # bytes at protocol 2.
+    # dill up to 0.3.4 reaches only two functions in this way: numpy's `scalar`, and `encode`, with which it writes bytes at
+    # protocol 2.
     functions = {(module, 'scalar'): scalar for module, scalar in scalars.items()}
     functions['_codecs', 'encode'] = known['_codecs.encode']
 
@@ -53,7 +53,8 @@ def names(budget: Budget) -> Mapping[str, Name]:
             raise RecordError(f'it asks for the module {describe(name)}, which is not read')
         return Name(name)
 
-    # How dill writes `set` below protocol 4 and `bytes`, of which there are none then, below 3; and 0.3.1.1 the type of code.
+    # dill writes `set` this way below protocol 4, and `bytes` below protocol 3, which lacks them. dill 0.3.1.1 also writes the
+    # type of code.
     def load_type(name: Any) -> Name:
         if type(name) is not str or name not in types:
             raise RecordError(f'it asks for the type {describe(name)}, which is not read')
@@ -89,7 +90,7 @@ def _persistent_record(meta: Any) -> ModuleRecord:
     record = ModuleRecord(name)
     record.state = state
     source = meta.get('module_src')
-    if type(source) is str:  # two hints, all that is ever done with it
+    if type(source) is str:  # used only for these two hints
         record.origin = EXPORTED if source.startswith(module_text.TITLE) else CLR_GAN if 'latent_code' in source else ''
     return record
 
@@ -103,7 +104,7 @@ def _plain_set(items: Any = ()) -> set:
 def convert(document: dict, only: tuple[str, ...], force_fp16: bool = False) -> EasyDict:
     """The networks named in `only`, augment_pipe, augment_p, training_set_kwargs and origin, out of a published pickle.
 
-    force_fp16: run the higher resolutions in half precision on CUDA, whatever the networks were trained with.
+    force_fp16: run the higher resolutions in half precision on CUDA, regardless of the training.
     Raises RecordError.
     """
     loaded = EasyDict({name: build_network(document.get(name), NETWORKS[name], force_fp16) for name in only})
@@ -114,7 +115,7 @@ def convert(document: dict, only: tuple[str, ...], force_fp16: bool = False) -> 
 
 
 def build_network(record: Any, cls: type, force_fp16: bool = False) -> nn.Module:
-    """Our `cls` with the arguments and tensors of a record. Raises RecordError if the record is of anything else."""
+    """Our `cls` with the arguments and tensors of a record. Raises RecordError if the record is not of this class."""
     if type(record) is not ModuleRecord or record.class_name != cls.__name__:
         found = describe(record.class_name) if type(record) is ModuleRecord else type(record).__name__
         raise RecordError(f'it has a {found} in the place of a {cls.__name__}')
@@ -148,7 +149,7 @@ def _augment_pipe(record: Any) -> tuple[nn.Module | None, float | None]:
     for name in kwargs.keys() - known.keys():
         raise RecordError(f'its AugmentPipe has the unknown argument {describe(name)}')
     pipe = AugmentPipe(**{k: published_arguments.plain(v) for k, v in kwargs.items()})
-    pipe.p.fill_(p)  # all that is not constant
+    pipe.p.fill_(p)  # the only state that is not constant
     return pipe.eval().requires_grad_(False), p
 
 
@@ -175,5 +176,5 @@ def _origin(document: dict) -> str:
 
 
 def _plain_items(options: dict) -> dict:
-    """The items that are plain values, at most a level deep: what else is there describes the machine of its author."""
+    """The items with plain values, one level deep. Others describe the machine of the author."""
     return {k: v for k, v in options.items() if type(k) is str and (v is None or type(v) in (str, int, float, bool))}

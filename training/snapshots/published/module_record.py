@@ -1,4 +1,4 @@
-"""What becomes of the live objects in a published pickle: plain data."""
+"""The objects of a published pickle as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_DEPTH, MAX_MODULES = 16, 20_000  # of modules in modules; a pickle can make 
 
 
 class ModuleRecord(Stub):
-    """A module out of a pickle: the name of its class and its `__dict__`, as plain data.
+    """A module of a pickle: the name of its class and its `__dict__`, as plain data.
 
     origin: which program wrote it, as far as its source text hints at that, or ''.
     """
@@ -67,7 +67,7 @@ class ModuleRecord(Stub):
 
 
 class Ignored(Stub):
-    """Something that is not needed, such as the activation functions of a flow: kept as nothing."""
+    """Stands for an object that is not needed, such as an activation function of a flow."""
 
     __slots__ = ()
 

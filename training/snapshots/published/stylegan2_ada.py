@@ -1,8 +1,8 @@
 """Pickles that the published programs open: StyleGAN2-ADA, StyleGAN3, i-StyleGAN, CG-GAN, CLR-GAN.
 
-There, every part of a network is pickled as a call of `torch_utils.persistence._reconstruct_persistent_obj` with the source
-text of its class and the attributes of the instance; the reader executes the text and fills in the attributes. Our text is
-module_text.source(), whatever the reader's own networks are.
+They pickle every part of a network as a call of `torch_utils.persistence._reconstruct_persistent_obj` with the source text of its
+class and the attributes of the instance. The reader executes the text and sets the attributes. Our text is module_text.source(),
+regardless of the reader's own networks.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ VERSION = 6  # of the published records
 NETWORKS = ('G', 'D', 'G_ema')
 CLASSES = (*(getattr(networks, name) for name in networks.__all__), DDSF, DenseSigmoidFlow)
 NOT_WRITTEN = ('training', 'init_kwargs', 'half_dtype')  # attributes of a module that are written otherwise, or not a network's
-# Arguments that StyleGAN2's own classes don't know: left out where they change nothing, for programs that rebuild a network.
+# Arguments unknown to StyleGAN2's own classes. Omitted if they have no effect, for programs that rebuild a network.
 OURS = ('cond_mode', 'i_dim', 'flow_blocks', 'flow_dim', 'flow_norm', 'use_label', 'label_dim')
 
-# What torch 1.7 to 2.13 keeps in a module beside its content. Older ones ignore what they don't know.
+# Attributes of modules in torch 1.7 to 2.13 beside their content. Older versions ignore unknown ones.
 HOOKS = ('_backward_hooks', '_forward_hooks', '_forward_pre_hooks', '_state_dict_hooks', '_load_state_dict_pre_hooks',
          '_backward_pre_hooks', '_forward_hooks_with_kwargs', '_forward_hooks_always_called', '_forward_pre_hooks_with_kwargs',
          '_state_dict_pre_hooks', '_load_state_dict_post_hooks')
 
 
 class UnknownToPublished(ValueError):
-    """A network with layers that are not in our text. Its text is part of a line."""
+    """Raised for a network with layers that are not in our text. The message is part of a line."""
 
 
 def dump(snapshot: Mapping[str, nn.Module], training_set_kwargs: Mapping | None, file: BinaryIO) -> None:
-    """Write G, D and G_ema as the published snapshots hold them; the same networks give the same bytes.
+    """Write G, D and G_ema in the form of published snapshots. The same networks give the same bytes.
 
     Raises UnknownToPublished if one of them has layers of another kind than ours.
     """
@@ -53,8 +53,8 @@ def dump(snapshot: Mapping[str, nn.Module], training_set_kwargs: Mapping | None,
 
 
 def check(snapshot: Mapping[str, nn.Module]) -> None:
-    """Raises UnknownToPublished if G, D or G_ema is of a class of the user's own, or of images that have another start grid than
-    4x4: the published programs take img_resolution for a power of two."""
+    """Raises UnknownToPublished if G, D or G_ema is of a class of the user, or for images with another start grid than 4x4: the
+    published programs assume that img_resolution is a power of two."""
     for name in NETWORKS:
         if type(snapshot[name]) not in (networks.Generator, networks.Discriminator):
             raise UnknownToPublished(f'its {name} is a {type(snapshot[name]).__name__} of your own')
@@ -91,12 +91,12 @@ SEQUENTIAL = _Global('torch.nn.modules.container', 'Sequential')
 
 
 class _Sequential(NamedTuple):
-    """Becomes a torch.nn.Sequential in the pickle, which is one of torch's own objects in published ones too."""
+    """Becomes a torch.nn.Sequential in the pickle, as in published ones."""
 
     state: dict[str, Any]
 
 
-_PythonPickler: Any = pickle._Pickler  # the one in C insists on importing what it names
+_PythonPickler: Any = pickle._Pickler  # the one in C imports the names it writes
 
 
 class _Pickler(_PythonPickler):
@@ -120,7 +120,7 @@ class _Pickler(_PythonPickler):
 
 
 def _record(module: nn.Module, left_out: Container[str]) -> _Call | _Sequential:
-    """A network or a part of one, with everything in it. left_out: names of arguments."""
+    """A network or a part, with everything in it. left_out: names of omitted arguments."""
     if type(module) not in (*CLASSES, nn.Sequential):
         raise UnknownToPublished(f'it has a {type(module).__name__}')
     state: dict[str, Any] = {
@@ -147,7 +147,7 @@ def _unknown_arguments(network: nn.Module) -> tuple[str, ...]:
 
 
 def _published_kwargs(kwargs: Mapping, left_out: Container[str]) -> dict:
-    """Constructor arguments as the published classes take them; dicts in it as they are kept there."""
+    """Constructor arguments in the form of the published classes, including nested dicts."""
     nested = {k: EasyDict(_published_kwargs(v, left_out)) if isinstance(v, Mapping) else v
               for k, v in kwargs.items() if k not in left_out}
     return {k: v for k, v in nested.items() if not (k.endswith('_kwargs') and v is None)}

@@ -1,6 +1,6 @@
 """TensorFlow pickles of StyleGAN2 and StyleGAN2-ADA: a tuple (G, D, Gs) of networks -> our G, D and G_ema.
 
-Each holds a table of variables and the arguments of its building function, whose source text is never looked at.
+Each holds a table of variables and the arguments of its building function. Its source text is never read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ DISCRIMINATOR_IGNORED = ('structure', 'conditioning')
 
 
 def convert(networks: tuple, only: tuple[str, ...], force_fp16: bool = False) -> EasyDict:
-    """The networks named in `only`, and as training.snapshots.published.convert.convert gives. Raises RecordError."""
+    """The networks named in `only`, with the other results of training.snapshots.published.convert.convert. Raises
+    RecordError."""
     if len(networks) != 3 or any(type(n) is not ModuleRecord or n.class_name != 'Network' for n in networks):
         raise RecordError('it is a tuple of something else than the three networks of StyleGAN2 in TensorFlow')
     versions = {n.state.get('version') for n in networks}
@@ -70,7 +71,7 @@ def _generator(network: ModuleRecord, force_fp16: bool) -> nn.Module:
         raise RecordError('its generator has layers for several levels of detail (StyleGAN2 config-a to d), which are not read')
     kwargs = _arguments(network, GENERATOR, GENERATOR_IGNORED)
     if kwargs['mapping_kwargs']['w_avg_beta'] is None:
-        kwargs['mapping_kwargs']['w_avg_beta'] = 1  # the mean is there, and never moves
+        kwargs['mapping_kwargs']['w_avg_beta'] = 1  # the mean exists and never moves
     return _build(Generator, kwargs, variables, _generator_source, force_fp16)
 
 
@@ -108,7 +109,7 @@ def _arguments(network: ModuleRecord, table: dict[str, tuple[str, Any]], ignored
     for theirs, (ours, default) in table.items():
         value = plain(given.get(theirs, default))
         if theirs == 'fmap_base':
-            value *= 2  # it counts from half the resolution
+            value *= 2  # TensorFlow's value is for half the resolution
         part, _, name = ours.rpartition('.')
         (kwargs.setdefault(f'{part}_kwargs', {}) if part else kwargs)[name] = value
     return kwargs
@@ -129,7 +130,7 @@ def _build(cls: type, kwargs: dict, variables: dict[str, np.ndarray], source: An
 
 
 def _turned(name: str, x: np.ndarray, generates: bool) -> np.ndarray:
-    """A variable in the axes and the meaning of our tensor `name`."""
+    """A variable with the axes and the meaning of our tensor `name`."""
     if name.endswith('.weight') and x.ndim == 2:
         return x.T  # [in, out] -> [out, in]
     if name.endswith('.weight') and x.ndim == 4:
@@ -150,7 +151,7 @@ PARAMETERS = {'weight': 'weight', 'bias': 'bias', 'noise_strength': 'noise_stren
 
 
 def _generator_source(name: str) -> str:
-    """The variable of TensorFlow that a tensor of our generator comes from."""
+    """The TensorFlow variable of a tensor of our generator."""
     if name == 'mapping.w_avg':
         return 'dlatent_avg'
     if match := re.fullmatch(r'mapping\.(?:embed|fc(\d+))\.(\w+)', name):
@@ -167,7 +168,7 @@ def _generator_source(name: str) -> str:
 
 
 def _discriminator_source(name: str) -> str:
-    """The variable of TensorFlow that a tensor of our discriminator comes from."""
+    """The TensorFlow variable of a tensor of our discriminator."""
     if match := re.fullmatch(r'mapping\.(?:embed|fc(\d+))\.(\w+)', name):
         layer = 'LabelEmbed' if match[1] is None else f'Mapping{match[1]}'
         return f'{layer}/{match[2]}'

@@ -1,4 +1,4 @@
-"""`python -m training.snapshot`: what a snapshot holds, and copies of it for others."""
+"""`python -m training.snapshot`: the content of a snapshot, and copies for other programs."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ Examples:
 @click.group(cls=cli.Group, package='training.snapshots.tool', summaries=COMMANDS, default='info', epilog=EXAMPLES,
              context_settings=dict(max_content_width=120))
 def main() -> None:
-    """Look into network snapshots, and take them elsewhere."""
+    """Inspect and export network snapshots."""

@@ -65,8 +65,8 @@ def command(run: str, sigma: list[float] | None, sweep: list[float] | None, metr
             outdir: str | None, device: str, ops: str) -> None:
     """Make G_ema of any length for RUN, a run directory or a network snapshot in it, trained with --post-hoc-ema=1.
 
-    Writes DIR/network-average-<kimg>-<sigma>.pkl, a snapshot whose G_ema is that average. Its profile error says how well the
-    kept averages yield this length: 0 is perfect; above 0.05 take it as approximate.
+    Writes DIR/network-average-<kimg>-<sigma>.pkl, a snapshot whose G_ema is that average. The profile error shows how well the
+    stored averages fit this length: 0 is perfect; above 0.05 the result is approximate.
     """
     check_options(sigma, sweep, metric, data)
     path = _network_pkl(Path(run))
@@ -87,7 +87,7 @@ def command(run: str, sigma: list[float] | None, sweep: list[float] | None, metr
 
 
 def check_options(sigma: list[float] | None, sweep: list[float] | None, metric: str | None, data: str | None) -> None:
-    """Raise OptionError for options that don't go together."""
+    """Raise OptionError for conflicting options."""
     if (sigma is None) == (sweep is None):
         raise OptionError('--sigma=<length> or --sweep=<lengths> says what to make; give one of them')
     if sigma is not None and len(sigma) != 1:
@@ -103,7 +103,7 @@ def check_options(sigma: list[float] | None, sweep: list[float] | None, metric: 
 
 def best_length(snapshot: EasyDict, files: list[Averages], sigmas: list[float], metric: str, rate: Callable[[], float | None]
                 ) -> float:
-    """Rate G_ema of each length, print a table that starts with that of the run, and return the best length."""
+    """Evaluate G_ema of each length, print a table that starts with the run's own, and return the best length."""
     print(f'{"sigma":>7}  {"profile error":>13}  {metric}')
     print(f'{"G_ema":>7}  {"":>13}  {number(rate())}', flush=True)
     values = {}
@@ -118,7 +118,7 @@ def best_length(snapshot: EasyDict, files: list[Averages], sigmas: list[float], 
 
 
 def _network_pkl(run: Path) -> Path:
-    """The snapshot that RUN means: itself, or the newest in a run directory."""
+    """The snapshot of RUN: the file itself, or the newest in a run directory."""
     if run.is_dir():
         found = sorted(run.glob('network-snapshot-*.pkl'), key=lambda p: (len(p.stem), p.stem))
         if not found:
@@ -137,7 +137,7 @@ def reconstruct_into(snapshot: EasyDict, files: list[Averages], sigma: float) ->
 
 
 def rating(path: Path, snapshot: EasyDict, metric: str, data: str | None, device: str, ops: str) -> Callable[[], float | None]:
-    """A function that computes the first value of a metric for the G_ema of the snapshot as it is then."""
+    """A function that computes the first value of a metric for the current G_ema of the snapshot."""
     kind, G = find_metric(metric), snapshot.G_ema
     where = options.start_on(device, ops)
     dataset = None

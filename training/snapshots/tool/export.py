@@ -28,8 +28,8 @@ from training.snapshots.model_card import model_card
 from training.snapshots.published import stylegan2_ada
 from training.snapshots.tracing import mapping_inputs, trace
 
-COLUMNS, ROWS = 8, 4        # of the picture of samples,
-LARGEST = 2048              # which is about so wide and high at most
+COLUMNS, ROWS = 8, 4        # of the picture of samples
+LARGEST = 2048              # approximate largest width and height of the picture
 
 EXAMPLES = """\b
 Examples:
@@ -67,9 +67,9 @@ Examples:
 @options.device
 def command(network: str, outdir: str, to: str, data: str | None, license: str | None, noise_mode: str | None, device: str
             ) -> None:
-    """Write a snapshot in a form that others can read.
+    """Write a snapshot in a form for other programs.
 
-    For a hub: model.safetensors, config.json, README.md and samples.png. The folder is complete or not there, and every
+    For a hub: model.safetensors, config.json, README.md and samples.png. The folder appears only when it is complete, and every
     --network option takes it. For the published programs: DIR/stylegan2-ada-<kimg>.pkl. For applications: mapping and synthesis
     .onnx or .pt2, also in the folder for a hub. small: DIR/network-snapshot-<kimg>.pkl.
     """
@@ -148,8 +148,8 @@ def export_small(network: str, outdir: str) -> Path:
 
 
 def export_programs(network: str, outdir: str, to: str, noise_mode: str) -> list[Path]:
-    """Write the mapping and synthesis networks of G_ema as ONNX or torch.export has them, once they were found to compute the
-    same as here; print their inputs, sizes and differences. Returns their paths."""
+    """Write the mapping and synthesis networks of G_ema for ONNX or torch.export, after checking that they compute the same as
+    here. Print their inputs, sizes and differences. Returns their paths."""
     portable.check_packages(to)
     paths = [Path(outdir) / (name + portable.SUFFIXES[to]) for name in portable.NAMES]
     for path in paths:
@@ -172,7 +172,7 @@ def export_programs(network: str, outdir: str, to: str, noise_mode: str) -> list
 
 @torch.no_grad()
 def samples(G: Generator, device: torch.device) -> bytes:
-    """A PNG of what G draws; with labels, each row shows the same latents with another label."""
+    """A PNG of images of G. With labels, each row shows the same latents with another label."""
     height, width = height_width(G.img_resolution)
     columns = min(COLUMNS, max(LARGEST // width, 2))
     rows = min(G.c_dim or ROWS, max(LARGEST // height, 2))

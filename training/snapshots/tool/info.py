@@ -1,4 +1,4 @@
-"""`python -m training.snapshot info`: what a snapshot holds."""
+"""`python -m training.snapshot info`: the content of a snapshot."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Examples:
 @options.network
 @click.option('--json', 'as_json', help='Print one line of JSON instead.', is_flag=True)
 def command(network: str, as_json: bool) -> None:
-    """Print what a snapshot or an exported generator holds: method, kimg, resolution, labels, sizes, loss terms, metrics.
+    """Print the content of a snapshot or an exported generator: method, kimg, resolution, labels, sizes, loss terms, metrics.
 
-    Loss terms, augmentation and metrics are those that the run directory of the snapshot tells.
+    Loss terms, augmentation and metrics come from the run directory of the snapshot.
     """
     facts = describe(network)
     print(json.dumps(facts) if as_json else table(facts))

@@ -1,8 +1,8 @@
-"""The source text in exported pickles: all our networks in one module, which needs nothing but torch.
+"""The source text in exported pickles: all our networks in one module that needs only torch.
 
-A published pickle holds the text of the module that defines its classes, and the program that opens it executes that text. Ours
-is put together out of our own modules, so that it draws what they draw: the classes of `networks`, and whatever these use.
-Those modules therefore keep to what the oldest environment of published code has, Python 3.7 and torch 1.7.1; a test checks it.
+A published pickle holds the text of the module that defines its classes. The program that opens it executes this text. Our text
+consists of our own modules, so it draws the same images: the classes of `networks`, and everything that they use. These modules
+therefore run in the oldest environment of published code, Python 3.7 and torch 1.7.1. A test checks it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TITLE = '"""The networks of StyleGAN2 and i-StyleGAN in plain PyTorch, written i
 
 @functools.cache
 def source() -> str:
-    """The text; the same one for the same modules."""
+    """The text. The same modules give the same text."""
     text = _Text()
     for name in _parsed(ROOT).definitions:
         text.add(ROOT, name)
@@ -31,7 +31,7 @@ def source() -> str:
 
 
 class _Text:
-    """Statements of our modules, each after those that it uses."""
+    """Statements of our modules, each after the statements that it uses."""
 
     def __init__(self) -> None:
         self.imports = {PERSISTENT}
@@ -39,7 +39,7 @@ class _Text:
         self._added: set[ast.stmt] = set()
 
     def add(self, module: str, name: str) -> None:
-        """Add what `name` stands for in a module, as far as it is defined in one of ours."""
+        """Add the definition of `name` in a module, if it is in one of our modules."""
         file = _parsed(module)
         if name in file.definitions:
             self._add_definition(module, name, file)
@@ -99,7 +99,7 @@ def _parsed(module: str) -> _File:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """The names that a statement reads; not those in annotations, which are never evaluated."""
+    """The names that a statement reads, without annotations, which are never evaluated."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         yield node.id
     for field, value in ast.iter_fields(node):

@@ -1,4 +1,4 @@
-"""The networks of exported pickles: ours, which also take the calls of all published programs.
+"""The networks of exported pickles: ours, which also accept the calls of all published programs.
 
 `update_emas` is StyleGAN3's: whether w_avg follows the batch. `label` and three methods of the mapping network are
 i-StyleGAN's. Nothing imports this module: its text becomes part of pickles (module_text/__init__.py).

@@ -1,5 +1,5 @@
-"""What stands in exported pickles for our choice of operators and devices: PyTorch's own operators, which differentiate
-themselves. Each name replaces the one of our modules (module_text/__init__.py)."""
+"""PyTorch's operators, which replace our choice of operators and devices in exported pickles. PyTorch differentiates them. Each
+name replaces that of our modules (module_text/__init__.py)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prefers_channels_last(device: torch.device) -> bool:
 
 
 def kernels(x: torch.Tensor) -> type:
-    """Who computes on tensors like x."""
+    """The operators for tensors like x."""
     return _Kernels
 
 
