@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('models/**/*.md'), ROOT / 'datasets' / 'README.md'])
+PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('models/**/*.md'), ROOT / 'datasets' / 'README.md',
+                *ROOT.glob('docs/*.ipynb')])
 
 
 def anchors(page):
