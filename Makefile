@@ -1,5 +1,5 @@
 # make demo    fine-tune a trained network on real digits for a few minutes, measure and draw; FROM=scratch trains it first
-# make test    run the tests
+# make test    check style and types, and run the tests; OPS=auto: with our own operators; TESTS=tests/training: some of them
 # make bench   time operators and training steps
 # make chaos   disturb training runs for an hour (MINUTES=3: three minutes) by kills, full disks, clock jumps and the like
 # make fuzz    try to break everything that reads foreign bytes, for ten minutes each (SECONDS=600)
@@ -31,8 +31,8 @@ $(VENV)/.complete: requirements.txt
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true
 	touch $@
 
-$(VENV)/.extras: $(VENV)/.complete requirements-extras.txt
-	$(PIP) -r requirements-extras.txt
+$(VENV)/.extras: $(VENV)/.complete requirements-extras.txt requirements-dev.txt
+	$(PIP) -r requirements-extras.txt -r requirements-dev.txt
 	touch $@
 
 datasets/mnist.zip: | $(VENV)/.complete
@@ -61,9 +61,14 @@ demo: $(VENV)/.complete datasets/mnist.zip $(if $(filter scratch,$(FROM)),demo-f
 demo-from-scratch: $(VENV)/.complete datasets/mnist.zip
 	$(BIN)/python train.py --method=i-stylegan $(DEMO) --kimg=100 --snap=5 --desc=demo-i-stylegan --resume=latest
 
+# OPS=auto has the tests compute with our own operators, as train.py does, instead of PyTorch's: half a minute more, to compile them.
+OPS   ?= torch
+MYPY  ?= $(BIN)/mypy
+TESTS ?=
 test: $(VENV)/.extras
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q -n logical --dist loadfile --durations=5
+	$(MYPY)
+	STYLEGAN_TEST_OPS=$(OPS) $(BIN)/python -m pytest -q -n logical --dist loadfile --durations=5 $(TESTS)
 
 test-slow: $(VENV)/.extras
 	$(BIN)/python -m pytest -q -m slow

@@ -193,7 +193,8 @@ def evaluate_all(o: EasyDict, subjects: list[Subject]) -> None:
         compute(o, Subject(o.images, None, None, name), images_context(o, shared), Records(o.outdir, o.seed))
         return
     shared['eval_data'] = None if o.eval_data is None else name_eval_data(o.eval_data)
-    records, caches, failed = Records(o.outdir, o.seed, shared['eval_data']), {}, 0
+    records, failed = Records(o.outdir, o.seed, shared['eval_data']), 0
+    caches: dict[Any, dict[str, Any]] = {}
     there = distributed.broadcast_from_rank0(lambda: {(subject.name, metric) for subject in subjects for metric in o.metrics
                                                       if o.missing_only and records.find(metric, subject)})
     for subject in subjects:

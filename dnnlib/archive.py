@@ -25,7 +25,7 @@ OTHER_ARCHIVES = ('.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar')  # suffix
 __all__ = ['ArchiveWriter', 'FolderArchive', 'ZipArchive', 'open_archive']
 
 
-def open_archive(path: str | os.PathLike) -> FolderArchive | ZipArchive:
+def open_archive(path: str | os.PathLike[str]) -> FolderArchive | ZipArchive:
     """Open a folder or a .zip file (any case) for reading. Raises UserError if it is missing or neither of them."""
     path = Path(path)
     if path.is_dir():
@@ -45,7 +45,7 @@ class FolderArchive:
     left_out: relative path -> why it is not among the names.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.left_out: dict[str, str] = {}
         self.names = sorted(_files_below(self.path, self.left_out))
@@ -80,7 +80,7 @@ class FolderArchive:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def __enter__(self):
+    def __enter__(self) -> FolderArchive:
         return self
 
     def __exit__(self, *exc: Any) -> None:
@@ -132,7 +132,7 @@ class ArchiveWriter:
     Raises UserError if the destination cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         if not str(path):
             raise UserError('--dest output filename or directory must not be an empty string')
         self.path = Path(os.path.realpath(path))  # a link stays a link

@@ -10,15 +10,35 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, NoReturn
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from dnnlib.errors import OptionError, UserError
 
 DASHES = ('\u2013', '\u2014', '\u2212', '-\u2013', '-\u2014')  # that word processors and web pages make of --
+__version__ = '0.1.0'  # also in pyproject.toml and CITATION.cff
+COMPLETE_VAR = '_STYLEGAN_COMPLETE'  # environment variable by which a shell asks for completions (dnnlib.completion)
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # takes no argument in older versions of click
+F = TypeVar('F', bound=Callable[..., Any])
+
 MOST_NUMBERS = 10_000_000  # in one range: more is a slip of the finger, and would fill the memory
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f'stylegan-research {__version__}')
+        ctx.exit()
+
+
+VERSION = click.Option(['--version'], is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
+                       help='Show the version and exit.')
 
 
 class Command(click.Command):
@@ -30,6 +50,10 @@ class Command(click.Command):
     def __init__(self, *args: Any, sections: Mapping[str, str] | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.sections = sections or {}
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        *params, help_option = super().get_params(ctx)
+        return [*params, VERSION, help_option]
 
     def get_sections(self, ctx: click.Context) -> Mapping[str, str]:
         """The headings of this call. Subclasses can add some."""
@@ -62,7 +86,8 @@ class Group(click.Group):
     """
 
     def __init__(self, *args: Any, package: str, summaries: Mapping[str, str], default: str, **kwargs: Any):
-        super().__init__(*args, options_metavar='', subcommand_metavar=f'[COMMAND, or {default}] [OPTIONS]', **kwargs)
+        kwargs.update(options_metavar='', subcommand_metavar=f'[COMMAND, or {default}] [OPTIONS]')
+        super().__init__(*args, **kwargs)
         self.package, self.summaries, self.default = package, summaries, default
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -74,10 +99,23 @@ class Group(click.Group):
             raise OptionError(f'there is no command {cmd_name!r}; choose one of {", ".join(self.summaries)}')
         return importlib.import_module(f'{self.package}.{cmd_name}').command
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        *params, help_option = super().get_params(ctx)
+        return [*params, VERSION, help_option]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith('-') and args[0] not in ctx.help_option_names):
+        names_command = args and (not args[0].startswith('-') or args[0] in (*ctx.help_option_names, *VERSION.opts))
+        if not names_command and not (ctx.resilient_parsing and not args):  # a shell asks what may stand there: the names, too
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The subcommands, without importing them; or the options of the default one."""
+        if not incomplete.startswith('-'):
+            return [CompletionItem(name, help=text) for name, text in self.summaries.items() if name.startswith(incomplete)]
+        command = self.get_command(ctx, self.default)
+        with command.make_context(self.default, [], parent=ctx, resilient_parsing=True) as inner:
+            return command.shell_complete(inner, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section('Commands'):
@@ -94,7 +132,7 @@ def _hyphenated(arg: str) -> str:
 def values_in(args: Sequence[str], name: str) -> list[str]:
     """The values of `--name` on a command line that is not parsed yet, in either spelling of the name."""
     args, flag, values = [_hyphenated(arg) for arg in args], f'--{name}', []
-    for arg, following in pairwise([*args, None]):
+    for arg, following in zip_longest(args, args[1:]):
         if arg.startswith(f'{flag}='):
             values.append(arg.partition('=')[2])
         elif arg == flag and following is not None:
@@ -102,12 +140,12 @@ def values_in(args: Sequence[str], name: str) -> list[str]:
     return values
 
 
-class NumRange(click.ParamType):
+class NumRange(ParamType):
     """Seeds or indices: `0-7`, `1,5,9`, or both mixed (`1,5-9`). Gives a list of ints."""
 
     name = 'range'
 
-    def convert(self, value: Any, param, ctx) -> list[int]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
         if isinstance(value, list):
             return value
         numbers: list[int] = []
@@ -127,7 +165,7 @@ class NumRange(click.ParamType):
         return numbers
 
 
-class ChoiceList(click.ParamType):
+class ChoiceList(ParamType):
     """One or several of some words, with commas: `cg-gan,clr-gan`. Gives a list without repetitions."""
 
     name = 'list'
@@ -135,7 +173,7 @@ class ChoiceList(click.ParamType):
     def __init__(self, choices: list[str]):
         self.choices = choices
 
-    def convert(self, value: Any, param, ctx) -> list[str]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         if isinstance(value, list):
             return value
         words = [word.strip() for word in str(value).split(',')]
@@ -145,7 +183,7 @@ class ChoiceList(click.ParamType):
         return list(dict.fromkeys(words))
 
 
-class Assignments(click.ParamType):
+class Assignments(ParamType):
     """Numbers by name: `lr=0.0005,gamma=0.1`. Gives a dict of finite, non-negative floats."""
 
     name = 'assignments'
@@ -153,7 +191,7 @@ class Assignments(click.ParamType):
     def __init__(self, names: list[str]):
         self.names = names
 
-    def convert(self, value: Any, param, ctx) -> dict[str, float]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
         if isinstance(value, dict):
             return value
         numbers = {}
@@ -173,44 +211,47 @@ class Assignments(click.ParamType):
 class FiniteRange(click.FloatRange):
     """A range that NaN is not in."""
 
-    def convert(self, value: Any, param, ctx) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f'{value} is not a finite number', param, ctx)
         return number
 
 
-class PathText(click.ParamType):
+class PathText(ParamType):
     """A path or URL as text, with `~` resolved, which shells leave as it is in `--data=~/faces.zip`."""
 
     name = 'path'
 
-    def convert(self, value: Any, param, ctx) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value.strip():
             self.fail('it is empty; give a path, or leave the option out', param, ctx)  # `--outdir=$OUT` of an unset variable
         return os.path.expanduser(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type='file')]
 
 
 PATH = PathText()
 
 
-def bool_option(*names: str, default: bool | None = False, help: str = '', **kwargs) -> Callable:
+def bool_option(*names: str, default: bool | None = False, help: str = '', **kwargs: Any) -> Callable[[F], F]:
     """An option that takes a value: 1/0, true/false, yes/no, on/off (any case). Written `--cond=1`."""
     return click.option(*names, type=bool, default=default, metavar='BOOL', help=help, **kwargs)
 
 
 def run(command: click.Command) -> None:
-    """Run a command as a program: a UserError prints one line and exits with its status."""
+    """Run a command as a program: a UserError prints one line and exits with its status (docs/command-line.md)."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # for names of files that the terminal has no letters for
     try:
-        command()
+        command(complete_var=COMPLETE_VAR)
     except UserError as err:
         _fail(str(err), err.exit_status)
     except OSError as err:
         if err.errno != errno.ENAMETOOLONG:
             raise
-        _fail(f'{err.filename}: {err.strerror.lower()}; choose a shorter one', UserError.exit_status)
+        _fail(f'{err.filename}: {str(err.strerror).lower()}; choose a shorter one', UserError.exit_status)
 
 
 def _fail(text: str, status: int) -> NoReturn:

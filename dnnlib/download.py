@@ -12,7 +12,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_open, lock, open_regular
@@ -141,7 +141,7 @@ def _download(url: str, cached: Path, cache: bool, num_attempts: int, verbose: b
         return UserError(f'{url}: download failed ({reason}); {remedy}, pass a local file, '
                          f'or get the file in another way and put it at {cached}')
 
-    def vet(reply: requests.Response, **_) -> None:
+    def vet(reply: requests.Response, **_: Any) -> None:
         """Before a redirect is followed or content is read. What asking again cannot help is a UserError: not retried."""
         if reply.is_redirect:
             check_secure(urllib.parse.urljoin(reply.url, reply.headers['Location']), source=url)

@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from dnnlib.errors import UserError
 
@@ -18,7 +18,7 @@ SILENT_WAIT = 3.0  # seconds for which it is not worth saying that one waits for
 
 
 @contextlib.contextmanager
-def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
+def atomic_open(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[Any]:
     """Open a file for writing under a temporary name beside `path`; flush it to disk and rename it on success.
 
     Whatever happens in between (an exception, a full disk, kill -9), `path` keeps its previous content or stays
@@ -44,7 +44,7 @@ def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
 
 
 @contextlib.contextmanager
-def open_output(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
+def open_output(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[Any]:
     """As atomic_open, for a file that somebody asked for: what can't be written is a UserError that names it."""
     try:
         with atomic_open(path, mode) as f:
@@ -54,7 +54,7 @@ def open_output(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
                         'or choose another folder') from err
 
 
-def open_regular(path: str | os.PathLike) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a file for reading in binary. Raises OSError for a pipe, socket or device, on which a reader could wait for ever."""
     status = os.stat(path)
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # of a folder, open() says that it is one
@@ -72,7 +72,7 @@ def _flush_directory(path: Path) -> None:
             os.close(fd)
 
 
-def lock(path: str | os.PathLike, wait: float = 0, on_wait: Callable[[], None] | None = None) -> IO:
+def lock(path: str | os.PathLike[str], wait: float = 0, on_wait: Callable[[], None] | None = None) -> IO[Any]:
     """Keep a file to this process until it ends, however it ends; the file stays. Keep what is returned.
 
     wait: seconds to wait for another process to release the file; on_wait is called once, after a while.
@@ -100,7 +100,7 @@ def lock(path: str | os.PathLike, wait: float = 0, on_wait: Callable[[], None] |
         return file
 
 
-def remove_leftovers(directory: str | os.PathLike, name: str = '') -> None:
+def remove_leftovers(directory: str | os.PathLike[str], name: str = '') -> None:
     """Remove the temporary files of atomic_open that killed processes left in a directory where nobody is writing.
 
     name: only those of files whose names begin like this.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO, cast
 
 
 class TeeOutput:
@@ -20,10 +23,10 @@ class TeeOutput:
     def __enter__(self) -> TeeOutput:
         self._file = open(self.path, 'a', encoding='utf-8')
         self._streams = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = (_Tee(s, self._file) for s in self._streams)
+        sys.stdout, sys.stderr = (cast(TextIO, _Tee(s, self._file)) for s in self._streams)
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         sys.stdout, sys.stderr = self._streams
         with contextlib.suppress(OSError):
             if kind is not None and not issubclass(kind, SystemExit):
@@ -32,7 +35,7 @@ class TeeOutput:
 
 
 class _Tee:
-    def __init__(self, stream, file):
+    def __init__(self, stream: TextIO, file: TextIO):
         self._stream, self._file = stream, file
 
     def write(self, text: str) -> int:
@@ -44,7 +47,7 @@ class _Tee:
         self.flush()
         return len(text)
 
-    def writelines(self, lines) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
@@ -55,5 +58,5 @@ class _Tee:
             if not self._file.closed:
                 self._file.flush()
 
-    def __getattr__(self, name):  # isatty, fileno, encoding, ...
+    def __getattr__(self, name: str) -> Any:  # isatty, fileno, encoding, ...
         return getattr(self._stream, name)

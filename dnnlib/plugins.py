@@ -40,6 +40,7 @@ def load_module(path: str | Path) -> ModuleType:
     if not file.is_file() or file.suffix != '.py':
         raise UserError(f'{path}: neither a .py file nor a folder with an __init__.py')
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(path)] if path.is_dir() else None)
+    assert spec is not None and spec.loader is not None  # as for every .py file
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -80,7 +81,7 @@ def absolute(name: str) -> str:
 def location(cls: type) -> str:
     """The name that load_object takes for a class: `package.module.Class`, or `path/to/file.py:Class` with an absolute path."""
     module = sys.modules.get(cls.__module__)
-    if module is None or not cls.__module__.startswith('plugin_'):
+    if module is None or module.__file__ is None or not cls.__module__.startswith('plugin_'):
         return f'{cls.__module__}.{cls.__qualname__}'
     file = Path(module.__file__)
     return f'{file.parent if file.name == "__init__.py" else file}:{cls.__qualname__}'

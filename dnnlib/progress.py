@@ -30,7 +30,7 @@ class Progress:
             self._bar = tqdm(desc=self._text, total=self._total, leave=False)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 

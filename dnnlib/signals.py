@@ -7,6 +7,8 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 ENDINGS = {getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)}
 
@@ -49,14 +51,14 @@ class StopOnSignal:
         self._requested_at = 0.0
 
     def __enter__(self) -> StopOnSignal:
-        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, *endings())}
+        self._previous: dict[int, Any] = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, *endings())}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for s, handler in self._previous.items():
             signal.signal(s, handler)
 
-    def _handle(self, signum: int, frame) -> None:
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
         if not self.requested:
             self.requested, self._requested_at = True, time.monotonic()
             with contextlib.suppress(OSError):  # not by print, which may be what was interrupted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dnnlib.download import open_url  # public as dnnlib.util.open_url
 from dnnlib.errors import OptionError, UserError
@@ -11,7 +11,7 @@ from dnnlib.plugins import load_object
 __all__ = ['EasyDict', 'OptionError', 'UserError', 'construct_class_by_name', 'format_time', 'open_url']
 
 
-class EasyDict(dict):
+class EasyDict(dict[str, Any]):
     """A dict whose items can also be read, set and deleted as attributes."""
 
     def __getattr__(self, name: str) -> Any:
@@ -19,7 +19,10 @@ class EasyDict(dict):
             return self[name]
         raise AttributeError(name)
 
-    __setattr__ = dict.__setitem__
+    if TYPE_CHECKING:  # mypy takes only a function for a sign that any attribute can be set
+        def __setattr__(self, key: str, item: Any, /) -> None: ...
+    else:
+        __setattr__ = dict.__setitem__
 
     def __delattr__(self, name: str) -> None:
         if name not in self:

@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from dnnlib.errors import UserError
 from dnnlib.files import open_regular
@@ -37,7 +37,7 @@ class ZipArchive:
     Raises UserError if it is not a ZIP file, is incomplete, or has a name that leads out of it.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self._zip: zipfile.ZipFile | None = None
         count = Counter(info.filename for info in self._opened().infolist() if not info.filename.endswith('/'))
@@ -53,7 +53,7 @@ class ZipArchive:
         return f'{name} in {self.path}'
 
     @contextlib.contextmanager
-    def open(self, name: str) -> Iterator[BinaryIO]:
+    def open(self, name: str) -> Iterator[IO[bytes]]:
         """Context: one member as a seekable file. Raises UserError if it is absent or corrupt, also while it is read."""
         info = self._info(name)
         with self._naming(name, _CORRUPT), contextlib.ExitStack() as stack:
@@ -114,13 +114,13 @@ class ZipArchive:
             reason = str(err) or type(err).__name__
             raise UserError(f'{self.where(name)}: cannot be read ({reason}); copy or create the ZIP file again') from err
 
-    def __enter__(self):
+    def __enter__(self) -> ZipArchive:
         return self
 
     def __exit__(self, *exc: Any) -> None:
         self.close()
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_zip': None}
 
 

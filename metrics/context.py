@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -114,7 +114,7 @@ class Context:
         """Iterate over `items`, with progress if verbose."""
         from torch_utils import distributed
         if total is None and hasattr(items, '__len__'):
-            total = len(items)
+            total = len(cast(Sized, items))
         with self.count(text, total) as progress:
             for item in items:
                 if distributed.world_size() == 1:  # several ranks would have to agree on it, as features.of_batches does

@@ -156,7 +156,7 @@ def _gpus() -> str:
 
 def _cuda_home() -> Path:
     """The CUDA toolkit with the major version of this torch: cpp_extension does not compare them when it loads."""
-    wanted, asked = torch.version.cuda, os.environ.get('CUDA_HOME') or os.environ.get('CUDA_PATH')
+    wanted, asked = str(torch.version.cuda), os.environ.get('CUDA_HOME') or os.environ.get('CUDA_PATH')
     nvcc = shutil.which('nvcc')
     homes = [Path(asked)] if asked else [*([Path(nvcc).resolve().parents[1]] if nvcc else []), Path('/usr/local/cuda'),
                                          *Path(sysconfig.get_paths()['purelib'], 'nvidia').glob('cu*')]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 LIBRARY = 'libcuda.so.1'
 CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
@@ -35,7 +36,10 @@ def _driver() -> ctypes.CDLL:
     return driver
 
 
-def _call(function: str, *arguments) -> None:
+Argument = Any  # of a kernel: a number or structure of ctypes
+
+
+def _call(function: str, *arguments: Any) -> None:
     driver = _driver()
     if status := getattr(driver, function)(*arguments):
         text = ctypes.c_char_p()
@@ -52,10 +56,11 @@ def load(code: bytes, symbol: str, gpu: int) -> int:
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
     _call('cuModuleLoadData', ctypes.byref(module), code)
     _call('cuModuleGetFunction', ctypes.byref(function), module, symbol.encode())
+    assert function.value is not None  # the call has succeeded
     return function.value
 
 
-def launch(function: int, blocks: int, threads: int, shared: int, stream: int, arguments: Sequence[ctypes._SimpleCData],
+def launch(function: int, blocks: int, threads: int, shared: int, stream: int, arguments: Sequence[Argument],
            gpu: int) -> None:
     """Launch a kernel on a GPU. shared: bytes of shared memory. arguments: as the kernel declares them."""
     _call('cuCtxSetCurrent', _context(gpu))  # this thread may not have worked on the GPU yet
@@ -69,6 +74,7 @@ def _context(gpu: int) -> int:
     device, context = ctypes.c_int(), ctypes.c_void_p()
     _call('cuDeviceGet', ctypes.byref(device), gpu)
     _call('cuDevicePrimaryCtxRetain', ctypes.byref(context), device)
+    assert context.value is not None  # the call has succeeded
     return context.value
 
 
@@ -80,7 +86,7 @@ def capabilities() -> list[tuple[int, int]]:
     _call('cuInit', 0)
     count = ctypes.c_int()
     _call('cuDeviceGetCount', ctypes.byref(count))
-    return [tuple(_attribute(index, number) for number in CAPABILITY) for index in range(count.value)]
+    return [(_attribute(index, CAPABILITY[0]), _attribute(index, CAPABILITY[1])) for index in range(count.value)]
 
 
 def version() -> tuple[int, int]:

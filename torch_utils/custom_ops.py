@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -18,7 +19,7 @@ from dnnlib import cli
 from dnnlib.download import cache_dir
 from dnnlib.util import UserError
 from torch_utils import building
-from torch_utils.building import CannotBuild
+from torch_utils.building import CannotBuild as CannotBuild
 
 NAME = 'style_gan_ops'  # of the library, and of its operators: torch.ops.style_gan_ops.*
 SOURCES = Path(__file__).parent / 'ops' / 'csrc'
@@ -53,7 +54,7 @@ def build(kind: str) -> None:
     building.obtain(building.cached_path(cache_dir('ops'), SOURCES, kind), NAME, SOURCES, kind, DURATION[kind])
 
 
-def kernels(kind: str):
+def kernels(kind: str) -> Any:
     """The operators of a kind with their derivatives, as torch_utils.ops.backend wants them. Only after `load`."""
     from torch_utils.ops import native_kernels, nvrtc_ops
     return native_kernels.Kernels(*((nvrtc_ops.NAME, 'nvrtc') if kind == 'nvrtc' else (NAME, 'native')))
@@ -105,7 +106,7 @@ def verify(kind: str, device: torch.device) -> None:
             raise CannotBuild(f'{name} computes wrong numbers on {device.type}', 'please report this')
 
 
-def _numbers(kernels, device) -> list[tuple[str, torch.Tensor]]:
+def _numbers(kernels: Any, device: torch.device | str) -> list[tuple[str, torch.Tensor]]:
     """(operator, result) for what the networks use. Fixed inputs: nobody's random numbers are disturbed."""
     x = torch.arange(2 * 3 * 6 * 5, dtype=torch.float32).sin().reshape(2, 3, 6, 5)
     f = torch.tensor([1.0, 3.0, 3.0, 1.0])

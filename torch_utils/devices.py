@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ def configure(device: torch.device, cudnn_benchmark: bool = False, allow_tf32: b
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
     """Matrix products and convolutions of float32 within are computed as such, not in TF32."""
-    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [switch.allow_tf32 for switch in switches]
     try:
         for switch in switches:
@@ -229,7 +230,7 @@ class Stopwatch:
             self._events[0].record()
         self._span = (time.perf_counter(), 0.0)
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._events:
             self._events[1].record()
         self._span = (self._span[0], time.perf_counter())

@@ -61,7 +61,7 @@ def any_rank(*flags: bool) -> list[bool]:
     return [bool(vote) for vote in votes]
 
 
-def agree(error: Exception | None = None, busy: bool = False) -> bool:
+def agree(error: BaseException | None = None, busy: bool = False) -> bool:
     """Raise `error`, or that of another rank, on all ranks. Otherwise, return whether one of them is busy.
 
     Code that can fail on one rank alone calls this before the next collective call, so that no rank waits for what will not
@@ -74,14 +74,15 @@ def agree(error: Exception | None = None, busy: bool = False) -> bool:
         return busy
     errors = gather_objects(_portable(error))
     source = next(r for r, err in enumerate(errors) if err is not None)
+    raised: Any = error
     if error is None:
-        error = errors[source]
-        error.from_rank = source
-    error.agreed = True
-    raise error
+        raised = errors[source]
+        raised.from_rank = source
+    raised.agreed = True
+    raise raised
 
 
-def _portable(error: Exception | None) -> Exception | None:
+def _portable(error: BaseException | None) -> BaseException | None:
     """The same error, or one that says the same if it can't be sent to another process."""
     try:
         pickle.dumps(error)
@@ -100,9 +101,11 @@ def broadcast_from_rank0(make: Callable[[], T]) -> T:
     """
     if world_size() == 1:
         return make()
-    value = error = None
+    value: Any = None
+    error = None
     if is_rank0():
-        done, lost = threading.Event(), []
+        done = threading.Event()
+        lost: list[Exception] = []
         thread = threading.Thread(target=_give_signs_of_life, args=[done, lost], daemon=True)
         thread.start()
         try:
@@ -150,7 +153,7 @@ def broadcast_object(value: T) -> T:
     """What rank 0 has; any object that can be pickled."""
     if world_size() == 1:
         return value
-    box = [value if is_rank0() else None]
+    box: list[Any] = [value if is_rank0() else None]
     dist.broadcast_object_list(box, src=0, device=torch.device('cpu'))
     return box[0]
 
@@ -206,13 +209,13 @@ def average(tensors: Sequence[torch.Tensor]) -> None:
 
 class _Mean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         y = x.clone()
         average([y])
         return y
 
     @staticmethod
-    def backward(ctx, dy: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, dy: torch.Tensor) -> torch.Tensor:
         return _Mean.forward(ctx, dy)
 
 
@@ -226,7 +229,7 @@ def first_difference(tensors: Mapping[str, torch.Tensor]) -> str | None:
     """The name of the first tensor, and the rank, where it has other bits than on rank 0; None if all are equal."""
     if world_size() == 1:
         return None
-    digests = [hashlib.sha256(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
+    digests = [hashlib.sha256(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data).hexdigest()
                for t in tensors.values()]
     if len(set(gather_objects(hashlib.sha256(''.join(digests).encode()).hexdigest()))) == 1:
         return None

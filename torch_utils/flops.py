@@ -6,6 +6,7 @@ import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,7 +28,7 @@ class Flops(TorchDispatchMode):
 
     total = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)
         self.total += count(*args, **(kwargs or {}), out_val=result) if count else 0
@@ -41,7 +42,8 @@ class FlopMeter:
     """
 
     def __init__(self, intervals: dict[Hashable, int]):
-        self._intervals, self._counts = intervals, {}
+        self._intervals = intervals
+        self._counts: dict[Hashable, int] = {}
 
     @contextmanager
     def counting(self, part: Hashable) -> Iterator[None]:

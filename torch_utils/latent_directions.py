@@ -24,7 +24,7 @@ def sensitive_directions(weights: Iterable[torch.Tensor]) -> tuple[torch.Tensor,
 
     Returns them, a row each [F, F], whose largest number is positive, and ‖A v‖² [F]; both float64.
     """
-    return _eigenvectors(sum(weight.double().T @ weight.double() for weight in weights))
+    return _eigenvectors(torch.as_tensor(sum(weight.double().T @ weight.double() for weight in weights)))
 
 
 def affine_weights(network: nn.Module) -> list[torch.Tensor]:

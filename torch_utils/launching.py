@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from multiprocessing import util
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -81,7 +82,7 @@ def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, d
     if not isinstance(error, ChildFailedError):  # of the agent itself
         raise error
     rank, failure = error.get_first_failure()
-    if signals.insisted_at is not None or (signals.last is not None and failure.exitcode in STOPPED):
+    if signals.last is not None and (signals.insisted_at is not None or failure.exitcode in STOPPED):
         signal.raise_signal(signals.last)
     raise _explain(rank, failure)
 
@@ -126,14 +127,16 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
         finished.set()
     sys.stdout.flush()
     sys.stderr.flush()
-    util._run_finalizers(0)  # gives semaphores back, or else there is a warning at the end
+    util._run_finalizers(0)  # type: ignore[attr-defined]  # gives semaphores back, or else there is a warning at the end
     os._exit(status)  # multiprocessing would wait for the data loader's workers, which ignore its signal
 
 
 def _stop_without_parent(finished: threading.Event) -> None:
     """If the launching process was killed, stop this rank, which saves first. torch watches the fork server only, which stays;
     and the rank would wait for the agent for ever."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # a rank is never the main process
+    parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
     finished.wait()
     os._exit(1)
@@ -158,17 +161,19 @@ class _PassOnSignals:
     such signal. insisted_at: when another one came, a second after the first or later."""
 
     def __init__(self) -> None:
-        self.last = self._first_at = self.insisted_at = None
+        self.last: int | None = None
+        self._first_at: float | None = None
+        self.insisted_at: float | None = None
 
     def __enter__(self) -> _PassOnSignals:
         self._previous = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, *endings())}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for s, handler in self._previous.items():
             signal.signal(s, handler)
 
-    def _pass_on(self, signum: int, frame) -> None:
+    def _pass_on(self, signum: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         self.last, self._first_at = signum, now if self._first_at is None else self._first_at
         if now - self._first_at >= 1 and self.insisted_at is None:

@@ -42,7 +42,7 @@ def module_digest(net: nn.Module) -> str:
     return result.hexdigest()
 
 
-def print_module_summary(module: nn.Module, inputs: list, max_nesting: int = 3, skip_redundant: bool = True) -> Any:
+def print_module_summary(module: nn.Module, inputs: list[Any], max_nesting: int = 3, skip_redundant: bool = True) -> Any:
     """Print a table of the submodules that one forward pass visits: parameters, buffers, output shape and dtype.
 
     Runs in eval mode without gradients and puts the random generators back, so that it changes nothing.

@@ -15,7 +15,9 @@ import functools
 import hashlib
 import re
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,6 +73,7 @@ class Nvrtc:
             symbol = ctypes.c_char_p()
             self._call('nvrtcGetLoweredName', program, kernel.encode(), ctypes.byref(symbol))
             code = self._bytes('CUBIN' if architecture.startswith('sm_') else 'PTX', program)
+            assert symbol.value is not None  # the call has succeeded
             return symbol.value.decode(), code, log
         finally:
             self._functions.nvrtcDestroyProgram(ctypes.byref(program))
@@ -82,7 +85,7 @@ class Nvrtc:
         self._call(f'nvrtcGet{what}', program, buffer)
         return buffer.raw
 
-    def _call(self, function: str, *arguments) -> None:
+    def _call(self, function: str, *arguments: Any) -> None:
         if error := getattr(self._functions, function)(*arguments):
             raise CannotBuild(f'{function} of NVRTC failed ({self._text(error)})', LOAD_INSTEAD)
 
@@ -90,7 +93,7 @@ class Nvrtc:
         return self._functions.nvrtcGetErrorString(error).decode()
 
 
-def _strings(values) -> ctypes.Array:
+def _strings(values: Iterable[bytes]) -> ctypes.Array[ctypes.c_char_p]:
     values = list(values)
     return (ctypes.c_char_p * len(values))(*values)
 
@@ -145,8 +148,8 @@ def obtain(compiler: Nvrtc, root: Path, source: str, headers: dict[str, bytes], 
     path = root / f'{kernel.split("<")[0]}-{architecture}-{key}'
     if not fresh:
         with contextlib.suppress(OSError, ValueError):
-            symbol, code = path.read_bytes().split(b'\n', 1)
-            return symbol.decode(), code
+            name, code = path.read_bytes().split(b'\n', 1)
+            return name.decode(), code
     symbol, code, _ = compiler.compile(source, headers, kernel, architecture)
     with contextlib.suppress(OSError):
         root.mkdir(parents=True, exist_ok=True)

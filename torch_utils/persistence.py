@@ -24,14 +24,14 @@ from torch.overrides import TorchFunctionMode
 
 from dnnlib.plugins import load_object
 from torch_utils import safe_pickle
-from torch_utils.safe_pickle import RecordError
+from torch_utils.safe_pickle import RecordError as RecordError
 
 FORMAT = 1
 DTYPES = {str(t).removeprefix('torch.'): t for t in (torch.float16, torch.float32, torch.float64, torch.bfloat16, torch.uint8,
                                                       torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)}
 
 
-def persistent(cls: type) -> type:
+def persistent(cls: type[Any]) -> type[Any]:
     """Class decorator: instances remember the arguments that they were made with, by name, in `init_kwargs`.
 
     A class that has been decorated before stays as it is.
@@ -42,10 +42,10 @@ def persistent(cls: type) -> type:
     rest = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
 
     @functools.wraps(init)
-    def remembering(self, *args, **kwargs):
+    def remembering(self: Any, *args: Any, **kwargs: Any) -> None:
         given = dict(signature.bind(self, *args, **kwargs).arguments)
         given.pop('self')
-        given |= given.pop(rest, {})
+        given |= {} if rest is None else given.pop(rest, {})
         given = copy.deepcopy(given)  # as they came: the constructor may change them
         init(self, *args, **kwargs)
         self.init_kwargs = given
@@ -59,7 +59,7 @@ def construct(*, class_name: str, **kwargs: Any) -> nn.Module:
     return persistent(load_object(class_name))(**kwargs)
 
 
-def to_record(module: nn.Module, class_name: str | None = None, half: bool = False) -> dict:
+def to_record(module: nn.Module, class_name: str | None = None, half: bool = False) -> dict[str, Any]:
     """Describe a module whose class is @persistent: weights as they are now, copied to the CPU.
 
     class_name: what the record calls its class; by default the name without the module. half: round tensors of float32 to
@@ -92,7 +92,7 @@ def from_record(record: Any, classes: Mapping[str, type], trusted: bool = False)
     return build(classes[name], kwargs, state, trusted=trusted)
 
 
-def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants: str | None = None,
+def build(cls: type[Any], kwargs: dict[str, Any], state: Mapping[str, torch.Tensor], constants: str | None = None,
           trusted: bool = False) -> nn.Module:
     """A module with these arguments and this state dict, in eval mode, without gradients, on the CPU.
 
@@ -121,7 +121,7 @@ def build(cls: type, kwargs: dict, state: Mapping[str, torch.Tensor], constants:
     return module
 
 
-def tensor_names(cls: type, kwargs: dict, tensors: int, numbers: int) -> list[str]:
+def tensor_names(cls: type[Any], kwargs: dict[str, Any], tensors: int, numbers: int) -> list[str]:
     """The names in the state dict of a module with these arguments, which are out of a file with so many tensors of so many
     numbers in all. Raises RecordError if there cannot be such a module."""
     try:
@@ -145,9 +145,10 @@ class _Limits(TorchFunctionMode):
 
     def __enter__(self) -> _Limits:
         self._hook = register_module_parameter_registration_hook(self._count_parameter)
-        return super().__enter__()
+        super().__enter__()
+        return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._hook.remove()
         super().__exit__(*error)
 
@@ -156,7 +157,7 @@ class _Limits(TorchFunctionMode):
         if self._tensors_left < 0:
             raise RecordError(f'its arguments ask for more than the {self._tensors} tensors that it has')
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
         if func in self.FACTORIES:
             shape = kwargs['size'] if 'size' in kwargs else args[0] if isinstance(args[0], (list, tuple)) else args
@@ -181,7 +182,7 @@ def halved(t: torch.Tensor) -> torch.Tensor:
     return half if half.isfinite().all() else t
 
 
-def _pack(t: torch.Tensor) -> dict:
+def _pack(t: torch.Tensor) -> dict[str, Any]:
     t = t.detach().cpu().contiguous()
     return {'dtype': str(t.dtype).removeprefix('torch.'), 'shape': tuple(t.shape),
             'data': t.reshape(-1).view(torch.uint8).numpy().tobytes()}
@@ -193,9 +194,10 @@ def _unpack(packed: Any, seen: set[int]) -> torch.Tensor:
     if id(packed['data']) in seen and len(packed['data']) > 8:
         raise RecordError('tensors in it share their bytes')  # by which a small file could become a large network
     seen.add(id(packed['data']))
+    shape: Any = packed.get('shape')
     flat = torch.empty(len(packed['data']), dtype=torch.uint8)
     flat.numpy()[:] = np.frombuffer(packed['data'], dtype=np.uint8)
-    return flat.view(DTYPES[packed['dtype']]).reshape(packed.get('shape'))
+    return flat.view(DTYPES[packed['dtype']]).reshape(shape)
 
 
 def _plain(value: Any) -> Any:

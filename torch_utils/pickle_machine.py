@@ -19,7 +19,7 @@ class Machine:
     def __init__(self, data: bytes | mmap.mmap, names: Mapping[str, Name], budget: Budget, position: int,
                  persistent: Callable[[Any], Any] | None):
         self.data, self.names, self.budget, self.position, self.persistent = data, names, budget, position, persistent
-        self.stack: list = []
+        self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
 
@@ -62,7 +62,7 @@ class Machine:
 
     # What instructions do.
 
-    def above_mark(self) -> list:
+    def above_mark(self) -> list[Any]:
         height = self.marks.pop()
         items = self.stack[height:]
         del self.stack[height:]
@@ -70,7 +70,7 @@ class Machine:
 
     def look_up(self, module: Any, name: Any) -> Name:
         full = f'{module}.{name}' if type(module) is type(name) is str else None
-        if full not in self.names:
+        if full is None or full not in self.names:
             what = f'{describe(module)}.{describe(name)}'
             raise UnknownName(f'it asks for {what}, which is not among the few names that are read')
         return self.names[full]
@@ -101,12 +101,12 @@ class Machine:
         except Exception as err:
             raise RecordError(f'the state of an object in it makes no sense ({type(target).__name__})') from err
 
-    def append(self, items: list) -> None:
+    def append(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
             raise RecordError('it is damaged: it appends to something that is no list')
         self.stack[-1].extend(items)
 
-    def set_items(self, items: list) -> None:
+    def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not dict:
             raise RecordError('it is damaged: it sets items of something that is no dict')
@@ -122,11 +122,12 @@ class Machine:
 # The instructions, by their code. Those that are missing here are refused as damage.
 
 STOP = ord('.')
-OPERATIONS: dict[int, Callable[[Machine], Any]] = {}
+Operation = Callable[[Machine], Any]
+OPERATIONS: dict[int, Operation] = {}
 
 
-def _operation(code: bytes) -> Callable:
-    def register(function: Callable[[Machine], Any]) -> Callable[[Machine], Any]:
+def _operation(code: bytes) -> Callable[[Operation], Operation]:
+    def register(function: Operation) -> Operation:
         OPERATIONS[code[0]] = function
         return function
     return register
@@ -164,22 +165,22 @@ def _quoted(line: bytes) -> str:
 
 
 def _whole(line: bytes) -> int | bool:
-    return {b'00': False, b'01': True}.get(line) if line in (b'00', b'01') else int(line)
+    return line == b'01' if line in (b'00', b'01') else int(line)
 
 
 for _code, _value in {b'N': None, b'\x88': True, b'\x89': False, b')': ()}.items():
-    _pushes(_code, lambda m, value=_value: value)
+    _pushes(_code, lambda m, value=_value: value)  # type: ignore[misc]  # mypy: lambdas without defaults only
 for _code, _type in {b'}': dict, b']': list, b'\x8f': set}.items():
-    _pushes(_code, lambda m, make=_type: make())
+    _pushes(_code, lambda m, make=_type: make())  # type: ignore[misc]  # mypy: lambdas without defaults only
 for _code, _form in {b'J': '<i', b'K': '<B', b'M': '<H', b'G': '>d'}.items():
-    _pushes(_code, lambda m, form=_form: m.number(form))
+    _pushes(_code, lambda m, form=_form: m.number(form))  # type: ignore[misc]  # mypy: lambdas without defaults only
 for _code, _form, _decode in [  # a length, then as many bytes
         (b'\x8c', '<B', _utf8), (b'X', '<I', _utf8), (b'\x8d', '<Q', _utf8), (b'U', '<B', _latin1), (b'T', '<i', _latin1),
         (b'C', '<B', bytes), (b'B', '<I', bytes), (b'\x8e', '<Q', bytes), (b'\x96', '<Q', bytes),
         (b'\x8a', '<B', _integer), (b'\x8b', '<i', _integer)]:
-    _pushes(_code, lambda m, form=_form, decode=_decode: decode(m.take(m.number(form))))
+    _pushes(_code, lambda m, form=_form, decode=_decode: decode(m.take(m.number(form))))  # type: ignore[misc]  # mypy: lambdas without defaults only
 for _code, _form in {b'h': '<B', b'j': '<I'}.items():
-    _pushes(_code, lambda m, form=_form: m.memo[m.number(form)])
+    _pushes(_code, lambda m, form=_form: m.memo[m.number(form)])  # type: ignore[misc]  # mypy: lambdas without defaults only
 _pushes(b'g', lambda m: m.memo[int(m.written_number())])
 _pushes(b'I', lambda m: _whole(m.written_number()))
 _pushes(b'L', lambda m: int(m.written_number().removesuffix(b'L')))

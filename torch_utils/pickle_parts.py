@@ -24,7 +24,7 @@ class Name:
 
     __slots__ = ('call', 'name', 'new')
 
-    def __init__(self, name: str, call: Callable | None = None, new: Callable | None = None):
+    def __init__(self, name: str, call: Callable[..., Any] | None = None, new: Callable[..., Any] | None = None):
         self.name, self.call, self.new = name, call, new
 
 

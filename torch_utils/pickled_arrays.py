@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ def tensor_names(budget: Budget) -> Mapping[str, Name]:
             raise RecordError('it has a parameter without a tensor')
         return tensor
 
-    names = {
+    names: dict[str, Callable[..., Any]] = {
         'torch._utils._rebuild_parameter': parameter,
         'torch._utils._rebuild_tensor_v2': functools.partial(_view, budget),
         'torch.storage._load_from_bytes': functools.partial(_read_storage, budget),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import mmap
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from torch_utils.pickle_machine import Machine
 from torch_utils.pickle_parts import Budget, Name, RecordError, Stub, UnknownName, Vocabulary, describe, plain_key
@@ -26,7 +26,7 @@ def no_names(budget: Budget) -> Mapping[str, Name]:
     return {}
 
 
-def load(file: BinaryIO, vocabulary: Vocabulary = no_names) -> Any:
+def load(file: IO[bytes], vocabulary: Vocabulary = no_names) -> Any:
     """Read the pickle at the position of a file. Raises RecordError if it is damaged or uses a name out of the vocabulary.
 
     vocabulary: called with the Budget of this file, returns the names, 'module.name' -> Name, that it may use.

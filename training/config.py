@@ -192,7 +192,7 @@ def check_minibatch_stddev(o: EasyDict, c: EasyDict, group: int) -> None:
                           f'minibatch stddev would be off; take a multiple of {group}')
 
 
-def augmentation(o: EasyDict, resolution: ImageSize) -> dict:
+def augmentation(o: EasyDict, resolution: ImageSize) -> dict[str, Any]:
     """The configuration of adaptive discriminator augmentation, off by augment_kwargs = None (Karras et al. 2020).
 
     augment_p: strength, from which ada_target, the wanted mean sign of D on real images, starts if it is not None. Raises

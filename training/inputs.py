@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,8 @@ def labels_of(training_set: Any, items: np.ndarray) -> torch.Tensor:
 # --- Real images ---
 
 
-def real_batches(c: EasyDict, training_set: Any, start_nimg: int, device: torch.device) -> Iterator[tuple[torch.Tensor, ...]]:
+def real_batches(c: EasyDict, training_set: Any, start_nimg: int,
+                 device: torch.device) -> Generator[tuple[torch.Tensor, ...], None, None]:
     """Yield (images [N, C, H, W] in [-1, 1], labels [N, label_dim]) on the device, endlessly. Each rank gets its share of each
     batch of c.batch_size images: every `world_size`-th image."""
     sampler = misc.InfiniteSampler(training_set, distributed.rank(), distributed.world_size(), seed=c.random_seed,

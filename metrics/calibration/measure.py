@@ -100,7 +100,7 @@ def measure(context: Context, detector: str, halves: Halves) -> list[Finding]:
     wanted = applicable(halves)
     num_passes = 2 + sum(len(damage.levels) for damage in wanted.values() if damage.change)
     with context.count(f'images, {detector}', num_passes * len(halves.images)) as progress:
-        def features(images: torch.Tensor) -> np.ndarray:
+        def features(images: Any) -> np.ndarray:
             rows = []
             for part in batches(len(images), context.batch):
                 rows.append(net.features(images[part]).cpu().numpy())

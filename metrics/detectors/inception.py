@@ -138,7 +138,7 @@ class Block(nn.Module):
                 forks = step if isinstance(step[0], tuple) else (step,)
                 for name, out, kernel, *stride in forks:
                     padding = (0, 0) if stride else (kernel[0] // 2, kernel[1] // 2)
-                    self.add_module(name, nn.Conv2d(last, out, kernel, *stride, padding=padding))
+                    self.add_module(name, nn.Conv2d(last, out, kernel, stride[0] if stride else 1, padding))
                 last = sum(fork[1] for fork in forks)
             self.width += last
 

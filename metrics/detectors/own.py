@@ -4,6 +4,7 @@ describe badly. metrics.detectors.own_training trains it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,8 +36,9 @@ class Own(Detector):
 
     def __init__(self, channels: int, size: Sequence[int], factor: int, accuracies: Sequence[float]):
         super().__init__()
-        self.channels, self.size, self.factor, self.accuracies = channels, tuple(size), factor, tuple(accuracies)
-        net = make_network(channels, size, 2, torch.Generator())
+        self.channels, self.factor, self.accuracies = channels, factor, tuple(accuracies)
+        self.size: Any = tuple(size)
+        net: Any = make_network(channels, size, 2, torch.Generator())
         self.blocks = nn.ModuleList(net[k * BLOCK:(k + 1) * BLOCK] for k in range(len(WIDTHS)))
         self.register_buffer('mean', torch.zeros(self.num_features))
         self.register_buffer('deviation', torch.ones(self.num_features))

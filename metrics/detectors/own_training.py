@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from metrics.quality.class_judge import digits_of, may_be_stacked, read_inputs, 
 from torch_utils import devices, distributed
 
 SUBSET, TRAINING = 900, 901   # what random numbers are for
-RECIPE = dict(version=1, most_images=10_000, epochs=4, good_enough=0.98)  # features are good before the accuracy is perfect
+RECIPE: dict[str, Any] = dict(version=1, most_images=10_000, epochs=4,
+                              good_enough=0.98)  # features are good before the accuracy is perfect
 LABELS, CONTENTS = 'labels', 'contents'
 INSTEAD = 'use --detector=efficientnet, which needs none'
 
@@ -38,7 +39,7 @@ def load(context: Context) -> Own:
     """
     arrays = distributed.broadcast_from_rank0(lambda: _arrays(context))
     net = Own.from_arrays(arrays).to(context.device)
-    return net.set_up(OWN, key=f'{OWN}-{_digest(arrays)}', resize='published', verified=True)
+    return cast(Own, net.set_up(OWN, key=f'{OWN}-{_digest(arrays)}', resize='published', verified=True))
 
 
 def targets_of(dataset: Any) -> dict[str, np.ndarray]:

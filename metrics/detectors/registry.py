@@ -162,4 +162,4 @@ def _load(spec: DetectorSpec, found: Found, device: torch.device) -> Detector:
     script = bool(spec.script) and kind_of(found.path, found.source) == 'torchscript'
     module, _, network = (spec.script if script else spec.network).partition(':')
     net = (load_script if script else load_network)(getattr(importlib.import_module(module), network), found)
-    return net.to(device, memory_format=memory_format(device))
+    return net.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]  # missing in annotations of torch

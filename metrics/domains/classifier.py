@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -94,7 +94,7 @@ def train_heads(images: torch.Tensor, labels: torch.Tensor, num_classes: Sequenc
     held_out, kept = order[:num_held_out], order[num_held_out:]
     images = images.contiguous(memory_format=torch.channels_last)
     net = make_network(images.shape[1], images.shape[2:], sum(num_classes), generator).to(images.device)
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in annotations of torch
     steps_per_epoch = math.ceil(len(kept) / batch)
     epochs = max(epochs, math.ceil(MIN_STEPS / steps_per_epoch))
     steps = epochs * steps_per_epoch
@@ -111,7 +111,7 @@ def train_heads(images: torch.Tensor, labels: torch.Tensor, num_classes: Sequenc
                 net.zero_grad()
                 logits = net(moved_about(images[chosen], generator))
                 heads = logits.split(list(num_classes), dim=1)
-                sum(F.cross_entropy(head, labels[chosen, k]) for k, head in enumerate(heads)).backward()
+                cast(torch.Tensor, sum(F.cross_entropy(head, labels[chosen, k]) for k, head in enumerate(heads))).backward()
                 optimizer.step()
                 schedule.step()
                 num_right += _right(logits, labels[chosen], num_classes).sum(dim=0)

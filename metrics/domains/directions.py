@@ -7,7 +7,7 @@ a style coordinate should have a sparser effect than these, and keep more of the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,7 +54,9 @@ def directions(context: Context, num_latents: int = 64, count: int = 8, max_real
     """
     check(context)
     _, domain_judge, content_judge = context.once('judges', lambda: train_judges(context, max_reals))
-    G, values, arrays = context.G, {}, {}
+    G = context.G
+    values: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     z = context.latents(num_latents, LATENTS)
     c = torch.eye(G.c_dim, device=context.device)[torch.arange(num_latents) % G.c_dim]
     with torch.no_grad():

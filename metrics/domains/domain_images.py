@@ -85,7 +85,7 @@ class Tuples(NamedTuple):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, i: int) -> tuple[np.ndarray, None]:
+    def __getitem__(self, i: int) -> tuple[np.ndarray, None]:  # type: ignore[override]  # a dataset first, then a tuple
         return np.concatenate([self.dataset[int(k)][0] for k in self.items[i]], axis=2), None
 
     def read(self, context: Context, parts: Sequence[slice]) -> Iterator[torch.Tensor]:

@@ -145,7 +145,8 @@ def render(context: Context, num_latents: int, batch: int, num_examples: int = 8
     G = context.G
     z = context.latents(num_latents, LATENTS)
     labels = torch.eye(G.c_dim, device=context.device)
-    examples, small = [], []
+    examples: list[torch.Tensor] = []
+    small = []
     with torch.no_grad():
         for part in context.progress(batches(num_latents, batch), 'generated images'):
             by_domain = [G(z[part], c.expand(len(z[part]), -1), noise_mode='const') for c in labels]
@@ -167,7 +168,8 @@ def draw(arrays: dict[str, np.ndarray], names: list[str], num_classes: int):
     rows, columns = images.shape[1], len(images)
     figure, _ = new_figure(1, 1, width=columns + 5, height=max(1.25 * rows, 4))
     figure.clear()
-    left, right = figure.subfigures(1, 2, width_ratios=[columns, 5])
+    parts: Any = figure.subfigures(1, 2, width_ratios=[columns, 5])
+    left, right = parts
     cells = left.subplots(rows, columns, squeeze=False)
     for u in range(rows):
         cells[u, 0].set_ylabel(names[u])

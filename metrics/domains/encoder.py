@@ -38,7 +38,8 @@ class Encoder(nn.Module):
 
     def __init__(self, G: nn.Module, generator: torch.Generator | None = None):
         super().__init__()
-        self.latent_dim, self.about = G.z_dim, {}
+        self.latent_dim = G.z_dim
+        self.about: dict[str, Any] = {}
         shape = shrink(torch.zeros(1, G.img_channels, *height_width(G.img_resolution))).shape
         self.net = make_network([shape[1] + G.c_dim, *shape[2:]], G.z_dim, generator or torch.Generator(), WIDTHS, HIDDEN)
 
@@ -59,8 +60,10 @@ def path_beside(network: str) -> Path | None:
 def find(network: str, G: nn.Module, given: str | None = None) -> Encoder | None:
     """The encoder of a network in the file `given`, or else in the file beside the network, if there is one (path_beside).
     Raises UserError as `load` does."""
-    path = given or path_beside(network)
-    return load(path, G) if given or (path is not None and path.is_file()) else None
+    if given:
+        return load(given, G)
+    path = path_beside(network)
+    return load(path, G) if path is not None and path.is_file() else None
 
 
 def save(path: str | Path, encoder: Encoder, G: nn.Module, about: Mapping[str, Any]) -> None:

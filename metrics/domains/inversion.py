@@ -160,7 +160,7 @@ class Projector:
         self._candidates = torch.randn(CANDIDATES, G.z_dim, generator=generator)
         self._drawn: dict[tuple[float, ...], torch.Tensor] = {}  # by label: the images of the candidates, small
 
-    def __call__(self, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:  # type: ignore[return]  # the last step returns
         """Images [N, C, H, W] in [-1, 1] with labels c [N, c_dim] -> z [N, z_dim]: the latents on the way with the smallest mean
         square difference."""
         z = self._begin(images, c).requires_grad_()

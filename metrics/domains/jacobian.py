@@ -6,6 +6,7 @@ CG-GAN (ICLR 2025, arXiv 2503.00639) makes it sparse in the style coordinates. T
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,8 @@ def jacobian(context: Context, num_latents: int = 16, max_content: int = 64, bat
         columns = list(_measure_columns(context, u, both, batch))
     measures = torch.cat([torch.zeros(4, 0), *columns], dim=1).reshape(4, len(both), num_latents)
 
-    values, arrays = {}, {}
+    values: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     by_kind = measures.split([len(coordinates[kind]) for kind in KINDS], dim=1)
     for kind, (size, effect, h, g) in zip(KINDS, by_kind, strict=True):
         alive, per_coordinate = effect > DEAD, size.mean(dim=1)

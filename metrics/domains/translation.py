@@ -40,7 +40,8 @@ def translation(context: Context, num_images: int = 512, max_reals: int = 10_000
     in_batches = latents.way(context) == ENCODER and latents.steps(context) == 0
     found = None if in_batches else latents.find(context, data, items, 'images').z
     labels = torch.eye(G.c_dim, device=context.device)
-    errors, absolute, contents, seen, examples = [], [], [], [], []
+    errors, absolute, contents, seen = [], [], [], []
+    examples: list[torch.Tensor] = []
     for part in context.progress(batches(len(items), batch), 'translations'):
         pixels, own = zip(*(data[i] for i in items[part]), strict=True)
         x = torch.from_numpy(np.stack(pixels)).to(context.device, torch.float32) / 127.5 - 1

@@ -53,7 +53,10 @@ def truth(context: Context, key: str, num_gen: int, detector: str | None = None)
     sources = [found.items[:num_gen, u].tolist() for u in range(context.G.c_dim)]
     pairs = translations.pairs_of(context, found.dataset, sources, num_styles=1)
     true = context.once('true images', lambda: [_read(context, found, u, name) for u, name in enumerate(names)])
-    rows = {name: _gather(context, some, lambda part, some=some: _of_pixels(context, found, true, some, part), 'translations')
+    # mypy takes no lambda with a default
+    rows = {name: _gather(context, some,
+                          lambda part, some=some: _of_pixels(context, found, true, some, part),  # type: ignore[misc]
+                          'translations')
             for name, some in pairs}
 
     values: dict[str, float | None] = {f'{key}{kind}': _mean(rows, column) for column, kind in enumerate(PIXELS)}
@@ -130,7 +133,8 @@ def _features(context: Context, key: str, detector: str, found: Counterparts, tr
         of_true.append(torch.from_numpy(rows).double())
     distances = []
     for _, some in pairs:
-        drawn = _gather(context, some, lambda part, some=some: net.features(to_uint8(some.images(range(part.start, part.stop)))),
+        drawn = _gather(context, some,
+                        lambda part, some=some: net.features(to_uint8(some.images(range(part.start, part.stop)))),  # type: ignore[misc]
                         'features')
         gallery, count = of_true[some.target], len(some)
         average = (true[some.target].double().mean(dim=0) + 0.5).byte()[None].to(context.device)

@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class FeatureCache:
     """directory: by default that of the user. limit: bytes for all entries; by default 8 GiB, or the environment variable
     DNNLIB_METRICS_CACHE_GIB. 0 keeps nothing."""
 
-    def __init__(self, directory: str | os.PathLike | None = None, limit: int | None = None):
+    def __init__(self, directory: str | os.PathLike[str] | None = None, limit: int | None = None):
         self.directory = Path(directory) if directory is not None else cache_dir('gan-metrics')
         self.limit = _default_limit() if limit is None else limit
 
@@ -79,7 +79,7 @@ class FeatureCache:
         name = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)[:100]
         with contextlib.suppress(OSError):
             with atomic_open(self.directory / f'{name}-{_digest(key)}.npz') as f:
-                np.savez(f, **{KEY: np.array(_text(key))}, **arrays)
+                np.savez(f, **cast(dict[str, Any], {KEY: np.array(_text(key)), **arrays}))
             self._make_room()
 
     def _make_room(self) -> None:
@@ -137,7 +137,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                     raise ValueError('not as np.savez writes it')
                 shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(f)
                 offset = _start_of_data(path, info) + f.tell()
-            order = 'F' if fortran_order else 'C'
+            order: Any = 'F' if fortran_order else 'C'
             arrays[info.filename.removesuffix('.npy')] = np.memmap(path, dtype, 'r', offset, shape, order)
     return arrays
 

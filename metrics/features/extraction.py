@@ -38,7 +38,8 @@ def of_batches(context: Context, num_items: int, read: Callable[[list[slice]], I
     compute: images -> features [N, F]. text: name for progress.
     """
     plan, ranks = batches(num_items, context.batch), distributed.world_size()
-    mine, parts = None, []
+    mine = None
+    parts: list[torch.Tensor] = []
 
     def append_parts() -> None:
         while parts:
@@ -145,7 +146,8 @@ def of_reals(context: Context, detector: Any, reals: Reals, *, mean_cov: bool = 
     return of_dataset(context, detector, reals.dataset, items=reals.items, **captures._asdict())
 
 
-def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int]], detector: Any = None) -> Iterator[torch.Tensor]:
+def read_images(context: Context, dataset: Any, parts: Sequence[Sequence[int] | np.ndarray],
+                detector: Any = None) -> Iterator[torch.Tensor]:
     """For each part, the images of these numbers: uint8 [N, C, H, W] on the device. Read ahead by threads.
 
     If `image_shape` of the dataset is None, images may have any size. Each is resized separately, as the detector does, to

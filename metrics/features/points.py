@@ -28,7 +28,7 @@ class Points:
                  progress: Callable[[Iterable], Iterable] = iter, dtype: type = np.float64):
         self.points, self.block, self.progress, self._dtype = points, block, progress, dtype
         self._device = device if device and (dtype is np.float32 or has_float64(device)) else torch.device('cpu')
-        self._center = np.mean(points, axis=0, dtype=np.float64).astype(dtype)
+        self._center: np.ndarray = np.mean(points, axis=0, dtype=np.float64).astype(dtype)
 
     def rows(self, points: np.ndarray, part: slice) -> torch.Tensor:
         """A part of points [M, F], less the mean, on the device."""

@@ -28,7 +28,8 @@ class FeatureStats:
         if capture_all and max_items is None:
             raise ValueError('capture_all needs max_items')
         self.capture_all, self.capture_mean_cov, self.max_items = capture_all, capture_mean_cov, max_items
-        self.num_items, self.num_features = 0, None
+        self.num_items = 0
+        self.num_features: int | None = None
         self._rows: np.ndarray | None = None                       # [max_items, F]
         self._pending: list[torch.Tensor] = []                     # rows that are not in the sums yet
         self._sum: torch.Tensor | None = None                      # [F]

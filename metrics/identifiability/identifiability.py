@@ -117,7 +117,8 @@ def find_codes(context: Context, dataset: Any, items: Sequence[int]) -> Codes:
     for i, (by, net) in enumerate(encoders):
         r2 = _recovered_by(context, net)
         if r2 > 0 or (context.by != 'auto' and i == len(encoders) - 1):
-            found = _rows(context, len(items), lambda numbers, net=net: _encoded(context, net, real(numbers), labels(numbers)),
+            # mypy takes no lambda with a default
+            found = _rows(context, len(items), lambda numbers, net=net: _encoded(context, net, real(numbers), labels(numbers)),  # type: ignore[misc]
                           'codes')
             return Codes(found, r2, by, images)
 
@@ -146,8 +147,8 @@ def compare(context: Context, codes: Codes, style: np.ndarray, factors: list[Fac
     for name, others in zip(BASELINES, (apply(net, codes.images).cpu().numpy(), principal_components(rows, count),
                                         codes.values[shuffled]), strict=True):
         # Other codes have no content and style columns, so the first columns stand for blocks of the same width.
-        own = blocks if name == 'shuffled' else [np.arange(min(len(block), others.shape[1])) for block in blocks]
-        values |= {f'{key}_{name}': value for key, value in measures(others, *own, factors).items()}
+        first, second = blocks if name == 'shuffled' else (np.arange(min(len(block), others.shape[1])) for block in blocks)
+        values |= {f'{key}_{name}': value for key, value in measures(others, first, second, factors).items()}
     return values | dict(code_r2=codes.r2), figure.arrays(codes.values, style, factors)
 
 

@@ -17,7 +17,7 @@ STRUCTURES = [value for value in vars(plans).values() if isinstance(value, type)
 
 @pytest.fixture(scope='module')
 def compiler():
-    """The NVRTC of requirements-extras.txt, or of a CUDA build of PyTorch."""
+    """The NVRTC of requirements-dev.txt, or of a CUDA build of PyTorch."""
     try:
         return nvrtc.library(torch.version.cuda)
     except CannotBuild as err:

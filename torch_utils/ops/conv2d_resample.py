@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -89,7 +91,7 @@ def modulated_conv2d(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor
     d = None
     if demodulate:  # Σ_ikk (w·s)² = Σ_i s_i² Σ_kk w², a matrix product: no per-sample weight tensor is needed
         d = (styles.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8).rsqrt()  # [N, O]
-    resample = dict(f=resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight)
+    resample: dict[str, Any] = dict(f=resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight)
 
     if fused_modconv:
         w = weight * styles[:, None, :, None, None]  # [N, O, I, kh, kw]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -26,13 +28,13 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, images, grid):
+    def forward(ctx: Any, images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(grid)
         ctx.size = images.shape
         return F.grid_sample(images, grid, mode='bilinear', padding_mode='zeros', align_corners=ALIGN_CORNERS)
 
     @staticmethod
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, None]:
         (grid,) = ctx.saved_tensors
         return _Scatter.apply(dy, grid, ctx.size), None
 
@@ -41,13 +43,13 @@ class _Scatter(torch.autograd.Function):
     """x = Aᵀ y: every sample is shared out among the four pixels that it came from."""
 
     @staticmethod
-    def forward(ctx, y, grid, size):
+    def forward(ctx: Any, y: torch.Tensor, grid: torch.Tensor, size: torch.Size) -> torch.Tensor:
         ctx.save_for_backward(grid)
         # Of the images only the size is needed, so that nothing keeps them in memory: one number stands for all.
         images = y.new_zeros([1]).expand(size)
         return torch.ops.aten.grid_sampler_2d_backward(y, images, grid, BILINEAR, ZEROS, ALIGN_CORNERS, [True, False])[0]
 
     @staticmethod
-    def backward(ctx, dx):
+    def backward(ctx: Any, dx: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (grid,) = ctx.saved_tensors
         return _Gather.apply(dx, grid), None, None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch.autograd import forward_ad
@@ -51,7 +52,7 @@ class _How(NamedTuple):
     clamp: float
 
     @property
-    def ops(self):
+    def ops(self) -> Any:
         return getattr(torch.ops, self.library)
 
 
@@ -67,7 +68,7 @@ class _BiasAct(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, b, how):
+    def forward(ctx: Any, x: torch.Tensor, b: torch.Tensor | None, how: _How) -> torch.Tensor:
         y = how.ops.bias_act(x, b, *how[1:])
         kept = (None, None, y if _uses_y(how.act, how.clamp) else None) if how.act in STRAIGHT else (x, b, None)
         ctx.save_for_backward(*kept)
@@ -76,13 +77,13 @@ class _BiasAct(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         dx = _Slope.apply(dy, *ctx.saved_tensors, ctx.how)
         db = _sum_to_bias(dx, ctx.how.dim) if ctx.has_bias and ctx.needs_input_grad[1] else None
         return dx, db, None
 
     @staticmethod
-    def jvp(ctx, tangent, bias_tangent, *_):
+    def jvp(ctx: Any, tangent: torch.Tensor | None, bias_tangent: torch.Tensor | None, *_: Any) -> torch.Tensor:
         """A tangent is multiplied by the same slope as a gradient."""
         x, b, y = _primals(ctx)
         return _Slope.apply(_along(tangent, bias_tangent, ctx.shape, ctx.how.dim), x, b, y, ctx.how)
@@ -92,7 +93,8 @@ class _Slope(torch.autograd.Function):
     """dy * dy/dx. x, b, y: as _BiasAct kept them; None where they are not needed."""
 
     @staticmethod
-    def forward(ctx, dy, x, b, y, how):
+    def forward(ctx: Any, dy: torch.Tensor, x: torch.Tensor | None, b: torch.Tensor | None, y: torch.Tensor | None,
+                how: _How) -> torch.Tensor:
         kept = (None if how.act in STRAIGHT else dy, x, b, y)  # the slope of straight ones does not depend on x
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
@@ -100,7 +102,7 @@ class _Slope(torch.autograd.Function):
         return how.ops.bias_act_backward(dy, _or_empty(x, dy), b, _or_empty(y, dy), *how[1:])
 
     @staticmethod
-    def backward(ctx, ddx):
+    def backward(ctx: Any, ddx: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         dy, x, b, y = ctx.saved_tensors
         if ctx.how.act in STRAIGHT:
             return _Slope.apply(ddx, x, b, y, ctx.how), None, None, None, None
@@ -108,13 +110,15 @@ class _Slope(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def _curved(ctx, ddx, dy, x, b):
+    def _curved(ctx: Any, ddx: torch.Tensor, dy: torch.Tensor, x: torch.Tensor,
+                b: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         """Gradients with respect to dy, x and b."""
         d_dy, d_x = ctx.how.ops.bias_act_backward2(ddx, dy, x, b, _or_empty(None, dy), *ctx.how[1:])
         return d_dy, d_x, _sum_to_bias(d_x, ctx.how.dim) if b is not None and ctx.needs_input_grad[2] else None
 
     @staticmethod
-    def jvp(ctx, tangent, x_tangent, b_tangent, *_):
+    def jvp(ctx: Any, tangent: torch.Tensor | None, x_tangent: torch.Tensor | None, b_tangent: torch.Tensor | None,
+            *_: Any) -> torch.Tensor | None:
         dy, x, b, y = _primals(ctx)
         result = None if tangent is None else _Slope.apply(tangent, x, b, y, ctx.how)
         if ctx.how.act not in STRAIGHT and not (x_tangent is None and b_tangent is None):
@@ -125,13 +129,13 @@ class _Slope(torch.autograd.Function):
         return result
 
 
-def _primals(ctx) -> list[torch.Tensor | None]:
+def _primals(ctx: Any) -> list[Any]:
     """What was saved, without the tangents that it may have in forward mode."""
     return [None if t is None else forward_ad.unpack_dual(t).primal for t in ctx.saved_tensors]
 
 
-def _along(tangent: torch.Tensor | None, bias_tangent: torch.Tensor | None, shape: torch.Size, dim: int) -> torch.Tensor:
-    """The tangent of x + b."""
+def _along(tangent: Any, bias_tangent: torch.Tensor | None, shape: torch.Size, dim: int) -> torch.Tensor:
+    """The tangent of x + b, one of which has one; None is that of a constant."""
     if bias_tangent is None:
         return tangent
     bias_tangent = bias_tangent.reshape([-1 if axis == dim else 1 for axis in range(len(shape))])
@@ -154,21 +158,25 @@ def describe(library: str) -> None:
         torch.library.register_fake(f'{library}::{fake.__name__.removeprefix("_fake_")}', fake)
 
 
-def _fake_upfirdn2d(x, f, up, down, padding, flip_filter, gain):
+def _fake_upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: Sequence[int], down: Sequence[int], padding: Sequence[int],
+                    flip_filter: bool, gain: float) -> torch.Tensor:
     width, height = (x.shape[3 - axis] * up[axis] + padding[2 * axis] + padding[2 * axis + 1] for axis in (0, 1))
     size = [x.shape[0], x.shape[1], (height - f.shape[0]) // down[1] + 1, (width - f.shape[-1]) // down[0] + 1]
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch._prims_common.suggest_memory_format(x))
 
 
-def _fake_bias_act(x, b, dim, act, alpha, gain, clamp):
+def _fake_bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: int, alpha: float, gain: float,
+                   clamp: float) -> torch.Tensor:
     return torch.empty_like(x)
 
 
-def _fake_bias_act_backward(dy, x, b, y, dim, act, alpha, gain, clamp):
+def _fake_bias_act_backward(dy: torch.Tensor, x: torch.Tensor, b: torch.Tensor | None, y: torch.Tensor, dim: int, act: int,
+                            alpha: float, gain: float, clamp: float) -> torch.Tensor:
     return torch.empty_like(_known(dy, x, y, act, clamp))
 
 
-def _fake_bias_act_backward2(ddx, dy, x, b, y, dim, act, alpha, gain, clamp):
+def _fake_bias_act_backward2(ddx: torch.Tensor, dy: torch.Tensor, x: torch.Tensor, b: torch.Tensor | None, y: torch.Tensor,
+                             dim: int, act: int, alpha: float, gain: float, clamp: float) -> tuple[torch.Tensor, torch.Tensor]:
     first = torch.empty_like(_known(ddx, x, y, act, clamp))
     return first, ddx.new_empty([0]) if act in STRAIGHT else torch.empty_like(first)
 

@@ -10,6 +10,7 @@ import ctypes
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +30,7 @@ SCHEMAS = (
 )
 LONGEST = 0x7fffffff // 4  # of an axis, so that no sum of a few of them overflows
 # How a kernel is launched: on which device, and its parameters.
-Launcher = Callable[[plans.Launch, torch.device, Sequence[ctypes._SimpleCData]], None]
+Launcher = Callable[[plans.Launch, torch.device, Sequence[cuda_driver.Argument]], None]
 
 
 @functools.cache
@@ -41,13 +42,13 @@ def headers() -> dict[str, bytes]:
 class GpuLauncher:
     """Compiles and loads each kernel when it is first launched. Raises CannotBuild if that can't be done here."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         if torch.version.cuda is None:
             raise CannotBuild('this PyTorch is not built for CUDA', 'install one that is')
         self._compiler = nvrtc.library(torch.version.cuda)
         self._functions: dict[tuple[int, str], int] = {}  # by GPU and kernel
 
-    def __call__(self, launch: plans.Launch, device: torch.device, parameters: Sequence[ctypes._SimpleCData]) -> None:
+    def __call__(self, launch: plans.Launch, device: torch.device, parameters: Sequence[cuda_driver.Argument]) -> None:
         with torch.cuda.device(device):
             function = self._functions.get((device.index, launch.kernel))
             if function is None:
@@ -83,7 +84,8 @@ class Operators:
             library.impl(operator, getattr(self, operator), kind)
         return library
 
-    def upfirdn2d(self, x, f, up, down, padding, flip_filter, gain):
+    def upfirdn2d(self, x: torch.Tensor, f: torch.Tensor, up: Sequence[int], down: Sequence[int], padding: Sequence[int],
+                  flip_filter: bool, gain: float) -> torch.Tensor:
         _check(x.ndim == 4, f'images are [N, C, H, W], not of shape {list(x.shape)}')
         _check(f.ndim in (1, 2) and f.numel() > 0, f'a filter is [fh, fw] or [taps], not of shape {list(f.shape)}')
         _check(f.device == x.device, f'the filter is on {f.device}, the image on {x.device}')
@@ -109,18 +111,22 @@ class Operators:
         self._launch(launch, x.device, (launch.plan, *(ctypes.c_void_p(t.data_ptr()) for t in (x, taps, y))))
         return y
 
-    def bias_act(self, x, b, dim, act, alpha, gain, clamp):
+    def bias_act(self, x: torch.Tensor, b: torch.Tensor | None, dim: int, act: int, alpha: float, gain: float,
+                 clamp: float) -> torch.Tensor:
         return self._run(FORWARD, None, None, x, b, None, dim, act, alpha, gain, clamp)[0]
 
-    def bias_act_backward(self, dy, x, b, y, dim, act, alpha, gain, clamp):
+    def bias_act_backward(self, dy: torch.Tensor, x: torch.Tensor, b: torch.Tensor | None, y: torch.Tensor, dim: int, act: int,
+                          alpha: float, gain: float, clamp: float) -> torch.Tensor:
         return self._run(BACKWARD, None, dy, x, b, y, dim, act, alpha, gain, clamp)[0]
 
-    def bias_act_backward2(self, ddx, dy, x, b, y, dim, act, alpha, gain, clamp):
+    def bias_act_backward2(self, ddx: torch.Tensor, dy: torch.Tensor, x: torch.Tensor, b: torch.Tensor | None, y: torch.Tensor,
+                           dim: int, act: int, alpha: float, gain: float, clamp: float) -> tuple[torch.Tensor, ...]:
         if act <= LRELU:  # straight lines: the derivative is linear in dy, and that by x is zero
             return self.bias_act_backward(ddx, x, b, y, dim, act, alpha, gain, clamp), ddx.new_empty([0])
         return self._run(BACKWARD2, ddx, dy, x, b, y, dim, act, alpha, gain, clamp)
 
-    def _run(self, order, ddx, dy, x, b, y, dim, act, alpha, gain, clamp) -> tuple[torch.Tensor, ...]:
+    def _run(self, order: int, ddx: torch.Tensor | None, dy: Any, x: Any, b: torch.Tensor | None, y: Any, dim: int, act: int,
+             alpha: float, gain: float, clamp: float) -> tuple[torch.Tensor, ...]:
         """The results of one launch: two with BACKWARD2, else one. y, and in derivatives x, may be empty where not needed."""
         _check(0 <= act < 9, f'there is no activation number {act}')
         known = None

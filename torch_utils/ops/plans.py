@@ -31,7 +31,7 @@ class Launch(NamedTuple):
     shared: int = 0  # bytes of shared memory
 
 
-def _structure(name: str, **fields) -> type[ctypes.Structure]:
+def _structure(name: str, **fields: type) -> type[ctypes.Structure]:
     return type(name, (ctypes.Structure,), {'_fields_': list(fields.items())})
 
 
@@ -69,15 +69,15 @@ def kernels(dtype: torch.dtype) -> list[str]:
     return result + [_direct_kernel(dtype, wide, 32, known) for known in KNOWN_2D]
 
 
-def _bias_act_kernel(dtype, n, bits, straight, order) -> str:
+def _bias_act_kernel(dtype: torch.dtype, n: int, bits: int, straight: bool, order: int) -> str:
     return f'bias_act_kernel<{TYPES[dtype]}, {n}, std::int{bits}_t, {str(straight).lower()}, {order}>'
 
 
-def _tiled_kernel(dtype, separable, known) -> str:
+def _tiled_kernel(dtype: torch.dtype, separable: bool, known: tuple[int, int, int]) -> str:
     return f'tiled_kernel<{TYPES[dtype]}, {str(separable).lower()}, {_known_axis(known)}>'
 
 
-def _direct_kernel(dtype, n, bits, known) -> str:
+def _direct_kernel(dtype: torch.dtype, n: int, bits: int, known: tuple[int, int, int]) -> str:
     return f'direct_kernel<{TYPES[dtype]}, {n}, std::int{bits}_t, {_known_axis(known)}>'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha:
     if act not in CURVED:  # linear, relu and lrelu are straight lines with a kink
         slope = {'linear': 1.0, 'relu': 0.0, 'lrelu': alpha}[act]
         return _PiecewiseLinear.apply(x, b, slope, gain, clamp)
-    y = CURVED[act](x if b is None else x + b)
+    y = CURVED[act](x if b is None else x + b)  # type: ignore[operator]  # mypy finds no common type of these functions
     if gain != 1:
         y = y * gain
     return y if clamp is None else y.clamp(-clamp, clamp)
@@ -93,7 +94,8 @@ class _PiecewiseLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, b, slope, gain, clamp):
+    def forward(ctx: Any, x: torch.Tensor, b: torch.Tensor | None, slope: float, gain: float,
+                clamp: float | None) -> torch.Tensor:
         y = x.clone() if b is None else x + b
         if slope != 1:
             F.leaky_relu_(y, slope)
@@ -108,19 +110,19 @@ class _PiecewiseLinear(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         dx = dy * _PiecewiseLinear._factor(ctx)
         db = dx.sum_to_size(ctx.bias_shape) if ctx.bias_shape is not None and ctx.needs_input_grad[1] else None
         return dx, db, None, None, None
 
     @staticmethod
-    def jvp(ctx, tangent, bias_tangent, *_):
+    def jvp(ctx: Any, tangent: Any, bias_tangent: Any, *_: Any) -> torch.Tensor:
         total = tangent if bias_tangent is None else bias_tangent if tangent is None else tangent + bias_tangent
         return total * _PiecewiseLinear._factor(ctx)
 
     @staticmethod
     @torch.no_grad()
-    def _factor(ctx) -> torch.Tensor | float:
+    def _factor(ctx: Any) -> torch.Tensor | float:
         """dy/dx."""
         (y,) = ctx.saved_tensors
         slope, gain, clamp = ctx.constants

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from torch_utils.ops.backend import kernels
 Pair = int | Sequence[int]  # one number for both axes, or [x, y]
 
 
-def setup_filter(f, device: torch.device | str | None = None, normalize: bool = True, flip_filter: bool = False,
+def setup_filter(f: Any, device: torch.device | str | None = None, normalize: bool = True, flip_filter: bool = False,
                  gain: float = 1, separable: bool | None = None) -> torch.Tensor:
     """Make a FIR filter for the functions below: float32, [taps] if separable, else [fh, fw].
 
@@ -66,7 +67,8 @@ class _UpFirDn2d(torch.autograd.Function):
     it maps tangents (forward-mode differentiation) as it maps images."""
 
     @staticmethod
-    def forward(ctx, x, f, up, down, padding, flip_filter, gain):
+    def forward(ctx: Any, x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
+                padding: tuple[int, int, int, int], flip_filter: bool, gain: float) -> torch.Tensor:
         y = kernels(x).upfirdn2d(x, f, up, down, padding, flip_filter, gain)
         ctx.save_for_backward(f)
         ctx.save_for_forward(f)
@@ -75,7 +77,7 @@ class _UpFirDn2d(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         if not ctx.needs_input_grad[0]:
             return (None,) * 7
         (f,) = ctx.saved_tensors
@@ -89,7 +91,7 @@ class _UpFirDn2d(torch.autograd.Function):
         return (dx, *(None,) * 6)
 
     @staticmethod
-    def jvp(ctx, tangent, *_):
+    def jvp(ctx: Any, tangent: torch.Tensor, *_: Any) -> torch.Tensor:
         (f,) = ctx.saved_tensors
         return _UpFirDn2d.apply(tangent, f, *ctx.call)
 

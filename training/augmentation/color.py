@@ -39,7 +39,7 @@ def draw_color_transform(pipe: Any, draws: Draws, channels: int) -> tuple[torch.
     eye = torch.eye(3, **draws.kind)
     along = torch.full_like(eye, 1 / 3)  # vvᵀ
     cross = (eye.roll(1, dims=0) - eye.roll(-1, dims=0)) / math.sqrt(3)  # [v]ₓ: red turns towards green
-    matrix = sum(weight[:, None, None] * part for weight, part in
+    matrix: Any = sum(weight[:, None, None] * part for weight, part in
                  ((luma, along), (chroma * hue.cos(), eye - along), (chroma * hue.sin(), cross)))
     return matrix, offset
 

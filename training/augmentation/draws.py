@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ class Draws:
         if percentile is not None and not 0 < percentile < 1:
             raise ValueError(f'debug_percentile is between 0 and 1, both excluded, not {percentile}')
         self.count, self.percentile = count, percentile
-        self.kind = dict(dtype=like.dtype, device=like.device)
+        self.kind: dict[str, Any] = dict(dtype=like.dtype, device=like.device)
 
     def integer(self, end: int, chance: torch.Tensor | float) -> torch.Tensor:
         """Uniform whole numbers 0 <= i < end, of floating dtype."""

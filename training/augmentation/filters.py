@@ -35,7 +35,8 @@ def filter_bank() -> torch.Tensor:
 
 def draw_gains(pipe: Any, draws: Draws) -> torch.Tensor:
     """Amplification of the four bands [N, 4]: each in turn by 2^n, then all such that natural images keep their power."""
-    gains, norm = [], 1.0
+    norm: Any = 1.0
+    gains = []
     for strength, power in zip(pipe.imgfilter_bands, BAND_POWER, strict=True):
         gain = draws.normal(pipe.imgfilter_std, pipe.p * (pipe.imgfilter * strength)).exp2()
         if strength <= 0:

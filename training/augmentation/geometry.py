@@ -44,7 +44,7 @@ class Affine:
 
     @classmethod
     def identity(cls, count: int, like: torch.Tensor) -> Affine:
-        kind = dict(dtype=like.dtype, device=like.device)
+        kind: dict[str, Any] = dict(dtype=like.dtype, device=like.device)
         return cls(torch.eye(2, **kind).repeat(count, 1, 1), torch.zeros([count, 2], **kind))
 
     def scale(self, x: torch.Tensor, y: torch.Tensor) -> Affine:

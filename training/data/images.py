@@ -7,7 +7,7 @@ import functools
 import io
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import PIL.ExifTags
@@ -62,7 +62,7 @@ def is_image_extension(extension: str) -> bool:
     return extension.lower() in _extensions()
 
 
-def read_header(f: BinaryIO, where: str) -> Header:
+def read_header(f: IO[bytes], where: str) -> Header:
     """Mode and size of an image without decoding its pixels; `where` names it in messages. Raises UserError if it is not an
     image."""
     start = f.read(41)
@@ -76,7 +76,7 @@ def read_header(f: BinaryIO, where: str) -> Header:
             return Header(mode, width, height, plain=mode != 'LA', has_alpha=colour_type >= 4)
     f.seek(0)
     with _open(f, where) as image:
-        return Header('RGBA' if _has_key(image) else image.mode, *image.size, has_alpha=_may_be_transparent(image))
+        return Header('RGBA' if _has_key(image) else image.mode, image.width, image.height, has_alpha=_may_be_transparent(image))
 
 
 def _may_be_transparent(image: PIL.Image.Image) -> bool:
@@ -88,7 +88,7 @@ def _has_key(image: PIL.Image.Image) -> bool:
     return image.mode in ('L', 'RGB') and 'transparency' in image.info
 
 
-def _colour_key(start: bytes, f: BinaryIO) -> bytes | None:
+def _colour_key(start: bytes, f: IO[bytes]) -> bytes | None:
     """The content of the chunk tRNS of a PNG file, or None. start: the first 41 bytes of the file."""
     at, head = 33, start[33:41]  # of the first chunk after the header
     while len(head) == 8 and head[4:] != b'IDAT':
@@ -228,7 +228,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _open(f: BinaryIO, where: str) -> PIL.Image.Image:
+def _open(f: IO[bytes], where: str) -> PIL.Image.Image:
     try:
         image = PIL.Image.open(f)
     except MemoryError:

@@ -78,7 +78,7 @@ def read_label_file(archive: FolderArchive | ZipArchive) -> LabelFile:
     entries = fields.get('labels')
     if entries is None:
         return LabelFile(None, domains, content, factors, factor_names)
-    labels = {}
+    labels: dict[str, Any] = {}
     for entry in entries if isinstance(entries, list) else [entries]:
         if not _is_entry(entry):
             raise UserError(f'{where}: "labels" must be a list of ["<file name>", <number or list of numbers>], '

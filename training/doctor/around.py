@@ -37,7 +37,7 @@ def detectors(place: Place) -> Iterator[Finding]:
                 text, _, remedy = str(err).partition('; ')
                 yield Finding(title, MISSING, text, remedy)
                 continue
-            speed = len(images) / seconds(lambda detector=detector, images=images: detector.features(images))
+            speed = len(images) / seconds(lambda detector=detector, images=images: detector.features(images))  # type: ignore[misc]  # mypy: lambdas without defaults only
             yield Finding(title, OK, f'{where} ({megabytes} MB), {speed:.0f} images/s on the CPU',
                           measured={'images_per_s': speed})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class Check(NamedTuple):
     """A function that checks one subject. essential: training is impossible if it fails completely."""
 
     name: str
-    look: Callable[[Place], Sequence[Finding]]
+    look: Callable[[Place], Iterable[Finding]]
     essential: bool = False
 
 

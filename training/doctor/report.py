@@ -8,6 +8,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from training.doctor.findings import MISSING, Finding
 
@@ -44,7 +45,8 @@ def can_train(findings: Sequence[Finding]) -> bool:
 
 def as_json(findings: Sequence[Finding]) -> str:
     """Everything, for issue reports."""
-    content = {'can_train': can_train(findings), 'findings': [dataclasses.asdict(finding) for finding in findings]}
+    content: dict[str, Any] = {'can_train': can_train(findings),
+                               'findings': [dataclasses.asdict(finding) for finding in findings]}
     for record in content['findings']:
         record['measured'] = {name: float(f'{value:.4g}') for name, value in record['measured'].items()}
         record.update({key: without_home(record[key]) for key in ('text', 'remedy')})

@@ -8,6 +8,7 @@ import signal
 import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 from training.doctor.findings import MISSING, WARN, Check, Finding, Place
 
@@ -36,7 +37,7 @@ def examine(checks: Sequence[Check], place: Place, limit: float = LIMIT) -> Iter
             process.join()
 
 
-def _receive(pipe: Connection, process: multiprocessing.Process, limit: float) -> tuple[list[Finding], str]:
+def _receive(pipe: Connection, process: BaseProcess, limit: float) -> tuple[list[Finding], str]:
     """(findings, '') of the next check, or ([], what happened to its process)."""
     if not pipe.poll(limit):
         return [], f'no answer in {limit:g} seconds'

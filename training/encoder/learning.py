@@ -66,7 +66,7 @@ class Draws:
 
 
 def train(G: nn.Module, num_samples: int, seed: int, reals: RealImages | None = None,
-          progress: Callable[[Iterable], Iterable] = iter) -> Encoder:
+          progress: Callable[[range], Iterable[int]] = iter) -> Encoder:
     """An encoder for G, in eval mode. G: on its device, in eval mode, without gradients. progress: wraps the batches of BATCH.
 
     Deterministic on a CPU.

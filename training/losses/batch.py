@@ -33,7 +33,7 @@ class PhaseBatch:
         self.z, self.c = z, c
         self.real_images, self.real_c = real_images, real_c
         self.round_size = z.shape[0] if round_size is None else round_size
-        self.augment = augment or (lambda images: images)
+        self.augment: Callable[[torch.Tensor], torch.Tensor] = augment or (lambda images: images)
         self.style_mixing_prob = style_mixing_prob
         self.float32_kwargs, self.shared_kwargs = float32_kwargs or {}, shared_kwargs or {}
         self.generated_grad, self.reports, self.signs = generated_grad, reports, signs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ class Phase:
     signs: report the signs of D's logits of real images. batch_kwargs: augment, style_mixing_prob.
     """
 
-    def __init__(self, name: str, net: str, interval: int, terms: Sequence[Term], networks: dict[str, nn.Module],
+    def __init__(self, name: str, net: str, interval: int, terms: Sequence[Term], networks: dict[str, Any],
                  optimizer: torch.optim.Optimizer, exact_second_order: bool = False, signs: bool = True,
                  **batch_kwargs: Any):
         self.name, self.net, self.interval, self.terms = name, net, interval, list(terms)
@@ -64,7 +64,7 @@ class Phase:
         self._clean(grads)
         self.optimizer.step()
 
-    def _accumulate(self, inputs: dict[str, torch.Tensor]) -> None:
+    def _accumulate(self, inputs: dict[str, Any]) -> None:
         size = inputs['z'].shape[0]
         rows = max(term.num_rows(size) for term in self.terms)
         inputs = {k: v[:rows] for k, v in inputs.items()}
@@ -100,7 +100,7 @@ def _weighted_sum(weights: Sequence[float], values: Sequence[torch.Tensor]) -> t
     """Σ w·v: per sample if all values have the same number of samples, otherwise of their means."""
     if len({v.shape for v in values if v.ndim}) > 1:
         values = [v.mean() for v in values]
-    return sum(w * v for w, v in zip(weights, values, strict=True))
+    return cast(torch.Tensor, sum(w * v for w, v in zip(weights, values, strict=True)))
 
 
 def make_phases(terms: Sequence[Term], networks: dict[str, nn.Module], optimizer_kwargs: dict[str, dict],

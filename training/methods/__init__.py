@@ -9,13 +9,16 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dnnlib import plugins
+from dnnlib import cli, plugins
 from dnnlib.util import EasyDict, OptionError, UserError
 from training.methods.method import Method, check_not_negative, option
+
+if TYPE_CHECKING:
+    from training.losses import Term
 
 __all__ = ['Method', 'MethodNames', 'built_in', 'check_not_negative', 'complete_options', 'load_methods', 'make_terms', 'option',
            'term_class']
@@ -58,12 +61,12 @@ def is_path(word: str) -> bool:
     return '/' in word or word.endswith('.py') or word.startswith(('.', '~'))
 
 
-class MethodNames(click.ParamType):
+class MethodNames(cli.ParamType):
     """Methods with commas: `cg-gan,clr-gan,./my_method`. Gives a list without repetitions; names are checked."""
 
     name = 'list'
 
-    def convert(self, value: Any, param, ctx) -> list[str]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         if isinstance(value, list):
             return value
         words, known = [word.strip() for word in str(value).split(',')], [method.name for method in built_in()]
@@ -106,7 +109,8 @@ def complete_options(options: EasyDict, methods: Sequence[Method] | None = None)
 
 def _set_by_name(o: EasyDict) -> dict[str, Any]:
     """What the methods of --method set together. Raises OptionError if they contradict each other."""
-    names, options = o.method or [], {}
+    names: list[str] = o.method or []
+    options: dict[str, Any] = {}
     if 'stylegan2' in names and len(names) > 1:
         raise OptionError(f'--method={",".join(names)}: stylegan2 means none of the others; leave it out')
     for method in o.methods:
@@ -142,7 +146,7 @@ def term_class(key: str) -> type:
     return getattr(importlib.import_module(module), cls)
 
 
-def make_terms(config: Mapping[str, Mapping[str, Any]]) -> list:
+def make_terms(config: Mapping[str, Mapping[str, Any]]) -> list[Term]:
     """{'G/path_length': {'weight': 2.0, 'interval': 4}, ...} -> terms (training.losses.Term); those of weight 0 are left out.
 
     The class of a term is that of its key, or `class_name`, whose module can be imported (dnnlib.plugins).

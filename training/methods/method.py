@@ -73,7 +73,8 @@ class Method:
 
 def option(*names: str, help: str, **kwargs: Any) -> click.Option:
     """An option of a method: `option('--lambda-orth', help=..., type=float)`. A type of bool takes a value: 1 or 0."""
-    metavar = {float: 'FLOAT', int: 'INT', bool: 'BOOL'}.get(kwargs.get('type'))
+    metavars: dict[Any, str] = {float: 'FLOAT', int: 'INT', bool: 'BOOL'}
+    metavar = metavars.get(kwargs.get('type'))
     return click.Option(list(names), help=help, **{'metavar': metavar, **kwargs})
 
 

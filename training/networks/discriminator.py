@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -169,7 +170,7 @@ class Discriminator(nn.Module):
         self.latent_dim = width[4]
         cmap_dim = (width[4] if cmap_dim is None else cmap_dim) if c_dim > 0 else 0
         fp16_from = first_fp16_level(top, num_fp16_res)
-        common = dict(img_channels=img_channels, architecture=architecture, conv_clamp=conv_clamp)
+        common: dict[str, Any] = dict(img_channels=img_channels, architecture=architecture, conv_clamp=conv_clamp)
 
         layers = 0
         for r in self.block_resolutions:

@@ -68,7 +68,7 @@ def _shapes(values: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, dict[
     return {sigma: {name: t.shape for name, t in average.items()} for sigma, average in values.items()}
 
 
-def profile_products(t_a: np.ndarray, gamma_a: np.ndarray, t_b: np.ndarray, gamma_b: np.ndarray) -> np.ndarray:
+def profile_products(t_a: Any, gamma_a: Any, t_b: Any, gamma_b: Any) -> np.ndarray:
     """∫ p_a(τ) p_b(τ) dτ for profiles that end at times t with exponents γ; float64 arrays that broadcast."""
     a_first = t_a <= t_b
     first, last = np.minimum(t_a, t_b), np.maximum(t_a, t_b)

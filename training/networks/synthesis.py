@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -109,7 +110,7 @@ class SynthesisBlock(Block):
         self.in_channels, self.resolution, self.img_channels = in_channels, resolution, img_channels
         self.architecture, self.is_last, self.w_dim = architecture, is_last, w_dim
         self.register_buffer('resample_filter', setup_filter(resample_filter))
-        common = dict(conv_clamp=conv_clamp, channels_last=self.channels_last)
+        common: dict[str, Any] = dict(conv_clamp=conv_clamp, channels_last=self.channels_last)
 
         first = in_channels == 0
         self.num_conv, self.num_torgb = 2 - first, int(is_last or architecture == 'skip')

@@ -73,7 +73,8 @@ def draw(runs: Sequence[Run]) -> Any:
     pictured = next((run for run in reversed(runs) if run.newest_fakes()), None)
     figure = Figure(figsize=(4.2 * columns + (6.4 if pictured else 0), 6.8), layout='constrained', facecolor='white')
     FigureCanvasAgg(figure)  # needs no screen
-    left, right = figure.subfigures(1, 2, width_ratios=[4.2 * columns, 6.4]) if pictured else (figure, None)
+    parts: Any = figure.subfigures(1, 2, width_ratios=[4.2 * columns, 6.4]) if pictured else (figure, None)
+    left, right = parts
     for axes, panel in itertools.zip_longest(left.subplots(2, columns, squeeze=False).flat, panels):
         if panel:
             draw_panel(axes, panel, runs)

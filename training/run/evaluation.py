@@ -67,7 +67,7 @@ class Evaluation:
         if note is not None:
             monitor.print(note)
         for name in list(self._names):
-            self._surviving(name, lambda name=name: self._prepare(name))
+            self._surviving(name, lambda name=name: self._prepare(name))  # type: ignore[misc]  # mypy: lambdas without defaults only
         rated = next((name for name in self._names if find_metric(name).better), None)
         self._best = Best(c.run_dir, rated, eval_data) if rated is not None else None
 
@@ -95,7 +95,7 @@ class Evaluation:
             self._monitor.print(f'Calculating {name}...')
             start = time.monotonic()
             try:
-                found = self._surviving(name, lambda name=name: calc_metric(name, context))
+                found = self._surviving(name, lambda name=name: calc_metric(name, context))  # type: ignore[misc]  # mypy: lambdas without defaults only
             except Interrupted:
                 self._monitor.print(f'Stopping, as asked: {name} was given up after {format_time(time.monotonic() - start)}; '
                                     'calc_metrics.py --missing-only computes it later')

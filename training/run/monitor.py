@@ -158,7 +158,7 @@ class Monitor:
     @property
     def stopped_by(self) -> str | None:
         """The trouble for which --stop-on stops the run, and what to change. None if there is none, and on ranks other than 0."""
-        return self._watch and self._watch.stopped_by
+        return self._watch.stopped_by if self._watch else None
 
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:

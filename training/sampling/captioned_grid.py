@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import PIL.Image
@@ -27,7 +27,7 @@ class Captions(NamedTuple):
     """
 
     columns: list[str]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     corner: tuple[str, ...]
 
 
@@ -51,7 +51,7 @@ def assemble(cells: np.ndarray, captions: Captions | None = None) -> np.ndarray:
         return cells.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
 
     font = PIL.ImageFont.load_default(size=min(max(height // 10, 10), 40))
-    line = sum(font.getmetrics())
+    line = sum(cast(PIL.ImageFont.FreeTypeFont, font).getmetrics())
     gap = line // 2
 
     def widest(texts: Iterable[str]) -> int:

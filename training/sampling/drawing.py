@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -26,7 +27,7 @@ BATCH = 16  # images per progress step, which are kept in memory
 MEAN_LATENTS, MEAN_BATCH = 10_000, 1000
 PIXELS_AT_ONCE = dict(cpu=2 ** 17)  # of images that are rendered together, by type of device
 OTHER_PIXELS_AT_ONCE, MOST_AT_ONCE = 2 ** 22, 16
-FORMATS = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95, subsampling=0),
+FORMATS: dict[str, dict[str, Any]] = {'.png': dict(format='PNG'), '.jpg': dict(format='JPEG', quality=95, subsampling=0),
            '.webp': dict(format='WEBP', lossless=True)}
 
 
@@ -64,7 +65,7 @@ def one_hot(G: Generator, class_idx: int | tuple[float, ...], device: torch.devi
     return label
 
 
-def class_label(G: Generator, class_idx: int | tuple[float, ...] | None, device: torch.device) -> torch.Tensor:
+def class_label(G: Generator, class_idx: options.LabelChoice, device: torch.device) -> torch.Tensor:
     """The label [1, c_dim] of --class or --label. Raises OptionError if a conditional network gets no label, or an unknown
     one."""
     if G.c_dim == 0:
@@ -78,7 +79,7 @@ def class_label(G: Generator, class_idx: int | tuple[float, ...] | None, device:
         if len(class_idx) != G.c_dim:
             raise OptionError(f'--label has {len(class_idx)} numbers, but labels of this network have {G.c_dim}')
         return one_hot(G, class_idx, device)
-    if not 0 <= class_idx < G.c_dim:
+    if isinstance(class_idx, str) or not 0 <= class_idx < G.c_dim:
         raise OptionError(f'--class must be between 0 and {G.c_dim - 1} for this network')
     return one_hot(G, class_idx, device)
 
@@ -179,5 +180,6 @@ def save_image(pixels: np.ndarray, path: str | Path) -> None:
     path = Path(path)
     with open_output(path) as f:
         image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        exact = dict(exact=True) if path.suffix == '.webp' and has_alpha(pixels.shape[2]) else {}  # including transparent pixels
+        transparent = path.suffix == '.webp' and has_alpha(pixels.shape[2])
+        exact: dict[str, Any] = dict(exact=True) if transparent else {}  # including transparent pixels
         image.save(f, **FORMATS[path.suffix], **exact)

@@ -84,7 +84,8 @@ def public_data_kwargs(kwargs: Mapping | None) -> dict | None:
     """The public facts about a dataset: the name of its folder or file, without the folders of this machine."""
     if not isinstance(kwargs, Mapping):
         return None
-    public = {k: v for k, v in kwargs.items() if k in DATA_KEYS and (v is None or isinstance(v, (str, int, float)))}
+    public: dict[str, Any] = {k: v for k, v in kwargs.items()
+                              if k in DATA_KEYS and (v is None or isinstance(v, (str, int, float)))}
     size = kwargs.get('resolution')
     if isinstance(size, (list, tuple)) and len(size) == 2 and all(type(side) is int for side in size):  # height and width
         public['resolution'] = list(size)

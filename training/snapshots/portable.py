@@ -88,7 +88,7 @@ def _differences(G: nn.Module, mapping: Program, synthesis: Program, noise_mode:
     ws = G.mapping(inputs['z'], inputs.get('c', torch.zeros(batch, 0)), truncation_psi=psi, **label)
     image = G.synthesis(ws, noise_mode=noise_mode, force_fp32=True)
     found_ws = mapping(**inputs)
-    return (*map(_distance, (found_ws, synthesis(ws=found_ws)), (ws, image)), float(ws.abs().max()), float(image.abs().max()))
+    return (_distance(found_ws, ws), _distance(synthesis(ws=found_ws), image), float(ws.abs().max()), float(image.abs().max()))
 
 
 def _distance(found: torch.Tensor, expected: torch.Tensor) -> float:

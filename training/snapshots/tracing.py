@@ -66,7 +66,8 @@ def mapping_inputs(G: nn.Module, batch: int, truncation_psi: float = 1) -> dict[
 
 def trace(G: nn.Module, noise_mode: str) -> dict[str, ExportedProgram]:
     """The programs of a generator on the CPU, in eval mode, without gradients: {'mapping': ..., 'synthesis': ...}."""
-    G = copy.deepcopy(G).to(memory_format=torch.contiguous_format)  # torch.export warns of channels-last weights
+    # torch.export warns of channels-last weights
+    G = copy.deepcopy(G).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in annotations of torch
     ws = torch.zeros(TRACED_BATCH, G.num_ws, G.w_dim)
     with backend.using('torch'):  # every format knows the operators of PyTorch, but not ours
         return dict(mapping=_program(Mapping(G), mapping_inputs(G, TRACED_BATCH)),

@@ -103,7 +103,7 @@ def test_what_is_not_finite_is_no_number():
 
 def test_of_features_against_torchmetrics():
     """Its covariance is that of a sample, 1/(N-1)."""
-    fid = pytest.importorskip('torchmetrics.image.fid', reason='for comparison only; in requirements.txt')
+    fid = pytest.importorskip('torchmetrics.image.fid', reason='for comparison only; in requirements-dev.txt')
     x, y = (torch.from_numpy(np.random.RandomState(s).randn(400, 24).astype(np.float32) + s / 4).abs() for s in (0, 1))
     theirs = fid.FrechetInceptionDistance(feature=Passing(24), input_img_size=(1, 1, 24)).set_dtype(torch.float64)
     for rows, real in ((x, True), (y, False)):

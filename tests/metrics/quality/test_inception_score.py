@@ -30,7 +30,7 @@ def test_parts_are_consecutive(n):
 
 
 def test_against_torchmetrics():
-    inception = pytest.importorskip('torchmetrics.image.inception', reason='for comparison only; in requirements.txt')
+    inception = pytest.importorskip('torchmetrics.image.inception', reason='for comparison only; in requirements-dev.txt')
     logits = torch.randn(200, 12, generator=torch.Generator().manual_seed(0)) * 2
     theirs = inception.InceptionScore(feature=Passing(12), splits=10)
     theirs.update(logits[:, None, None])

@@ -61,7 +61,7 @@ def test_features_in_a_file_are_read_where_they_are_needed(tmp_path):
 
 
 def test_against_torchmetrics():
-    kid = pytest.importorskip('torchmetrics.image.kid', reason='for comparison only; in requirements.txt')
+    kid = pytest.importorskip('torchmetrics.image.kid', reason='for comparison only; in requirements-dev.txt')
     x, y = rows(60), rows(60, shift=0.4, seed=1)
     theirs = kid.KernelInceptionDistance(feature=Passing(16), subsets=2, subset_size=60)
     for part, real in ((x, True), (y, False)):

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -95,7 +95,8 @@ def check_dataset(path: str, workers: int | None = None) -> Report:
              ((start, min(start + PER_TASK, len(data))) for start in range(0, len(data), PER_TASK))]
     sums: dict[int | None, np.ndarray] = {}
     counts: Counter = Counter()
-    squares, digests, troubles, repeated = np.zeros(data.num_channels), set(), [], 0
+    squares, troubles, repeated = np.zeros(data.num_channels), [], 0
+    digests: set[bytes] = set()
     with Progress('images', len(data)) as progress:
         for (start, stop), part in map_in_order(_statistics, tasks, workers or workers_for(len(data)), batch_items=1):
             progress.advance(stop - start)
@@ -109,7 +110,7 @@ def check_dataset(path: str, workers: int | None = None) -> Report:
     count = counts.total()
     if not count:
         raise UserError(f'{path}: not one of its {len(data)} images can be read; the first: {troubles[0]}')
-    total = sum(sums.values())
+    total: Any = sum(sums.values())
     means = {label: value / counts[label] for label, value in sorted(sums.items(), key=lambda item: item[0] or 0)}
     pixels = count * data.image_shape[1] * data.image_shape[2]
     variance = squares / pixels - np.square(total.sum(axis=(1, 2)) / pixels)

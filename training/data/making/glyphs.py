@@ -165,7 +165,7 @@ def distinct(characters: str, faces: Sequence[Face]) -> str:
         for i, character in enumerate(characters):
             looks[i] = [draw(face, character, 32) for face in faces]
             progress.advance()
-    drawn = np.flatnonzero(looks.any(axis=(2, 3)).all(axis=1))
+    drawn = np.flatnonzero(np.all(looks.any(axis=(2, 3)), axis=1))
     kept = drawn[unlike(looks[drawn].reshape(len(drawn), -1), ALIKE)]
     blank, alike = len(characters) - len(drawn), len(drawn) - len(kept)
     for number, why in ((blank, 'are blank in a font'), (alike, 'look like another one in every font')):
@@ -192,7 +192,7 @@ def open_glyphs(fonts: Sequence[str] | None = None, chars: str = 'common', size:
     rng = np.random.RandomState(seed)
     dealt = deal(len(characters), len(faces), rng, paired, split)
     moves = np.round(rng.uniform(-jitter, jitter, [len(characters), 3]), 4)
-    placements = {i: Placement(*moves[i, :2].tolist(), 1 + moves[i, 2].item()) for i, _ in dealt}
+    placements = {i: Placement(moves[i, 0].item(), moves[i, 1].item(), 1 + moves[i, 2].item()) for i, _ in dealt}
     stored = {i: [place.right, place.down, place.scale] for i, place in placements.items()} if jitter else {}
     known = factors(characters)
 

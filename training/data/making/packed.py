@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 import numpy as np
 
@@ -30,7 +30,7 @@ LARGEST_CIFAR = 192 << 20  # bytes that one of these archives may unpack to: the
 class _Bounded:
     """Reads a compressed file up to a limit, and raises OSError beyond it."""
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, size: int):
         self.file, self.left = file, size
 
     def read(self, size: int) -> bytes:
@@ -50,7 +50,8 @@ def read_cifar(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     images, labels = [], []
     try:
         found = {}
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=_Bounded(unpacked, LARGEST_CIFAR), mode='r|') as tar:
+        with (gzip.open(path) as unpacked,
+              tarfile.open(fileobj=cast(IO[bytes], _Bounded(unpacked, LARGEST_CIFAR)), mode='r|') as tar):
             for info in tar:  # front to back, unpacked once
                 if info.name in members:
                     found[info.name] = safe_pickle.load(tar.extractfile(info), numpy_names)

@@ -125,7 +125,7 @@ def _tinted(image: SourceImage, colour: Colour, background: bool = False, size: 
     if size is not None and pixels.shape != (size, size):
         pixels = np.array(PIL.Image.fromarray(pixels).resize((size, size), PIL.Image.Resampling.BILINEAR))
     intensity = pixels[:, :, np.newaxis].astype(np.uint32)  # [H, W, 1]
-    paint = intensity * np.uint32(colour)
+    paint = intensity * np.array(colour, np.uint32)
     if background:
-        paint = 255 * intensity + (255 - intensity) * np.uint32(colour)
+        paint = 255 * intensity + (255 - intensity) * np.array(colour, np.uint32)
     return ((paint + 127) // 255).astype(np.uint8)  # rounded

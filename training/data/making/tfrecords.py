@@ -174,7 +174,7 @@ def _parse(data: bytes, name: str) -> tuple[list[int], bytes]:
 
 
 @functools.cache
-def _example() -> type:
+def _example() -> Any:
     """The class tensorflow.Example, in a separate pool, because TensorFlow may also be loaded."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
     pool = descriptor_pool.DescriptorPool()

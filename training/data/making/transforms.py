@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -62,8 +62,8 @@ def make_transform(name: str | None, width: int | None, height: int | None, resi
     if name in ('center-crop-wide', 'center-crop-wide-aspect') and height > width:
         raise ValueError(f'{name} needs a --height of at most --width')
     resample = FILTERS[resize_filter]
-    function = {None: _stretch, 'center-crop': _center_crop, 'pad': _pad}.get(name, _center_crop_wide)
-    options = dict(width=width, height=height, resample=resample)
+    function: Callable[..., np.ndarray] = {None: _stretch, 'center-crop': _center_crop, 'pad': _pad}.get(name, _center_crop_wide)
+    options: dict[str, Any] = dict(width=width, height=height, resample=resample)
     if function is _center_crop_wide:
         options['keep_aspect'] = name.endswith('aspect')
     # Not a lambda: it is sent to other processes.

@@ -30,7 +30,7 @@ class CLRGAN(Method):
             raise OptionError('--clr-compat has no effect without --method=clr-gan, --lambda_latent or --lambda_recon')
 
     def is_active(self, o: EasyDict) -> bool:
-        return o.lambda_latent > 0 or o.lambda_recon > 0
+        return bool(o.lambda_latent > 0 or o.lambda_recon > 0)
 
     def configure(self, o: EasyDict, c: EasyDict, label_dim: int) -> None:
         if not self.is_active(o):

@@ -54,7 +54,7 @@ class R3GAN(Method):
                               '--gamma=0; leave one of them out')
 
     def is_active(self, o: EasyDict) -> bool:
-        return o.loss == 'relativistic' or o.r2
+        return bool(o.loss == 'relativistic' or o.r2)
 
     def configure(self, o: EasyDict, c: EasyDict, label_dim: int) -> None:
         terms, gamma = c.loss_kwargs['terms'], c.loss_kwargs['gamma']

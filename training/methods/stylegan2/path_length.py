@@ -18,6 +18,7 @@ class PathLength(Term):
     """
 
     net, name, float32 = 'G', 'path_length', True
+    pl_mean: torch.Tensor
 
     def __init__(self, weight: float = 2.0, interval: int | None = 4, decay: float = 0.01, batch_shrink: int = 2):
         super().__init__(weight, interval)

@@ -39,7 +39,9 @@ class LiveReport:
     def __init__(self, run_dir: str | Path, say: Callable[[str], None], shows: bool = True):
         self._run_dir, self._say, self._shows = Path(run_dir), say, shows
         self._told: set[str] = set()
-        self._run = self._log = self._pictures = None
+        self._run: Run | None = None
+        self._log: Log | None = None
+        self._pictures: Pictures | None = None
 
     def begin(self, start_nimg: int, training_set: Any, **facts: Any) -> None:
         """Note in sessions.jsonl where and how this process trains (training.run.sessions), and write the page."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -15,8 +16,9 @@ from training.networks import Generator
 from training.sampling import captioned_grid, drawing, options
 
 FILE_NAME = 'domains.png'
-SHORT = dict(seeds=list(range(40)), rows=2, trunc=0.7, outdir='results/transgan_faces')  # defaults if only a network is given
-LONG = dict(seeds=list(range(8)), rows=None, trunc=1.0)
+SHORT: dict[str, Any] = dict(  # defaults if only a network is given
+    seeds=list(range(40)), rows=2, trunc=0.7, outdir='results/transgan_faces')
+LONG: dict[str, Any] = dict(seeds=list(range(8)), rows=None, trunc=1.0)
 LONGEST_NAME = 24  # letters of a domain's name that are printed
 
 EXAMPLES = """\b
@@ -88,7 +90,7 @@ def command(short: str | None, network: str | None, seeds: list[int] | None, dom
     captioned_grid.check_size(min(len(seeds), per_picture), len(domains), G.img_resolution, 'ask for fewer --seeds or --domains')
     drawing.make_outdir(outdir)
 
-    means = {}
+    means: dict[Any, Any] = {}
     for domain in dict.fromkeys(domains) if trunc != 1 else ():
         print(f'Finding the mean of domain {domain} ({len(means)}/{len(set(domains))}) ...')
         means[domain] = drawing.domain_w_mean(G, drawing.one_hot(G, domain, where))

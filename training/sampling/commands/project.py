@@ -86,7 +86,7 @@ def command(network: str, target_path: str, num_steps: int, seed: int, save_vide
     drawing.make_outdir(outdir)
 
     projection = Projection(G, embed, as_input(target, where), label, num_steps, seed)
-    marks = {'network': module_digest(G), '--target': hashlib.sha256(target).hexdigest(),
+    marks = {'network': module_digest(G), '--target': hashlib.sha256(target.data).hexdigest(),
              '--class': str(class_idx if G.c_dim else None), '--num-steps': str(num_steps), '--seed': str(seed),
              '--features': f'{kind} {module_digest(embed.net)}', '--device': where.type}
     state.restore(outdir, marks, projection)

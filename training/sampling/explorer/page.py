@@ -63,9 +63,11 @@ class Page:
 
     def __init__(self, explorer: Explorer, key: str):
         self.explorer, self.key = explorer, key
-        self.state, self.shown = State(), None
+        self.state = State()
+        self.shown: State | None = None
         self.pictures: dict[str, bytes] = {}
-        self._pixels, self._rendered = None, None
+        self._pixels: Any = None
+        self._rendered: State | None = None
         self._drawing, self._downloading, self._closed, self._version = False, False, False, 0
         self._arrived = asyncio.Event()
         self._resets: list[Callable[[], None]] = []

@@ -197,4 +197,4 @@ def _attribute(into: dict, name: str, record: ModuleRecord, path: str, attribute
 def _half_precision(into: dict, record: ModuleRecord, prefix: str, sizes: Iterable[int]) -> None:
     blocks = [record.part(f'{prefix}b{r}') for r in sizes]
     if all(block is not None and type(block.state.get('use_fp16')) is bool for block in blocks):
-        into['num_fp16_res'] = sum(block.state['use_fp16'] for block in blocks)  # type: ignore[union-attr]
+        into['num_fp16_res'] = sum(block.state['use_fp16'] for block in blocks)

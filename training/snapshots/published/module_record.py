@@ -20,7 +20,8 @@ class ModuleRecord(Stub):
     __slots__ = ('class_name', 'origin', 'state')
 
     def __init__(self, class_name: str):
-        self.class_name, self.state, self.origin = class_name, {}, ''
+        self.class_name, self.origin = class_name, ''
+        self.state: dict[str, Any] = {}
 
     def build(self, state: Any) -> None:
         if type(state) is not dict:

@@ -96,8 +96,11 @@ class _Sequential(NamedTuple):
     state: dict[str, Any]
 
 
-class _Pickler(pickle._Pickler):  # the one in C imports the names it writes
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+_PythonPickler: Any = pickle._Pickler  # the one in C imports the names it writes
+
+
+class _Pickler(_PythonPickler):
+    dispatch: ClassVar = dict(_PythonPickler.dispatch)
 
     def _save_global(self, obj: _Global) -> None:
         self.save(obj.module)

@@ -91,7 +91,7 @@ def _variables(network: Any, prefix: str = '', depth: int = 0) -> dict[str, np.n
     """All variables by their full names, components included."""
     if type(network) is not ModuleRecord or network.class_name != 'Network' or depth > 2:
         raise RecordError('a network in it is damaged')
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in network.state['variables']:
         if type(name) is not str or type(value) is not Array or value.values is None:
             raise RecordError('a variable in it is damaged')
@@ -157,7 +157,7 @@ def _generator_source(name: str) -> str:
     if match := re.fullmatch(r'mapping\.(?:embed|fc(\d+))\.(\w+)', name):
         layer = 'LabelEmbed' if match[1] is None else f'Dense{match[1]}'
         return f'mapping/{layer}/{match[2]}'
-    r, layer, parameter = re.fullmatch(r'synthesis\.b(\d+)\.(?:(\w+)\.)?(.+)', name).groups()  # type: ignore[union-attr]
+    r, layer, parameter = re.fullmatch(r'synthesis\.b(\d+)\.(?:(\w+)\.)?(.+)', name).groups()
     block = f'synthesis/{r}x{r}'
     if parameter == 'const':
         return f'{block}/Const/const'
@@ -172,7 +172,7 @@ def _discriminator_source(name: str) -> str:
     if match := re.fullmatch(r'mapping\.(?:embed|fc(\d+))\.(\w+)', name):
         layer = 'LabelEmbed' if match[1] is None else f'Mapping{match[1]}'
         return f'{layer}/{match[2]}'
-    r, layer, parameter = re.fullmatch(r'b(\d+)\.(\w+)\.(\w+)', name).groups()  # type: ignore[union-attr]
+    r, layer, parameter = re.fullmatch(r'b(\d+)\.(\w+)\.(\w+)', name).groups()
     if layer == 'out':
         return f'Output/{parameter}'
     layer = {'fromrgb': 'FromRGB', 'conv0': 'Conv0', 'conv1': 'Conv1_down', 'skip': 'Skip', 'conv': 'Conv', 'fc': 'Dense0'}[layer]

@@ -160,7 +160,8 @@ def export_programs(network: str, outdir: str, to: str, noise_mode: str) -> list
     snapshot = load_network_snapshot(network, only=('G_ema',))
     G, about = snapshot.G_ema, facts(network, snapshot)
     files = portable.make_files(trace(G, noise_mode), to, {key: about[key] for key in ('method', 'kimg', 'label_names')})
-    found = portable.compare(G, *(portable.load(to, files[name]) for name in portable.NAMES), noise_mode)
+    mapping, synthesis = (portable.load(to, files[name]) for name in portable.NAMES)
+    found = portable.compare(G, mapping, synthesis, noise_mode)
     print(portable.description(G, files, found))
     if not all(each.tolerable for each in found):
         raise UserError(f'{network}: --to={to} differs from PyTorch by more than {portable.LIMIT:g} of the largest value. '

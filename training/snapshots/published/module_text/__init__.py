@@ -34,7 +34,8 @@ class _Text:
     """Statements of our modules, each after the statements that it uses."""
 
     def __init__(self) -> None:
-        self.imports, self.parts = {PERSISTENT}, []
+        self.imports = {PERSISTENT}
+        self.parts: list[str] = []
         self._added: set[ast.stmt] = set()
 
     def add(self, module: str, name: str) -> None:
