@@ -41,7 +41,7 @@ def test_wrong_options_without_a_command_are_those_of_images(args):
 
 def test_help_shows_the_commands_and_the_default():
     text = explain('--help')
-    assert 'Without a command, images are made' in text
+    assert 'The default command is images' in text
     for name in generate.COMMANDS:
         assert f'\n  {name} ' in text and f'python generate.py {name} ' in text
 

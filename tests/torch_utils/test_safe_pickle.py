@@ -146,10 +146,10 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 results = []
 for number in range(int(sys.argv[3])):
     current = next(p for p in (f'{folder}/{number}.pkl', f'{folder}/{number}/cifar-10-python.tar.gz') if os.access(p, os.R_OK))
-    start, before = time.perf_counter(), len(events)
+    start, before = time.process_time(), len(events)
     message = attempt(current)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
-    results.append(dict(message=message, seconds=time.perf_counter() - start, kilobytes=grown, events=events[before:]))
+    results.append(dict(message=message, seconds=time.process_time() - start, kilobytes=grown, events=events[before:]))
 print(json.dumps(results))
 '''
 
