@@ -229,7 +229,7 @@ def test_a_folder_that_is_in_use_is_left_alone(run, network, tmp_path):
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full/x').touch()
     refused(run('export', f'--network={network}', '--outdir=full'), 2, '--outdir: full is not empty')
-    refused(run('export', f'--network={network}', '--outdir=full/x'), 2, '--outdir: full/x is no name for a folder')
+    refused(run('export', f'--network={network}', '--outdir=full/x'), 1, '--outdir: cannot create full/x (Not a directory)')
     refused(run('export', f'--network={network}', '--outdir=x.zip'), 2, '--outdir: x.zip is no name for a folder')
     refused(run('export', '--network=gone.pkl', '--outdir=new'), 1, 'gone.pkl')
     assert [path.name for path in tmp_path.iterdir()] == ['full']

@@ -178,6 +178,9 @@ def test_saved_options_give_the_same_configuration(cfg, method):
         assert config(f'--config={name}') == config(*args)
 
 
+TEXT = st.text(st.characters(exclude_characters='\0'))
+
+
 def values_of(param):
     """Values of an option, as on the command line."""
     kind = type(param.type).__name__
@@ -188,7 +191,7 @@ def values_of(param):
             lambda numbers: ','.join(f'{k}={v!r}' for k, v in numbers.items()))
     return {'IntParamType': st.integers(), 'FloatParamType': st.floats(allow_nan=False, allow_infinity=False),
             'BoolParamType': st.booleans(), 'MethodNames': st.sampled_from(METHODS),
-            }.get(kind, st.text(st.characters(exclude_characters='\0')))
+            'PathText': TEXT.filter(str.strip)}.get(kind, TEXT)
 
 
 PARAMS = [param for param in train.main.get_params(train.main.make_context('train', list(BASE)))

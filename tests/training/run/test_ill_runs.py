@@ -94,4 +94,4 @@ def test_the_command_ends_with_status_1_and_unknown_rules_with_2():
     assert status == 1 and err.strip().splitlines()[-1].startswith('Error: runs/00000-') and '--stop-on=collapse: ' in err
     assert 'warning: collapse: ' in out
     assert run_program(train.main, *args, '--stop-on=colapse') == (
-        2, '', f'Error: --stop-on: unknown colapse; choose from {", ".join(symptoms.RULES)}, any\n')
+        2, '', "Error: --stop-on: unknown 'colapse'; choose from " + ', '.join(symptoms.RULES) + ', any\n')

@@ -74,7 +74,7 @@ def test_rules_that_stop_a_run_are_named(text, names):
 
 
 def test_unknown_rules_are_refused():
-    with pytest.raises(OptionError, match='--stop-on: unknown gama; choose from overfitting, gamma'):
+    with pytest.raises(OptionError, match="--stop-on: unknown 'gama'; choose from overfitting, gamma"):
         symptoms.parse('data,gama')
 
 

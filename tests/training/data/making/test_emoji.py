@@ -106,7 +106,8 @@ def test_greyscale_and_small_images(tmp_path, vendors):
 
 def test_what_cannot_be_done_is_said_in_one_line(tmp_path, vendors):
     empty = make_package(tmp_path / 'empty', 'apple', [])
-    for given, message in (([], 'needs --vendors'), ([tmp_path], 'has no folder img/VENDOR/64'),
+    refused(tmp_path, 'needs --vendors', '--source=emoji', '--workers=1')
+    for given, message in (([tmp_path], 'has no folder img/VENDOR/64'),
                            ([vendors[0], vendors[0]], 'google is there twice'), ([*vendors, empty], 'no emoji in common')):
         refused(tmp_path, message, *options(given))
     broken = vendors[0] / 'img' / 'google' / '64' / f'{HAND}.png'
