@@ -1,4 +1,4 @@
-"""Things any Python project could use: dictionaries with attributes, checked downloads, atomic files, command lines."""
+"""Helpers for any Python project: dictionaries with attributes, checked downloads, atomic files, command lines."""
 
 from dnnlib.util import EasyDict, OptionError, UserError
 

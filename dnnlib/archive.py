@@ -1,7 +1,7 @@
-"""A folder or a ZIP file, read alike and written alike.
+"""Read and write a folder or a ZIP file through one interface.
 
-Reading: `open_archive(path)` has `.names`, `.read(name)` and `.open(name)`, and survives pickling and forking.
-Writing: `with ArchiveWriter(path) as out: out.write(name, data)` gives all of it, or nothing at all.
+Reading: `open_archive(path)` has `.names`, `.read(name)` and `.open(name)`. It can be pickled and survives a fork.
+Writing: `with ArchiveWriter(path) as out: out.write(name, data)` writes everything or nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dnnlib.errors import UserError
 from dnnlib.files import atomic_open, open_regular
 from dnnlib.zip_archive import ZipArchive
 
-OTHER_ARCHIVES = ('.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar')  # suffixes that no folder is meant to have
+OTHER_ARCHIVES = ('.tar', '.gz', '.tgz', '.bz2', '.xz', '.7z', '.rar')  # no folder name should end in one of these
 
 __all__ = ['ArchiveWriter', 'FolderArchive', 'ZipArchive', 'open_archive']
 
 
 def open_archive(path: str | os.PathLike[str]) -> FolderArchive | ZipArchive:
-    """Open a folder or a .zip file (any case) for reading. Raises UserError if it is missing or neither of them."""
+    """Open a folder or a .zip file (any case) for reading. Raises UserError if the path is missing or is neither."""
     path = Path(path)
     if path.is_dir():
         return FolderArchive(path)
@@ -38,11 +38,11 @@ def open_archive(path: str | os.PathLike[str]) -> FolderArchive | ZipArchive:
 
 
 class FolderArchive:
-    """The files below a folder, at any depth; folders that are links are followed, loops are not.
+    """All files below a folder, at any depth. Links to folders are followed; a folder is read only once, so loops end.
 
     path: the folder.
-    names: sorted list of relative paths, with `/` on every system. Pipes, sockets and devices are not among them.
-    left_out: relative path -> why it is not among the names.
+    names: sorted list of relative paths, with `/` on every system. Pipes, sockets and devices are skipped.
+    left_out: relative path -> why the path was skipped.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -51,7 +51,7 @@ class FolderArchive:
         self.names = sorted(_files_below(self.path, self.left_out))
 
     def where(self, name: str) -> str:
-        """How to name a member in a message."""
+        """Describe a member for a message."""
         return str(self.path / name)
 
     def open(self, name: str) -> BinaryIO:
@@ -67,7 +67,8 @@ class FolderArchive:
             return f.read()
 
     def fingerprint(self, names: Iterable[str]) -> str:
-        """Hex digest that changes when one of these files does: of the folder, names, sizes and times, not of their bytes."""
+        """Hex digest of the folder's path and of the files' names, sizes and times. File contents are not read. Raises UserError
+        for a missing file."""
         digest = hashlib.sha256(os.path.realpath(self.path).encode(errors='surrogateescape'))
         for name in names:
             try:
@@ -78,7 +79,7 @@ class FolderArchive:
         return digest.hexdigest()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""
 
     def __enter__(self) -> FolderArchive:
         return self
@@ -88,8 +89,8 @@ class FolderArchive:
 
 
 def _files_below(root: Path, left_out: dict[str, str]) -> Iterator[str]:
-    """Relative paths of all files below a folder, with `/`. What is skipped goes to `left_out`, with the reason. Raises UserError
-    if a folder cannot be read."""
+    """Yield the relative paths of all files below a folder, with `/`. Skipped paths go to `left_out`, with the reason. Raises
+    UserError if a folder cannot be read."""
     seen, waiting = set(), ['']
     while waiting:
         prefix = waiting.pop()
@@ -112,7 +113,7 @@ def _files_below(root: Path, left_out: dict[str, str]) -> Iterator[str]:
                         left_out[name] = 'a pipe, socket or device'
         except OSError as err:
             raise UserError(f'{err.filename or folder}: {(err.strerror or str(err)).lower()}') from err
-        waiting += sorted(subfolders, reverse=True)  # which of several links to a folder counts, is the same on every file system
+        waiting += sorted(subfolders, reverse=True)  # sorted: the same link is followed on every file system
 
 
 def _is(question: Callable[[], bool]) -> bool:
@@ -125,9 +126,9 @@ def _is(question: Callable[[], bool]) -> bool:
 class ArchiveWriter:
     """Write files into a new ZIP file (`path` ends in .zip, any case) or a new folder (any other `path`).
 
-    A context manager. Until it ends without an exception nothing stands at `path`: the work is done beside it under a
-    temporary name and renamed at the end. ZIP members are stored uncompressed with a fixed date, so that the same
-    content gives the same bytes. An existing ZIP file is replaced; an existing folder must be empty.
+    Use as a context manager. Files are written under a temporary name beside `path`. The result is renamed to `path` when the
+    block ends without an exception; until then `path` is unchanged. ZIP members are stored uncompressed with a fixed date, so
+    equal content gives equal bytes. An existing ZIP file is replaced. An existing folder must be empty.
 
     Raises UserError if the destination cannot be written.
     """
@@ -135,7 +136,7 @@ class ArchiveWriter:
     def __init__(self, path: str | os.PathLike[str]):
         if not str(path):
             raise UserError('--dest output filename or directory must not be an empty string')
-        self.path = Path(os.path.realpath(path))  # a link stays a link
+        self.path = Path(os.path.realpath(path))  # resolve a link, so that the rename keeps it
         self.is_zip = self.path.suffix.lower() == '.zip'
         if self.path.suffix.lower() in OTHER_ARCHIVES:
             raise UserError(f'{self.path}: --dest is a folder or a ZIP file; end the name in .zip')
@@ -166,7 +167,7 @@ class ArchiveWriter:
         """Add one file; `name` is a relative path with `/`."""
         try:
             if self.is_zip:
-                info = zipfile.ZipInfo(name)  # dated 1980, always
+                info = zipfile.ZipInfo(name)  # the date is always 1980
                 info.create_system, info.external_attr = 3, 0o644 << 16
                 self._zip.writestr(info, data)
             else:
@@ -192,7 +193,7 @@ class ArchiveWriter:
 
     def _move_folder(self) -> None:
         if hasattr(os, 'sync'):
-            os.sync()  # once for all: one fsync per file would take longer than the conversion
+            os.sync()  # one sync for all files: an fsync per file would take longer than the conversion
         if self.path.exists():
             self.path.rmdir()
         os.replace(self._folder, self.path)

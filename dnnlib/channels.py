@@ -1,6 +1,6 @@
-"""What the channels of an image are: 1 is grey, 2 is grey and alpha, 3 is RGB, 4 is RGB and alpha.
+"""The meaning of an image's channels: 1 is grey, 2 is grey and alpha, 3 is RGB, 4 is RGB and alpha.
 
-Alpha is opacity, the last channel: its lowest value is transparent, its highest opaque. Colours are not premultiplied.
+Alpha is opacity and the last channel: its lowest value is transparent, its highest opaque. Colours are not premultiplied.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 
 NAMES = {1: 'greyscale', 2: 'greyscale with alpha', 3: 'RGB', 4: 'RGBA'}
 
-SQUARES = 8       # of the checkerboard along the shorter side of an image;
-LARGEST = 16      # the sides of a square are at most this long, in pixels
+SQUARES = 8       # squares of the checkerboard along the shorter side of an image
+LARGEST = 16      # maximum side of a square, in pixels
 LIGHT, DARK = 1.0, 0.8
 
 
@@ -32,10 +32,11 @@ def num_colors(count: int) -> int:
 
 
 def over(images: Any, background: float, low: float = 0, high: float = 255) -> Any:
-    """Images [N, C, H, W], float in [low, high], on a background of one value: [N, 1 or 3, H, W]. Those without alpha are
+    """Composite images [N, C, H, W] onto a uniform background. Returns [N, 1 or 3, H, W]. Images without alpha are returned
     unchanged.
 
-    images: a tensor or an array. Linear in colour and in alpha each; nothing is clamped.
+    images: a tensor or an array, float in [low, high]. background: one value for all pixels and colours. The result is linear in
+    colour and linear in alpha. Nothing is clamped.
     """
     if not has_alpha(images.shape[1]):
         return images
@@ -44,8 +45,11 @@ def over(images: Any, background: float, low: float = 0, high: float = 255) -> A
 
 
 def on_checkerboard(pixels: np.ndarray) -> np.ndarray:
-    """Pixels [..., H, W, C], uint8 or float in [0, 1], for people to look at: [..., H, W, 1 or 3] of the same kind, where
-    squares of white and light grey show through. Those without alpha are unchanged. Each image has a board of its own."""
+    """Composite pixels [..., H, W, C] onto a checkerboard of white and light grey, for viewing. Returns [..., H, W, 1 or 3].
+
+    pixels: uint8, or float in [0, 1]; the dtype is kept. Pixels without alpha are returned unchanged. The checkerboard starts at
+    the corner of each image.
+    """
     height, width, count = pixels.shape[-3:]
     if not has_alpha(count):
         return pixels
@@ -58,8 +62,7 @@ def on_checkerboard(pixels: np.ndarray) -> np.ndarray:
 
 
 def with_alpha(pixels: np.ndarray, count: int) -> np.ndarray:
-    """Opaque pixels uint8 [..., 1 or 3] as they are among images of `count` channels: with an alpha of 255, if those have
-    one."""
+    """Convert opaque pixels, uint8 [..., 1 or 3], to `count` channels: append an alpha of 255 if `count` includes alpha."""
     if not has_alpha(count):
         return pixels
     return np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=-1)

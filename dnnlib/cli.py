@@ -1,4 +1,4 @@
-"""What the command lines share: option types, both spellings of every option, and errors in one line."""
+"""Shared parts of the command lines: option types, both spellings of every option, and one-line errors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from click.shell_completion import CompletionItem
 
 from dnnlib.errors import OptionError, UserError
 
-DASHES = ('\u2013', '\u2014', '\u2212', '-\u2013', '-\u2014')  # that word processors and web pages make of --
+DASHES = ('\u2013', '\u2014', '\u2212', '-\u2013', '-\u2014')  # dashes that word processors and web pages substitute for --
 __version__ = '0.1.0'  # also in pyproject.toml and CITATION.cff
-COMPLETE_VAR = '_STYLEGAN_COMPLETE'  # environment variable by which a shell asks for completions (dnnlib.completion)
+COMPLETE_VAR = '_STYLEGAN_COMPLETE'  # environment variable with which a shell requests completions (dnnlib.completion)
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -28,7 +28,7 @@ else:
     ParamType = click.ParamType  # takes no argument in older versions of click
 F = TypeVar('F', bound=Callable[..., Any])
 
-MOST_NUMBERS = 10_000_000  # in one range: more is a slip of the finger, and would fill the memory
+MOST_NUMBERS = 10_000_000  # maximum length of one range: a longer one is a typing error and would fill the memory
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
@@ -42,7 +42,7 @@ VERSION = click.Option(['--version'], is_flag=True, expose_value=False, is_eager
 
 
 class Command(click.Command):
-    """A command whose options are declared as `--some-option` and understood as `--some_option` too.
+    """A command that declares options as `--some-option` and also accepts `--some_option`.
 
     sections: headings for `--help`, each with the name of its first option: {'Dataset': 'data', ...}.
     """
@@ -56,7 +56,7 @@ class Command(click.Command):
         return [*params, VERSION, help_option]
 
     def get_sections(self, ctx: click.Context) -> Mapping[str, str]:
-        """The headings of this call. Subclasses can add some."""
+        """Headings for this call. Subclasses may add some."""
         return self.sections
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -79,10 +79,10 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Subcommands that are imported when they are called, one of which is meant if none is named.
+    """Subcommands that are imported when they are called. If the command line names none, the default one runs.
 
-    package: where they are; the module <package>.<name> holds the subcommand <name> as `command`.
-    summaries: name -> a line for `--help`, which needs no import. default: the name of the one that is meant.
+    package: the module <package>.<name> holds the subcommand <name> as `command`.
+    summaries: name -> one line for `--help`, available without an import. default: name of the default subcommand.
     """
 
     def __init__(self, *args: Any, package: str, summaries: Mapping[str, str], default: str, **kwargs: Any):
@@ -94,7 +94,7 @@ class Group(click.Group):
         return list(self.summaries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Raises OptionError for an unknown name."""
+        """Return the subcommand. Raises OptionError for an unknown name."""
         if cmd_name not in self.summaries:
             raise OptionError(f'there is no command {cmd_name!r}; choose one of {", ".join(self.summaries)}')
         return importlib.import_module(f'{self.package}.{cmd_name}').command
@@ -105,12 +105,12 @@ class Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         names_command = args and (not args[0].startswith('-') or args[0] in (*ctx.help_option_names, *VERSION.opts))
-        if not names_command and not (ctx.resilient_parsing and not args):  # a shell asks what may stand there: the names, too
+        if not names_command and not (ctx.resilient_parsing and not args):  # an empty word completes to names, too
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The subcommands, without importing them; or the options of the default one."""
+        """Complete the names of subcommands, without importing them, or the options of the default subcommand."""
         if not incomplete.startswith('-'):
             return [CompletionItem(name, help=text) for name, text in self.summaries.items() if name.startswith(incomplete)]
         command = self.get_command(ctx, self.default)
@@ -130,7 +130,7 @@ def _hyphenated(arg: str) -> str:
 
 
 def values_in(args: Sequence[str], name: str) -> list[str]:
-    """The values of `--name` on a command line that is not parsed yet, in either spelling of the name."""
+    """Return the values of `--name` on a command line that is not parsed yet. Both spellings of the name count."""
     args, flag, values = [_hyphenated(arg) for arg in args], f'--{name}', []
     for arg, following in zip_longest(args, args[1:]):
         if arg.startswith(f'{flag}='):
@@ -141,7 +141,7 @@ def values_in(args: Sequence[str], name: str) -> list[str]:
 
 
 class NumRange(ParamType):
-    """Seeds or indices: `0-7`, `1,5,9`, or both mixed (`1,5-9`). Gives a list of ints."""
+    """Seeds or indices: `0-7`, `1,5,9`, or a mixture (`1,5-9`). Gives a list of ints."""
 
     name = 'range'
 
@@ -166,7 +166,7 @@ class NumRange(ParamType):
 
 
 class ChoiceList(ParamType):
-    """One or several of some words, with commas: `cg-gan,clr-gan`. Gives a list without repetitions."""
+    """One or more of a set of words, separated by commas: `cg-gan,clr-gan`. Gives a list without repetitions."""
 
     name = 'list'
 
@@ -209,7 +209,7 @@ class Assignments(ParamType):
 
 
 class FiniteRange(click.FloatRange):
-    """A range that NaN is not in."""
+    """A range that rejects NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
@@ -219,13 +219,13 @@ class FiniteRange(click.FloatRange):
 
 
 class PathText(ParamType):
-    """A path or URL as text, with `~` resolved, which shells leave as it is in `--data=~/faces.zip`."""
+    """A path or URL as text. Resolves `~`, which shells leave unresolved in `--data=~/faces.zip`."""
 
     name = 'path'
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value.strip():
-            self.fail('it is empty; give a path, or leave the option out', param, ctx)  # `--outdir=$OUT` of an unset variable
+            self.fail('it is empty; give a path, or leave the option out', param, ctx)  # `--outdir=$OUT` with $OUT unset
         return os.path.expanduser(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -236,14 +236,14 @@ PATH = PathText()
 
 
 def bool_option(*names: str, default: bool | None = False, help: str = '', **kwargs: Any) -> Callable[[F], F]:
-    """An option that takes a value: 1/0, true/false, yes/no, on/off (any case). Written `--cond=1`."""
+    """Make an option that takes a value: 1/0, true/false, yes/no, on/off (any case). Users write `--cond=1`."""
     return click.option(*names, type=bool, default=default, metavar='BOOL', help=help, **kwargs)
 
 
 def run(command: click.Command) -> None:
-    """Run a command as a program: a UserError prints one line and exits with its status (docs/command-line.md)."""
+    """Run a command as a program. A UserError prints one line and exits with the error's status (docs/command-line.md)."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='backslashreplace')  # for names of files that the terminal has no letters for
+        sys.stdout.reconfigure(errors='backslashreplace')  # file names may hold letters that the terminal lacks
     try:
         command(complete_var=COMPLETE_VAR)
     except UserError as err:

@@ -1,7 +1,7 @@
-"""Completion of options in a shell: `source <(python -m dnnlib.completion)`, for bash.
+"""Completion of options in bash: `source <(python -m dnnlib.completion)`.
 
-The commands start with `python`, so that the completion of that word is extended: if the program is one of ours, it is asked for
-its completions, as click answers them; else files are completed.
+Our commands start with `python`, so this extends the completion of that word. If the program is one of ours, the shell asks the
+program for completions, which click provides. Otherwise files are completed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Opening a local path, a file: URL or an https URL alike. pooch downloads; the cache holds each file with its SHA-256."""
+"""Open a local path, a file: URL or an https URL through one function. pooch downloads; the cache stores each file with its
+SHA-256."""
 
 from __future__ import annotations
 
@@ -17,33 +18,33 @@ from typing import Any, BinaryIO
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_open, lock, open_regular
 
-LARGEST = 16 << 30  # bytes of one download: no published network comes near, and a disk is not filled by mistake
+LARGEST = 16 << 30  # maximum size of a download in bytes: far above any published network, and it protects the disk
 BLOCK = 1 << 16
-LOOPBACK = ('127.0.0.1', '::1', 'localhost')  # plain http is fine where it does not leave the machine
+LOOPBACK = ('127.0.0.1', '::1', 'localhost')  # plain http is safe where it stays on this machine
 
 
 def cache_dir(*parts: str) -> Path:
-    """The user's cache: $DNNLIB_CACHE_DIR, else ~/.cache/dnnlib; with `parts` appended. Not created here."""
+    """Path of the user's cache: $DNNLIB_CACHE_DIR, or else ~/.cache/dnnlib; with `parts` appended. Does not create it."""
     root = os.environ.get('DNNLIB_CACHE_DIR')
     return Path(root or Path.home() / '.cache' / 'dnnlib', *parts)
 
 
 def is_url(name: str) -> bool:
-    """True for http:// and https:// addresses."""
+    """Whether `name` is an http:// or https:// address."""
     return urllib.parse.urlparse(str(name)).scheme in ('http', 'https')
 
 
 def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool = True, sha256: str | None = None) -> BinaryIO:
     """Open `url` for reading in binary.
 
-    url: a path, file: or https: address. Downloads go to `cached_path(url)`. The SHA-256 of the first download is recorded
-    in a file beside it and checked whenever the file is opened. A corrupt file is downloaded again, and must then have the
-    recorded digest. A file that the user put there, without a recorded digest, is used as it is.
-    cache: False downloads an address anew and replaces the cached file and its digest.
+    url: a path, or a file: or https: address. Downloads go to `cached_path(url)`. The SHA-256 of the first download is recorded
+    in a file beside it and checked whenever the file is opened. A corrupt file is downloaded again and must then match the
+    recorded digest. A file without a recorded digest was put there by the user and is used unchecked.
+    cache: False downloads the address again and replaces the cached file and its digest.
     sha256: expected hex digest of a download, or its first digits. A cached file with another digest is downloaded again.
 
     Raises UserError if the file is missing, the address is not https, the download fails `num_attempts` times, the server
-    refuses it, or the digest is wrong. Several processes may ask for the same file: one downloads, the others wait.
+    refuses it, or the digest is wrong. If several processes ask for the same file, one downloads and the others wait.
     """
     if not is_url(url):
         path = url
@@ -66,26 +67,27 @@ def open_url(url: str, cache: bool = True, num_attempts: int = 10, verbose: bool
         waiting = f'Waiting for another process that downloads {url} ...'
         with lock(lock_path, wait=math.inf, on_wait=(lambda: _say(waiting)) if verbose else None):
             try:
-                if cache and (f := _open_intact(cached, sha256, verbose=False)):  # another process has downloaded it
+                if cache and (f := _open_intact(cached, sha256, verbose=False)):  # another process has downloaded the file
                     return f
                 _download(url, cached, cache, num_attempts, verbose, sha256)
                 return open(cached, 'rb')
             finally:
                 with contextlib.suppress(OSError):
-                    lock_path.unlink()  # at worst two processes download, each into a folder of its own
+                    lock_path.unlink()  # in the worst case two processes download, each into a folder of its own
     except OSError as err:
         raise UserError(f'{cached}: cannot be written or read ({(err.strerror or str(err)).lower()}); free some space, '
                         'or set DNNLIB_CACHE_DIR to another folder') from err
 
 
 def cached_path(url: str) -> Path:
-    """Where the cache keeps the download of an address: `downloads/<md5 of the URL>_<name>`."""
+    """Cache path for the download of an address: `downloads/<md5 of the URL>_<name>`."""
     name = re.sub(r'[^0-9a-zA-Z._-]', '_', urllib.parse.urlparse(url).path.rsplit('/', 1)[-1])[-100:]
     return cache_dir('downloads', f'{hashlib.md5(url.encode()).hexdigest()}_{name}')
 
 
 def check_secure(url: str, source: str = '') -> None:
-    """Raise UserError for plain http, which anybody on the way could change. source: the address that redirects to `url`."""
+    """Raise UserError for plain http, which anybody on the network path could alter. source: the address that redirects to
+    `url`."""
     address = urllib.parse.urlparse(url)
     if address.scheme != 'https' and address.hostname not in LOOPBACK:
         what = f'{source}: redirects to {url}, which is not https' if source else f'{url}: not https'
@@ -93,7 +95,7 @@ def check_secure(url: str, source: str = '') -> None:
 
 
 def sha256_of(f: BinaryIO) -> str:
-    """The SHA-256 of a whole file, in hex. Leaves the file at its beginning."""
+    """SHA-256 of a whole file, in hex. Leaves the position at the start."""
     digest = hashlib.sha256()
     f.seek(0)
     while block := f.read(1 << 20):
@@ -107,10 +109,11 @@ def _digest_path(cached: Path) -> Path:
 
 
 def _expected(cached: Path, sha256: str | None) -> str:
-    """What the SHA-256 of a cached file must begin with: the recorded digest, if it fits the caller's; '' if none is known."""
+    """Required start of a cached file's SHA-256: the recorded digest, if it agrees with the caller's. Returns '' if none is
+    known."""
     known = (sha256 or '').lower()
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        if cached.is_file():  # who removes the file also gives up its digest
+        if cached.is_file():  # without the file, its recorded digest no longer counts
             recorded = _digest_path(cached).read_text(encoding='utf-8')[:64]
             if re.fullmatch(r'[0-9a-f]{64}', recorded) and recorded.startswith(known):
                 return recorded
@@ -118,7 +121,7 @@ def _expected(cached: Path, sha256: str | None) -> str:
 
 
 def _open_intact(cached: Path, sha256: str | None, verbose: bool) -> BinaryIO | None:
-    """Open a cached file if its content has the expected digest; None if not, or if there is no such file."""
+    """Open a cached file if its content has the expected digest. Returns None otherwise, also if the file is missing."""
     try:
         f = open(cached, 'rb')  # noqa: SIM115 (closed by the caller)
     except FileNotFoundError:
@@ -134,7 +137,7 @@ def _open_intact(cached: Path, sha256: str | None, verbose: bool) -> BinaryIO | 
 
 def _download(url: str, cached: Path, cache: bool, num_attempts: int, verbose: bool, sha256: str | None) -> None:
     """Download to a temporary file, compare the digest, record it, and rename the file to `cached`."""
-    import pooch  # imported when used: most commands never download
+    import pooch  # imported here: most commands never download
     import requests
 
     def failed(reason: str, remedy: str) -> UserError:
@@ -142,7 +145,8 @@ def _download(url: str, cached: Path, cache: bool, num_attempts: int, verbose: b
                          f'or get the file in another way and put it at {cached}')
 
     def vet(reply: requests.Response, **_: Any) -> None:
-        """Before a redirect is followed or content is read. What asking again cannot help is a UserError: not retried."""
+        """Check a reply before a redirect is followed or content is read. Raises UserError for faults that a retry cannot
+        cure."""
         if reply.is_redirect:
             check_secure(urllib.parse.urljoin(reply.url, reply.headers['Location']), source=url)
         if 400 <= reply.status_code < 500 and reply.status_code not in (408, 429):
@@ -172,15 +176,15 @@ def _download(url: str, cached: Path, cache: bool, num_attempts: int, verbose: b
         if not digest.startswith(expected):
             remedy = 'pass a local file' if expected == known else f'remove {cached} to accept another version'
             raise UserError(f'{url}: what arrived is not the expected file (SHA-256 {digest}, expected {expected}); {remedy}')
-        # In this order: whenever this is interrupted, the recorded digest never vouches for the wrong content.
+        # The order matters: wherever an interruption happens, the recorded digest never vouches for the wrong content.
         with atomic_open(_digest_path(cached), 'w') as out:
-            out.write(f'{digest}  {cached.name}\n')  # as `sha256sum --check` takes it
-        os.chmod(new, _digest_path(cached).stat().st_mode)  # pooch made it private
+            out.write(f'{digest}  {cached.name}\n')  # the format of `sha256sum --check`
+        os.chmod(new, _digest_path(cached).stat().st_mode)  # pooch had made the file private
         os.replace(new, cached)
 
 
 class _Limited:
-    """A file for writing that refuses more than LARGEST bytes."""
+    """A writable file that refuses more than LARGEST bytes."""
 
     def __init__(self, f: BinaryIO, url: str):
         self._f, self._url = f, url

@@ -1,4 +1,4 @@
-"""Files that are either complete or not there."""
+"""Files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import IO, Any, BinaryIO
 
 from dnnlib.errors import UserError
 
-SILENT_WAIT = 3.0  # seconds for which it is not worth saying that one waits for another process
+SILENT_WAIT = 3.0  # seconds to wait for another process before saying so
 
 
 @contextlib.contextmanager
 def atomic_open(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[Any]:
-    """Open a file for writing under a temporary name beside `path`; flush it to disk and rename it on success.
+    """Open a file for writing under a temporary name beside `path`. On success, flush it to disk and rename it to `path`.
 
-    Whatever happens in between (an exception, a full disk, kill -9), `path` keeps its previous content or stays
-    absent. Missing parent directories are created. `mode` is 'wb', 'w+b' or 'w' (UTF-8). The file's `name` is the temporary one,
-    for other programs that write it.
+    After a failure (an exception, a full disk, kill -9), `path` keeps its previous content or stays absent. Missing parent
+    directories are created. `mode` is 'wb', 'w+b' or 'w' (UTF-8). The file's `name` is the temporary one, so that other programs
+    can write to it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = str(path.parent / f'.{path.name}.{secrets.token_hex(4)}.tmp')
-    # Not by tempfile, which makes private files: reading the umask to correct that would change it for all threads.
+    # tempfile would make the file private. Correcting that means reading the umask, which changes it for all threads.
     file = open(temporary, mode.replace('w', 'x'), encoding=None if 'b' in mode else 'utf-8')  # noqa: SIM115 (closed below)
     try:
         with file as f:
@@ -45,7 +45,7 @@ def atomic_open(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[Any]
 
 @contextlib.contextmanager
 def open_output(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[Any]:
-    """As atomic_open, for a file that somebody asked for: what can't be written is a UserError that names it."""
+    """Like atomic_open, for a file that the user asked for. Raises UserError that names the file if it cannot be written."""
     try:
         with atomic_open(path, mode) as f:
             yield f
@@ -55,15 +55,15 @@ def open_output(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[Any]
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file for reading in binary. Raises OSError for a pipe, socket or device, on which a reader could wait for ever."""
+    """Open a file for reading in binary. Raises OSError for a pipe, socket or device, where reading could block forever."""
     status = os.stat(path)
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # of a folder, open() says that it is one
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # for a folder, open() raises a clear error
         raise OSError(errno.EINVAL, 'not a regular file, but a pipe, socket or device', str(path))
     return open(path, 'rb')
 
 
 def _flush_directory(path: Path) -> None:
-    """Make a rename in it last through a power failure, where the system can."""
+    """Flush a directory to disk, where the system can. A rename in it then survives a power failure."""
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -73,11 +73,11 @@ def _flush_directory(path: Path) -> None:
 
 
 def lock(path: str | os.PathLike[str], wait: float = 0, on_wait: Callable[[], None] | None = None) -> IO[Any]:
-    """Keep a file to this process until it ends, however it ends; the file stays. Keep what is returned.
+    """Lock a file for this process until the process ends in any way. The file stays. Keep the returned object alive.
 
-    wait: seconds to wait for another process to release the file; on_wait is called once, after a while.
-    Raises BlockingIOError if another process has it. Child processes don't inherit it. Where the system or the file system
-    has no such locks, nothing is kept.
+    wait: seconds to wait for another process to release the file. on_wait: called once, after a while of waiting.
+    Raises BlockingIOError if another process holds the lock. Child processes don't inherit it. Where the system or the file
+    system has no such locks, nothing is locked.
     """
     file = open(path, 'ab')  # noqa: SIM115 (held on purpose)
     begun = time.monotonic()
@@ -101,9 +101,9 @@ def lock(path: str | os.PathLike[str], wait: float = 0, on_wait: Callable[[], No
 
 
 def remove_leftovers(directory: str | os.PathLike[str], name: str = '') -> None:
-    """Remove the temporary files of atomic_open that killed processes left in a directory where nobody is writing.
+    """Remove temporary files of atomic_open that killed processes left behind. No process may be writing in the directory.
 
-    name: only those of files whose names begin like this.
+    name: remove only temporary files of targets whose names start with this.
     """
     for path in Path(directory).glob(f'.{name}*.tmp'):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Files of strict JSON, a record per line, that are appended to by processes which may be killed."""
+"""Files of strict JSON with one record per line. Processes that append to them may be killed at any time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def parse_line(line: str) -> dict[str, Any] | None:
-    """The record of a line; None if it is not whole."""
+    """Parse one line. Returns None if the line is incomplete."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -18,15 +18,15 @@ def parse_line(line: str) -> dict[str, Any] | None:
 
 
 def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The records of a file, without the line that a killed process left half-written. Raises OSError."""
+    """Return the records of a file. Skips a line that a killed process left half-written. Raises OSError."""
     with open(path, encoding='utf-8', errors='replace') as f:
         records = [parse_line(line) for line in f]
     return [record for record in records if record is not None]
 
 
 def append_line(path: str | Path, record: Mapping[str, Any]) -> str:
-    """Append a record, in one write; returns the line. A half-written line before it is ended first. Raises OSError, and
-    ValueError if the record holds a number that is not finite."""
+    """Append a record with one write, and return the line. Ends a half-written line before it. Raises OSError, or ValueError if
+    the record holds a number that is not finite."""
     line = json.dumps(record, allow_nan=False)
     with open(path, 'ab+') as f:
         if f.tell():

@@ -1,4 +1,4 @@
-"""A log file that holds what a program prints."""
+"""A log file of everything that a program prints."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, TextIO, cast
 
 
 class TeeOutput:
-    """While active, everything printed to stdout or stderr is also appended to a file, at once, as long as there is room.
+    """While active, everything printed to stdout or stderr is also appended to a file immediately, unless the disk is full.
 
-    An exception that passes through is written to the file too, and goes on.
+    An exception that passes through is written to the file and raised again.
     """
 
     def __init__(self, path: str | Path):
@@ -41,8 +41,8 @@ class _Tee:
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
             self._stream.write(text)
-        with contextlib.suppress(OSError):  # a full disk: what matters more may still find its place
-            if not self._file.closed:  # a logger that kept this stream may write once more after the end
+        with contextlib.suppress(OSError):  # disk full: more important writes may still succeed
+            if not self._file.closed:  # a logger that kept this stream may write after the end
                 self._file.write(text)
         self.flush()
         return len(text)

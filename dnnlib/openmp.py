@@ -1,7 +1,7 @@
-"""Importing this, before torch is loaded, makes OpenMP's threads share a machine well.
+"""Import this before torch, so that OpenMP's threads share a machine well with other programs.
 
-libgomp's threads spin at every barrier, for milliseconds. Where another program has taken a core, they spin for a thread that
-does not run, and a training step takes several times as long. With a short spin they sleep instead. Median images/s of the
+The threads of libgomp spin for milliseconds at every barrier. If another program has taken a core, they spin for a thread that
+is not running, and a training step takes several times as long. After a short spin they sleep instead. Median images/s of the
 demo's network with two threads on two cores (tests/benchmarks/threads.py, medians of four rounds):
 
     spin        alone    beside one busy program
@@ -10,7 +10,8 @@ demo's network with two threads on two cores (tests/benchmarks/threads.py, media
     1,000        92.6    56.8
     passive      85.6    68.6
 
-The number of threads stays, and so do all results, bit for bit. OMP_WAIT_POLICY or GOMP_SPINCOUNT of the user's are kept.
+The number of threads and all results stay the same, bit for bit. The user's own OMP_WAIT_POLICY or GOMP_SPINCOUNT takes
+precedence.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Code of the user's own, named on the command line: `package.module.Name`, or `folder/file.py:Name`."""
+"""The user's own code, named on the command line: `package.module.Name`, or `folder/file.py:Name`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from dnnlib.errors import UserError
 
 
 def full_path(path: str | Path) -> Path:
-    """The absolute path, with ~ resolved."""
+    """Return the absolute path, with ~ resolved."""
     return Path(path).expanduser().resolve()
 
 
 def module_name(path: str | Path) -> str:
-    """The name under which `load_module` imports a file or folder: it tells one path from another."""
+    """Name under which `load_module` imports a file or folder. Different paths have different names."""
     path = full_path(path)
     return f'plugin_{re.sub(r"[^0-9A-Za-z_]", "_", path.stem)}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}'
 
 
 def load_module(path: str | Path) -> ModuleType:
-    """Import a .py file, or a folder with an __init__.py, wherever it lies; the same module if that was done before.
+    """Import a .py file, or a folder with an __init__.py, from any place. Returns the same module on every call.
 
-    The module can be imported under module_name(path) from then on, so that 'module_name.Class' names a class in it, and files
-    in the folder can import each other relatively. Raises UserError if there is no such file or folder, it is no Python, or it
-    imports what is not installed; anything else that the code raises keeps its traceback.
+    From then on the module can be imported as module_name(path), so 'module_name.Class' names a class in it. Files in the folder
+    can import each other relatively. Raises UserError if the file or folder is missing, is not Python, or imports a package that
+    is not installed. Any other exception from the code keeps its traceback.
     """
     path, name = full_path(path), module_name(path)
     if name in sys.modules:
@@ -40,7 +40,7 @@ def load_module(path: str | Path) -> ModuleType:
     if not file.is_file() or file.suffix != '.py':
         raise UserError(f'{path}: neither a .py file nor a folder with an __init__.py')
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(path)] if path.is_dir() else None)
-    assert spec is not None and spec.loader is not None  # as for every .py file
+    assert spec is not None and spec.loader is not None  # true for every .py file
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -56,7 +56,7 @@ def load_module(path: str | Path) -> ModuleType:
 
 
 def load_object(name: str) -> Any:
-    """What `package.module.Name` or `path/to/file.py:Name` names. Raises UserError if there is no such thing."""
+    """Return the object named by `package.module.Name` or `path/to/file.py:Name`. Raises UserError if it does not exist."""
     path, colon, attribute = name.rpartition(':')
     if colon:
         module = load_module(path)
@@ -73,13 +73,14 @@ def load_object(name: str) -> Any:
 
 
 def absolute(name: str) -> str:
-    """`path/to/file.py:Name` with an absolute path, which means the same in every process; a dotted name as it is."""
+    """Make the path in `path/to/file.py:Name` absolute, so that the name means the same in every process. A dotted name is
+    unchanged."""
     path, colon, attribute = name.rpartition(':')
     return f'{Path(path).expanduser().resolve()}:{attribute}' if colon else name
 
 
 def location(cls: type) -> str:
-    """The name that load_object takes for a class: `package.module.Class`, or `path/to/file.py:Class` with an absolute path."""
+    """Name of a class for load_object: `package.module.Class`, or `path/to/file.py:Class` with an absolute path."""
     module = sys.modules.get(cls.__module__)
     if module is None or module.__file__ is None or not cls.__module__.startswith('plugin_'):
         return f'{cls.__module__}.{cls.__qualname__}'
@@ -88,13 +89,13 @@ def location(cls: type) -> str:
 
 
 def public_name(cls: type) -> str:
-    """How files call a class: `package.module.Class`, or `file.Class` for one that load_module imported from file.py."""
+    """Name of a class in files: `package.module.Class`, or `file.Class` if load_module imported it from file.py."""
     path, colon, name = location(cls).rpartition(':')
     return f'{Path(path).stem}.{name}' if colon else name
 
 
 def remake(name: str, state: dict[str, Any]) -> Any:
-    """An instance of the class at that location with these attributes: for __reduce__, as pickle cannot import paths."""
+    """Make an instance of the named class with these attributes. Used by __reduce__, because pickle cannot import paths."""
     cls = load_object(name)
     value = cls.__new__(cls)
     value.__dict__.update(state)
@@ -102,15 +103,15 @@ def remake(name: str, state: dict[str, Any]) -> Any:
 
 
 def classes_in(module: ModuleType) -> list[type]:
-    """The public classes that a module defines itself, in alphabetical order."""
+    """Public classes that a module itself defines, in alphabetical order."""
     return [value for name, value in sorted(vars(module).items())
             if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith('_')]
 
 
 def lacks(value: Any, protocol: type) -> list[str]:
-    """What `value` lacks of a typing.Protocol: names of attributes, methods, and arguments (`mapping.latent(c)`).
+    """List what `value` lacks to satisfy a typing.Protocol: names of attributes, methods and arguments (`mapping.latent(c)`).
 
-    An attribute whose annotation is itself a Protocol is looked into. Types and results are not checked.
+    An attribute annotated with a Protocol is checked recursively. Types and results are not checked.
     """
     missing = []
     for name, hint in get_type_hints(protocol).items():

@@ -1,4 +1,4 @@
-"""What the processor is called."""
+"""The name of the processor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def model_name() -> str:
-    """'Intel(R) Xeon(R) Processor @ 2.60GHz', or a coarser name where the system does not say; '' if nothing is known."""
+    """Return a name such as 'Intel(R) Xeon(R) Processor @ 2.60GHz'. Falls back to a coarser name, and to '' if none is known."""
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), '') or platform.processor()

@@ -1,4 +1,4 @@
-"""How far a computation is: a bar on a terminal, lines in a log file."""
+"""Progress of a computation: a bar on a terminal, lines in a log file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from tqdm import tqdm
 
 from dnnlib.util import format_time
 
-LINE_SECONDS, LINE_ITEMS = 10.0, 1000  # a line after so many seconds, or after so many items if they take a second at least
+LINE_SECONDS, LINE_ITEMS = 10.0, 1000  # seconds, or items, between lines; lines are at least a second apart
 
 
 class Progress:
-    """A context manager. text: what is counted. total: how many items there will be, None if unknown. verbose: show it.
+    """Show progress on standard error, separate from results. A context manager.
 
-    To standard error, where it stays apart from results. On a terminal a bar that goes away in the end. Elsewhere lines like
-    `generator features  items 12000   time 1m 02s       ms/item 5.17   left 3m 16s`; none for what is done within seconds.
+    text: what is counted. total: number of items, None if unknown. verbose: whether to show anything.
+    On a terminal it is a bar that disappears at the end. Elsewhere it prints lines such as `generator features  items 12000
+    time 1m 02s       ms/item 5.17   left 3m 16s`. Work that ends within seconds prints none.
     """
 
     def __init__(self, text: str, total: int | None, verbose: bool = True):
@@ -35,7 +36,7 @@ class Progress:
             self._bar.close()
 
     def advance(self, count: int = 1) -> None:
-        """So many more items are done."""
+        """Count this many more items as done."""
         self._done += count
         if self._bar is not None:
             self._bar.update(count)
@@ -48,7 +49,7 @@ class Progress:
     def tell(self, line: str) -> None:
         """Print a line to standard output, above the bar if there is one."""
         tqdm.write(line)
-        sys.stdout.flush()  # a log file is read meanwhile
+        sys.stdout.flush()  # the log file may be read while the program runs
 
     def _line(self) -> str:
         spent = time.monotonic() - self._start

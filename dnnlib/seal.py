@@ -1,7 +1,7 @@
-"""Files that can tell whether they are whole: at the end of each, a line with the SHA-256 of all that is before it.
+"""Files that reveal whether they are intact: the last line holds the SHA-256 of everything before it.
 
-In a pickle the line stands behind the end, where no reader looks; in a ZIP it is the archive's comment. It can also name
-the SHA-256 of another file that it belongs to, so that a pair of files can be checked without understanding either.
+In a pickle the line follows the end of the pickle, where no reader looks. In a ZIP file it is the archive's comment. The line
+can also name the SHA-256 of a second file, so that a pair of files can be checked without parsing either.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _LENGTH = len(b'\nsha256  with \n') + 2 * 64
 
 
 def seal(file: BinaryIO, belongs_to: str | None = None, zipped: bool = False) -> str:
-    """End a file, open for reading and writing ('w+b'), by its line. Returns its SHA-256 without it.
+    """Append the line to a file that is open for reading and writing ('w+b'). Returns the file's SHA-256 without the line.
 
-    belongs_to: the SHA-256 of another file. zipped: it is a ZIP archive without a comment yet.
+    belongs_to: the SHA-256 of the second file. zipped: the file is a ZIP archive that has no comment yet.
     """
-    if zipped:  # the last field of an archive is the length of its comment
+    if zipped:  # the last field of an archive is the length of the comment
         file.seek(-2, 2)
         file.write(_LENGTH.to_bytes(2, 'little'))
     size = file.seek(0, 2)
@@ -32,9 +32,9 @@ def seal(file: BinaryIO, belongs_to: str | None = None, zipped: bool = False) ->
 
 
 def check_seal(file: BinaryIO) -> tuple[bool | None, str | None, str | None]:
-    """(whether the file is whole, its SHA-256 without the line, that of the file that it belongs to).
+    """Return (whether the file is intact, its SHA-256 without the line, the SHA-256 of the second file).
 
-    None for what the file does not say: it was never sealed, or its end is missing. The position is at the start then.
+    An item is None if the file does not say: it was never sealed, or its end is missing. Leaves the position at the start.
     """
     size = file.seek(0, 2)
     file.seek(max(size - _LENGTH, 0))
@@ -48,7 +48,7 @@ def check_seal(file: BinaryIO) -> tuple[bool | None, str | None, str | None]:
 
 
 def check_file(path: str | Path) -> tuple[bool | None, str | None, str | None]:
-    """check_seal of a file that need not be there: it is not whole then."""
+    """check_seal by path. A missing file counts as not intact."""
     try:
         with open_regular(path) as f:
             return check_seal(f)
@@ -57,7 +57,7 @@ def check_file(path: str | Path) -> tuple[bool | None, str | None, str | None]:
 
 
 def _sha256(file: BinaryIO, size: int) -> str:
-    """Of the first `size` bytes; the position is behind them then."""
+    """SHA-256 of the first `size` bytes. Leaves the position after them."""
     file.seek(0)
     digest = hashlib.sha256()
     while size > 0 and (block := file.read(min(size, 1 << 20))):

@@ -1,4 +1,4 @@
-"""Ending a program in good order when it is told to."""
+"""End a program in good order when a signal asks for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ ENDINGS = {getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if 
 
 
 def endings() -> list[signal.Signals]:
-    """SIGTERM, and SIGHUP (a closed terminal) unless it is ignored, as under nohup. Both end a program."""
+    """The signals, besides Ctrl-C, that end a program: SIGTERM, and SIGHUP (a closed terminal) unless it is ignored, as under
+    nohup."""
     hangup = getattr(signal, 'SIGHUP', None)
     return [signal.SIGTERM] + ([hangup] if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN else [])
 
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Inside, signals that end a program wait. Processes that start inside hold them back until they call `let_through`."""
+    """Inside this context, signals that end a program wait. Processes started inside hold them back until they call
+    `let_through`."""
     if not hasattr(signal, 'pthread_sigmask'):  # Windows
         yield
         return
@@ -33,17 +35,16 @@ def held_back() -> Iterator[None]:
 
 
 def let_through() -> None:
-    """In a process that started inside `held_back`, once it has set its handlers."""
+    """Accept signals again. Call this in a process started inside `held_back`, after its handlers are set."""
     if hasattr(signal, 'pthread_sigmask'):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
 
 
 class StopOnSignal:
-    """While active, the first Ctrl-C, SIGTERM or SIGHUP (unless nohup has that ignored) sets `requested`; a second one, a second
-    later or more, acts as usual.
+    """Set `requested` on the first Ctrl-C, SIGTERM or SIGHUP (unless nohup ignores it). A second signal has its usual effect.
 
-    Within a second, it is the same request: `timeout`, for one, signals its child and then the group that this is in.
-    quiet: don't say that the request was understood.
+    A signal less than one second after the first counts as the same request. `timeout`, for example, signals its child and then
+    the child's process group. quiet: print nothing on the first signal.
     """
 
     def __init__(self, quiet: bool = False):
@@ -61,7 +62,7 @@ class StopOnSignal:
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if not self.requested:
             self.requested, self._requested_at = True, time.monotonic()
-            with contextlib.suppress(OSError):  # not by print, which may be what was interrupted
+            with contextlib.suppress(OSError):  # not print: the signal may have interrupted it
                 self._quiet or os.write(2, b'\nStopping after this step. Press again to stop immediately.\n')
         elif time.monotonic() - self._requested_at >= 1:
             signal.signal(signum, self._previous[signum])

@@ -19,7 +19,7 @@ class EasyDict(dict[str, Any]):
             return self[name]
         raise AttributeError(name)
 
-    if TYPE_CHECKING:  # mypy takes only a function for a sign that any attribute can be set
+    if TYPE_CHECKING:  # mypy accepts only a function as a sign that any attribute can be set
         def __setattr__(self, key: str, item: Any, /) -> None: ...
     else:
         __setattr__ = dict.__setitem__
@@ -31,13 +31,13 @@ class EasyDict(dict[str, Any]):
 
 
 def construct_class_by_name(*args: Any, class_name: str, **kwargs: Any) -> Any:
-    """Make an instance of `package.module.Class` or `path/to/file.py:Class`. For names that the user or we chose, never for
-    names out of files."""
+    """Make an instance of `package.module.Class` or `path/to/file.py:Class`. The name must come from the user or from our code,
+    never from a file."""
     return load_object(class_name)(*args, **kwargs)
 
 
 def format_time(seconds: float) -> str:
-    """Write a duration as `42s`, `5m 07s`, `3h 05m 09s` or `2d 03h 04m`; rounded to whole seconds first."""
+    """Format a duration as `42s`, `5m 07s`, `3h 05m 09s` or `2d 03h 04m`, after rounding to whole seconds."""
     minutes, s = divmod(round(float(seconds)), 60)
     hours, m = divmod(minutes, 60)
     d, h = divmod(hours, 24)

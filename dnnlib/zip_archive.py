@@ -1,4 +1,4 @@
-"""Reading a ZIP file from many processes and threads at once."""
+"""Read a ZIP file from many processes and threads at the same time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import IO, Any
 from dnnlib.errors import UserError
 from dnnlib.files import open_regular
 
-LARGEST_MEMBER = 1 << 30  # bytes that a member may unpack to: more is an accident, or meant to fill the memory
+LARGEST_MEMBER = 1 << 30  # maximum unpacked size of a member in bytes: a larger one is an accident or an attack
 # What zipfile raises for a corrupt, encrypted or exotic archive.
 _CORRUPT = (zipfile.BadZipFile, zlib.error, EOFError)
 _ZIP_TROUBLE = (*_CORRUPT, RuntimeError, NotImplementedError, ValueError, OverflowError)
@@ -27,14 +27,15 @@ _ZIP_TROUBLE = (*_CORRUPT, RuntimeError, NotImplementedError, ValueError, Overfl
 class ZipArchive:
     """The members of a ZIP file, without folders. If a name occurs twice, the last entry wins.
 
-    Forked processes share the directory in memory, and read without disturbing each other; after unpickling, the first access
-    opens the file. Threads may read at the same time. Don't fork while another thread reads: its lock would be held for ever.
+    Forked processes share the directory in memory and read independently. After unpickling, the first access opens the file.
+    Several threads may read at the same time. Do not fork while another thread reads: the child would hold a locked lock
+    forever.
 
     path: the ZIP file.
     names: sorted list of member names.
     left_out: names that occur more than once -> why some of their entries are not read.
 
-    Raises UserError if it is not a ZIP file, is incomplete, or has a name that leads out of it.
+    Raises UserError if the file is not a ZIP file, is incomplete, or has a member name that points outside the archive.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -49,12 +50,13 @@ class ZipArchive:
                 raise UserError(f'{self.path}: has a member {name!r}, which leads out of it; create it again without')
 
     def where(self, name: str) -> str:
-        """How to name a member in a message."""
+        """Describe a member for a message."""
         return f'{name} in {self.path}'
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """Context: one member as a seekable file. Raises UserError if it is absent or corrupt, also while it is read."""
+        """Open one member as a seekable file, as a context manager. Raises UserError if it is absent, or if reading finds it
+        corrupt."""
         info = self._info(name)
         with self._naming(name, _CORRUPT), contextlib.ExitStack() as stack:
             with self._naming(name, _ZIP_TROUBLE):
@@ -62,18 +64,19 @@ class ZipArchive:
             yield f
 
     def read(self, name: str) -> bytes:
-        """All bytes of one member, its checksum verified. Raises UserError if it is absent, corrupt or too large."""
+        """Return all bytes of one member, after verifying its checksum. Raises UserError if it is absent, corrupt or too
+        large."""
         info = self._info(name)
         if info.file_size > LARGEST_MEMBER:
             raise UserError(f'{self.where(name)}: unpacks to {info.file_size:,} bytes, too many for a file of a dataset')
         with self._naming(name, _ZIP_TROUBLE), self._opened().open(info) as f:
-            data = f.read(info.file_size)  # the size limits what is unpacked, which read() without it does not
+            data = f.read(info.file_size)  # the size limits the unpacking; read() alone does not
             if len(data) != info.file_size:
                 raise zipfile.BadZipFile('it is shorter than the directory says')
             return data
 
     def fingerprint(self, names: Iterable[str]) -> str:
-        """Hex digest of names, sizes and checksums of these members: the same wherever the ZIP file lies."""
+        """Hex digest of the names, sizes and checksums of these members. It does not depend on the path of the ZIP file."""
         digest = hashlib.sha256()
         for name in names:
             info = self._info(name)
@@ -125,7 +128,7 @@ class ZipArchive:
 
 
 class _OwnPosition(io.RawIOBase):
-    """A file with a position in this object. That of the system is shared by forked processes, which would move each other's."""
+    """A file that keeps its position in this object. Forked processes share the system's position and would move each other's."""
 
     def __init__(self, path: Path):
         with open_regular(path):  # raises OSError for a pipe
@@ -141,14 +144,14 @@ class _OwnPosition(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file.fileno()).st_size}[whence]
         if start + offset < 0:
-            raise OSError(errno.EINVAL, 'a position before the start of the file')  # as the system does: zipfile expects it
+            raise OSError(errno.EINVAL, 'a position before the start of the file')  # like the system; zipfile expects it
         self._at = start + offset
         return self._at
 
     def readinto(self, buffer: Any) -> int:
         if hasattr(os, 'pread'):
             data = os.pread(self._file.fileno(), len(buffer), self._at)
-        else:  # Windows, which doesn't fork; zipfile keeps threads apart
+        else:  # Windows: no fork, and zipfile's lock keeps threads apart
             self._file.seek(self._at)
             data = self._file.read(len(buffer))
         buffer[:len(data)] = data
