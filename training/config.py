@@ -1,7 +1,8 @@
-"""From options to the configuration of a run: presets, checks, and the name of the run directory.
+"""Turn options into the configuration of a run: presets, checks, and the name of the run directory.
 
-Pure functions of the options and of a description of the dataset; torch is not needed. The configuration is one
-JSON-serialisable dict of class names and keyword arguments; nothing after it reads options.
+All functions are pure: they depend only on the options and on a description of the dataset. They do not need torch. The
+configuration is one JSON-serialisable dict of class names and keyword arguments. Later code reads the configuration, never the
+options.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from training.start_grid import levels, top_level
 
 @dataclass(frozen=True)
 class Preset:
-    """One value of --cfg. ref_gpus: the number of GPUs it was made for; batch: total; lr: of G and D alike."""
+    """One value of --cfg. ref_gpus: number of GPUs that it was made for. batch: total batch size. lr: learning rate of G and of
+    D."""
 
     ref_gpus: int
     kimg: int
@@ -52,16 +54,19 @@ PRESETS = {
 }
 CFG_NAMES = ('auto', *PRESETS)
 W_DIM = 512
-WANDB_PROJECT = 'stylegan-research'  # unless the environment variable of that name has another
+WANDB_PROJECT = 'stylegan-research'  # default, unless the environment variable of this name is set
 G_REG_INTERVAL, D_REG_INTERVAL = 4, 16
-SMALLEST_FILTERED = 22  # pixels: the filters of --augpipe reach over 21, where images are reflected
-DEFAULT_METRICS = 'fid50k_full'  # where they don't take hours: training.run.evaluation
+SMALLEST_FILTERED = 22  # pixels: the filters of --augpipe span 21 pixels, and images are reflected at their edges
+DEFAULT_METRICS = 'fid50k_full'  # used unless metrics take hours on the device: training.run.evaluation
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What the configuration needs to know of a dataset. resolution: (H, W) of its images, or one number if they are square.
-    label_dim: 0 without labels. size: images, before mirroring."""
+    """Facts about a dataset that the configuration needs.
+
+    resolution: (H, W) of the images, or one number for squares. label_dim: 0 without labels. size: number of images before
+    mirroring.
+    """
 
     name: str
     resolution: ImageSize
@@ -70,9 +75,10 @@ class DatasetInfo:
 
 
 def auto_preset(resolution: ImageSize, gpus: int) -> Preset:
-    """The published heuristics of --cfg=auto (Karras et al. 2020, "Training GANs with Limited Data", released code).
+    """Choose settings by the published heuristics of --cfg=auto (Karras et al. 2020, "Training GANs with Limited Data", released
+    code).
 
-    Images that are no squares are treated as squares of equal area; batches are powers of two per GPU with them, too.
+    Rectangular images are treated as squares of equal area. The batch size per GPU is a power of two for them, too.
     """
     area = math.prod(height_width(resolution))
     side = math.isqrt(area)
@@ -90,9 +96,9 @@ def auto_preset(resolution: ImageSize, gpus: int) -> Preset:
 def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = None) -> EasyDict:
     """Turn the options of train.py into the configuration of a run, without `run_dir`.
 
-    options: one item per option of train.py, None where it was not given, after methods.complete_options. resume: what
-    --resume was found to mean.
-    Raises OptionError for values that are out of range or don't go together.
+    options: one item per option of train.py, None if the option was not given, after methods.complete_options. resume: how
+    --resume was resolved.
+    Raises OptionError for values that are out of range or conflict.
     """
     o = options
     check_options(o)
@@ -117,7 +123,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c = EasyDict()
     c.device, c.num_gpus, c.precision, c.ops = o.device, o.gpus, precision, o.ops
     c.random_seed = o.seed
-    size = data.resolution if isinstance(data.resolution, int) else list(data.resolution)  # as JSON has it
+    size = data.resolution if isinstance(data.resolution, int) else list(data.resolution)  # a list, as in JSON
     c.training_set_kwargs = dict(class_name=own_classes.class_name(o, 'dataset_class'), path=o.data, resolution=size,
                                  use_labels=bool(o.cond), max_size=data.size, xflip=o.mirror)
     if o.subset is not None and o.subset < data.size:
@@ -162,7 +168,8 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
     c.resume_partial = o.transfer == 'partial' and resume is not None and resume.run_dir is None
     if resume is not None:
         c.resume_pkl, c.resume_state, c.resume_nimg = resume.network_pkl, resume.training_state, resume.start_nimg
-        # As published, where networks are good already, but nothing is known of their run: then, and when that goes on.
+        # As published: these settings suit networks that are already trained but whose run is unknown. Resuming such a run keeps
+        # them.
         c.transfer = resume.training_state is None or resume.transfer
         if c.transfer:
             c.ada_kimg, c.ema_rampup = 100, None
@@ -173,7 +180,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
 
 
 def check_size(o: EasyDict, resolution: ImageSize) -> None:
-    """Raise OptionError for images of a size that networks can't make."""
+    """Raise OptionError if networks cannot generate images of this size."""
     remedy = 'resize them with dataset_tool.py --resolution=WxH --transform=center-crop'
     try:
         if len(levels(resolution)) < 2:
@@ -183,8 +190,10 @@ def check_size(o: EasyDict, resolution: ImageSize) -> None:
 
 
 def check_minibatch_stddev(o: EasyDict, c: EasyDict, group: int) -> None:
-    """Raise OptionError for microbatches that switch minibatch stddev off: it compares the images of a group, of at most `group`
-    images, whose size divides the microbatch."""
+    """Raise OptionError for a microbatch size that would disable minibatch stddev.
+
+    Minibatch stddev compares the images of a group. A group has at most `group` images, and its size divides the microbatch.
+    """
     largest = max(n for n in range(1, min(group, c.batch_gpu) + 1) if c.batch_gpu % n == 0)
     if group > 1 and largest == 1:
         name = 'batch-gpu' if o.batch_gpu is not None else 'batch'
@@ -193,10 +202,10 @@ def check_minibatch_stddev(o: EasyDict, c: EasyDict, group: int) -> None:
 
 
 def augmentation(o: EasyDict, resolution: ImageSize) -> dict[str, Any]:
-    """The configuration of adaptive discriminator augmentation, off by augment_kwargs = None (Karras et al. 2020).
+    """Configure adaptive discriminator augmentation (Karras et al. 2020). augment_kwargs = None disables it.
 
-    augment_p: strength, from which ada_target, the wanted mean sign of D on real images, starts if it is not None. Raises
-    OptionError for options that don't go together.
+    augment_p: strength, or its initial value if ada_target is not None. ada_target: the mean sign of D on real images that the
+    strength is adapted to. Raises OptionError for options that conflict.
     """
     aug = o.aug or 'ada'
     if aug == 'fixed' and o.p is None:
@@ -222,7 +231,8 @@ def augmentation(o: EasyDict, resolution: ImageSize) -> dict[str, Any]:
 
 
 def annealing(o: EasyDict, c: EasyDict) -> dict[str, dict[str, float]]:
-    """Cosine schedules (training.losses.annealing) from the usual values to those of --anneal. Raises OptionError."""
+    """Cosine schedules (training.losses.annealing) from the usual values to those of --anneal. Raises OptionError for options
+    that conflict or are out of range."""
     ends = dict(o.anneal or {})
     if o.anneal_kimg is not None and not ends:
         raise OptionError('--anneal-kimg has no effect without --anneal')
@@ -244,16 +254,16 @@ def annealing(o: EasyDict, c: EasyDict) -> dict[str, dict[str, float]]:
     return {name: dict(start=starts[name], end=end, kimg=kimg) for name, end in ends.items()}
 
 
-# The values that options may have where they are given.
+# Limits of options. An option that was not given is not checked.
 AT_LEAST = {'gpus': 1, 'profile': 1, 'keep': 1, 'snap': 1, 'kimg': 1, 'batch_gpu': 1, 'workers': 1, 'cbase': 1, 'cmax': 1,
             'map_depth': 1, 'concat_dim': 1, 'z_dim': 1}
-AT_MOST = {'seed': 2 ** 32 - 1, 'workers': 1024}  # NumPy's seeds; processes that no machine needs
+AT_MOST = {'seed': 2 ** 32 - 1, 'workers': 1024}  # NumPy's seeds; more workers than any machine needs
 NOT_NEGATIVE = ('seed', 'metric_seed', 'gamma', 'pl_weight', 'freezed')
 POSITIVE = ('tick', 'anneal_kimg', 'glr', 'dlr', 'snap_minutes', 'max_minutes')
 
 
 def check_options(o: EasyDict) -> None:
-    """Raise OptionError for values that are wrong whatever the dataset."""
+    """Raise OptionError for values that are wrong for every dataset."""
     for name, least in AT_LEAST.items():
         if o[name] is not None and o[name] < least:
             raise OptionError(f'{_option(name)} must be at least {least}')
@@ -281,7 +291,7 @@ def _option(name: str) -> str:
 
 
 def run_description(options: EasyDict, data: DatasetInfo) -> str:
-    """The name of the run directory, after its number: what was asked for explicitly, in the published order."""
+    """Name of the run directory after its number: the options that were given explicitly, in the published order."""
     o = options
     parts: list[tuple[Any, str]] = [
         (True, data.name),

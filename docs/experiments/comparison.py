@@ -1,4 +1,4 @@
-"""Tables and pictures of an experiment: every cell against the control of the same seed."""
+"""Tables and figures of an experiment. Every cell is compared with the control of the same seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Measure(NamedTuple):
-    """How a value is called and printed."""
+    """Name and number format of a measured value."""
 
     heading: str
     digits: int
@@ -20,25 +20,25 @@ SECONDS = Measure('s/kimg', 1)
 
 
 def read_results(folder: Path, control: str) -> list[dict]:
-    """What was measured of each seed, as far as its control is there."""
+    """Read the results of all seeds that have a result for the control."""
     found = [json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('seed*.json'))]
     return [facts for facts in found if control in facts['cells']]
 
 
 def of_cell(results: Sequence[dict], cell: str, key: str) -> list[float]:
-    """The values of a cell, one for each seed that has it."""
+    """Values of a cell, one for each seed that has it."""
     found = [facts['cells'][cell].get(key) for facts in results if cell in facts['cells']]
     return [value for value in found if value is not None]
 
 
 def differences(results: Sequence[dict], cell: str, key: str, control: str) -> list[float]:
-    """The cell minus the control of the same seed, for each seed that has both."""
+    """Differences cell minus control, for each seed that has both."""
     both = [(facts['cells'][cell].get(key), facts['cells'][control].get(key)) for facts in results if cell in facts['cells']]
     return [a - b for a, b in both if a is not None and b is not None]
 
 
 def summary(numbers: Sequence[float], digits: int, sign: str = '') -> str:
-    """Mean ± standard deviation; the number alone if there is one."""
+    """Format mean ± standard deviation, a single number alone, or '–' for no numbers."""
     if not numbers:
         return '–'
     text = f'{statistics.mean(numbers):{sign}.{digits}f}'
@@ -46,10 +46,12 @@ def summary(numbers: Sequence[float], digits: int, sign: str = '') -> str:
 
 
 def paired_test(changes: Sequence[float]) -> str:
-    """' (d = ..., p = ...)': the mean difference in its standard deviations, and the two-sided p of the paired t test.
+    """Format ' (d = ..., p = ...)': the mean difference in units of its standard deviation, and the two-sided p of the paired t
+    test.
 
-    Empty for fewer than three seeds, or differences that are all alike. Two seeds leave one degree of freedom: any two close
-    differences give a small p."""
+    Empty for fewer than three seeds or if all differences are equal. Two seeds leave one degree of freedom, so any two similar
+    differences would give a small p.
+    """
     if len(changes) < 3 or statistics.stdev(changes) == 0:
         return ''
     from scipy.stats import ttest_1samp
@@ -58,12 +60,13 @@ def paired_test(changes: Sequence[float]) -> str:
 
 
 def head(title: str, measures: Mapping[str, Measure]) -> list[str]:
-    """The first two lines of a Markdown table."""
+    """Return the first two lines of a Markdown table."""
     return [f'| {title} | n | {" | ".join(m.heading for m in measures.values())} |', '|---' * (len(measures) + 2) + '|']
 
 
 def table(results: Sequence[dict], titles: Mapping[str, str], measures: Mapping[str, Measure], control: str) -> str:
-    """Markdown: mean ± sd over seeds of each cell, then the differences to the control. titles: cell: what it is called."""
+    """Make a Markdown table: mean ± sd over seeds of each cell, then the differences from the control. titles: cell -> its
+    title."""
     shown = {**measures, 'sec_per_kimg': SECONDS}
     values, changes = head('', shown), head('minus control', measures)
     for cell, title in titles.items():
@@ -82,7 +85,7 @@ def table(results: Sequence[dict], titles: Mapping[str, str], measures: Mapping[
 
 
 def draw_sheet(pictures: Mapping[str, Path], path: Path) -> None:
-    """One picture of all cells of a seed, below each other. pictures: caption: file."""
+    """Draw one picture of all cells of a seed, stacked vertically. pictures: caption -> file."""
     from PIL import Image, ImageDraw
     images = {caption: Image.open(picture).convert('RGB') for caption, picture in pictures.items()}
     line = 14
@@ -96,7 +99,7 @@ def draw_sheet(pictures: Mapping[str, Path], path: Path) -> None:
 
 
 def draw_points(results: Sequence[dict], cells: Sequence[str], measures: Mapping[str, Measure], path: Path) -> None:
-    """A panel for each measure: one point per seed and cell; a line joins the points of one seed."""
+    """Draw a panel for each measure, with one point per seed and cell. A line joins the points of one seed."""
     from matplotlib.figure import Figure
     cells = [cell for cell in cells if any(cell in facts['cells'] for facts in results)]
     rows = -(-(len(measures) + 1) // 4)

@@ -1,7 +1,7 @@
-"""What all experiments share: cells are trained from every seed, measured, drawn and compared with a control.
+"""Shared code of the experiments: train cells from every seed, measure and draw them, and compare them with a control.
 
-A cell is one way to train. A seed fixes the weights at the start, the order of the data and the latents of all cells that it has.
-A cell may continue from another one of the same seed. Finished cells are skipped, interrupted ones resumed.
+A cell is one training setup. All cells of a seed share the initial weights, the order of the data and the latents. A cell may
+continue training from another cell of the same seed. Finished cells are skipped; interrupted cells are resumed.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from comparison import Measure
 EXPERIMENTS = Path(__file__).resolve().parent
 ROOT = EXPERIMENTS.parents[1]
 
-# Options of train.py: networks of 32x32 pixels that draw varied digits and letters after 100 kimg, in 40 minutes of one core.
+# Options of train.py: small networks of 32x32 pixels. They draw varied digits and letters after 100 kimg, in 40 minutes on one
+# core.
 SMALL = ['--z-dim=64', '--batch=16', '--cbase=512', '--cmax=64', '--map-depth=1', '--concat-dim=16', '--noise=0', '--mixing=0',
          '--pl-weight=0', '--aug=noaug', '--loss=relativistic', '--r2=1', '--gamma=0.1', '--penalty-interval=4', '--fp32=1',
          '--workers=1', '--metrics=none', '--wandb=disabled', '--tick=2', '--snap=4', '--keep=1']
 
 
 class Cell(NamedTuple):
-    """One way to train. kimg: length in all, that of the cell which it continues included."""
+    """One training setup. kimg: total length, including the cell that this one continues."""
 
     title: str
-    options: Sequence[str]  # of train.py; {name} stands for the path of a dataset
+    options: Sequence[str]  # options of train.py; {name} stands for the path of a dataset
     kimg: int
-    start: str | None = None  # the cell that this one continues
+    start: str | None = None  # name of the cell that this one continues
 
 
 class Evaluation(NamedTuple):
-    """A call of calc_metrics.py for all finished cells, or for those named."""
+    """One call of calc_metrics.py, for all finished cells or for the named ones."""
 
     options: Sequence[str]
     cells: Sequence[str] | None = None
@@ -46,27 +47,27 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained and measured. folder: of the experiment's run.py; results/ lies there."""
+    """What is trained and measured. folder: folder of the experiment's run.py; results/ is inside it."""
 
     folder: Path
-    datasets: Mapping[str, Sequence[str]]  # name: options of dataset_tool.py
-    common: Sequence[str]  # options of train.py in all cells
+    datasets: Mapping[str, Sequence[str]]  # name -> options of dataset_tool.py
+    common: Sequence[str]  # options of train.py for all cells
     cells: Mapping[str, Cell]
     control: str
-    measures: Mapping[str, Measure]  # by key of the metrics' results
+    measures: Mapping[str, Measure]  # keys are those of the metrics' results
     evaluations: Sequence[Evaluation]
-    picture: Sequence[str] = ()  # generate.py's command and options; --network and --outdir are added
+    picture: Sequence[str] = ()  # command and options of generate.py; --network and --outdir are added
 
 
 class Work:
-    """An experiment in one folder of runs, on one device. scale: of all lengths, for a trial."""
+    """An experiment with a folder for its runs and a device. scale: factor on all lengths, for a trial."""
 
     def __init__(self, experiment: Experiment, runs: Path, results: Path, device: str = 'cpu', scale: float = 1):
         self.experiment, self.runs, self.results, self.device, self.scale = experiment, runs, results, device, scale
         self.paths = {name: runs / f'{name}.zip' for name in experiment.datasets}
 
     def complete(self, seed: int, cells: Sequence[str]) -> None:
-        """Train the cells of one seed, and those that they continue; then measure all that is finished."""
+        """Train these cells of one seed, and the cells that they continue. Then measure all finished cells."""
         for name, options in self.experiment.datasets.items():
             if not self.paths[name].exists():
                 call('dataset_tool.py', *options, f'--dest={self.paths[name]}')
@@ -75,7 +76,7 @@ class Work:
         self.measure(seed)
 
     def train(self, seed: int, name: str) -> None:
-        """Train a cell to its end."""
+        """Train a cell to its full length."""
         if self.snapshot(seed, name):
             return
         cell, outdir = self.experiment.cells[name], self.outdir(seed, name)
@@ -106,7 +107,7 @@ class Work:
             self.draw(seed, found)
 
     def draw(self, seed: int, found: Mapping[str, Path]) -> None:
-        """Draw the samples of each cell, and one picture of all."""
+        """Draw the samples of each cell, and one picture of all cells."""
         command, *options = self.experiment.picture
         for path in found.values():
             if not (path.parent / f'{command}.png').exists():
@@ -115,7 +116,7 @@ class Work:
         comparison.draw_sheet(pictures, self.results / f'seed{seed}.png')
 
     def snapshot(self, seed: int, name: str) -> Path | None:
-        """The last snapshot of a finished cell."""
+        """Last snapshot of a finished cell."""
         path = newest(self.outdir(seed, name))
         return path if path and path.name == f'network-snapshot-{self.kimg(name):06d}.pkl' else None
 
@@ -128,17 +129,17 @@ class Work:
         return done + max(1, round((cell.kimg - before) * self.scale))
 
     def filled(self, options: Sequence[str]) -> list[str]:
-        """Options with the paths of the datasets instead of their names in braces."""
+        """Replace the names of datasets in braces by their paths."""
         return [option.format_map(self.paths) for option in options]
 
 
 def newest(outdir: Path) -> Path | None:
-    """The newest network snapshot in a folder of runs."""
+    """Newest network snapshot in a folder of runs."""
     return max(outdir.glob('*/network-snapshot-*.pkl'), key=lambda path: path.name, default=None)
 
 
 def values(snapshot: Path) -> dict[str, Any]:
-    """What was measured of a snapshot, and the seconds per kimg of its run (median of the ticks, wall-clock time)."""
+    """Measurements of a snapshot, and the seconds per kimg of its run (median over ticks, wall-clock time)."""
     found: dict[str, Any] = {}
     for path in sorted(snapshot.parent.glob('metric-*.jsonl')):
         for line in lines(path):
@@ -153,7 +154,7 @@ def lines(path: Path) -> list[dict]:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Atomically: an interruption leaves the old file."""
+    """Write JSON atomically: an interruption leaves the old file."""
     new = path.with_suffix('.new')
     new.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
     new.replace(path)
@@ -166,7 +167,7 @@ def call(script: str, *args: object) -> None:
 
 
 def main(description: str, *experiments: Experiment) -> None:
-    """The command line of every run.py. Of several experiments, which have the same cells, the first argument names one."""
+    """Command line of every run.py. With several experiments, which share their cells, the first argument selects one."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     by_name = {experiment.folder.name: experiment for experiment in experiments}
     experiment = experiments[0]

@@ -1,6 +1,7 @@
-"""Methods: one folder each, found by being here. No torch, so that `--help` is quick; a method's terms are imported when used.
+"""The registry of methods. Every subfolder is a method. Nothing here imports torch, so `--help` is quick; terms are imported
+when used.
 
-docs/adding-a-method.md shows how to add one, here or anywhere else.
+docs/adding-a-method.md explains how to add a method, here or elsewhere.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ __all__ = ['Method', 'MethodNames', 'built_in', 'check_not_negative', 'complete_
 
 @cache
 def built_in() -> tuple[Method, ...]:
-    """The methods in this folder, in their order."""
+    """Methods in this folder, sorted by their `order`."""
     found = [_method_of(importlib.import_module(f'{__name__}.{module.name}'))
              for module in pkgutil.iter_modules(__path__) if module.ispkg]
     return tuple(sorted(found, key=lambda method: (method.order, method.name)))
 
 
 def load_methods(paths: Iterable[str]) -> tuple[Method, ...]:
-    """The built-in methods, and those of the user's own in folders or .py files. Raises UserError if one can't be loaded, or its
-    name or options are taken."""
+    """Return the built-in methods and the user's own methods from folders or .py files. Raises UserError if one cannot be
+    loaded, or if its name or an option is already taken."""
     methods = list(built_in())
     for path in dict.fromkeys(paths):
         method = _method_of(plugins.load_module(path))
@@ -57,12 +58,13 @@ def _method_of(module: Any) -> Method:
 
 
 def is_path(word: str) -> bool:
-    """Whether a word of --method means a file or folder."""
+    """Whether a word of --method is a file or folder."""
     return '/' in word or word.endswith('.py') or word.startswith(('.', '~'))
 
 
 class MethodNames(cli.ParamType):
-    """Methods with commas: `cg-gan,clr-gan,./my_method`. Gives a list without repetitions; names are checked."""
+    """Method names or paths, separated by commas: `cg-gan,clr-gan,./my_method`. Gives a list without repetitions. Names are
+    checked."""
 
     name = 'list'
 
@@ -77,7 +79,7 @@ class MethodNames(cli.ParamType):
 
 
 def paths_in(values: Iterable[str]) -> list[str]:
-    """The paths in values of --method."""
+    """Paths among the values of --method."""
     return [word.strip() for value in values for word in value.split(',') if is_path(word.strip())]
 
 
@@ -85,10 +87,10 @@ def paths_in(values: Iterable[str]) -> list[str]:
 
 
 def complete_options(options: EasyDict, methods: Sequence[Method] | None = None) -> EasyDict:
-    """Fill in what methods set or imply, where it was not given, and check it; `cond` becomes True or False. The result has the
-    methods as `methods`.
+    """Fill in options that were not given with what methods set or imply, and check the result.
 
-    Raises OptionError for options that contradict each other or would have no effect.
+    In the result, `cond` is True or False, and `methods` holds the methods. Raises OptionError for options that contradict each
+    other or would have no effect.
     """
     o = EasyDict(options)
     o.methods = built_in() if methods is None else tuple(methods)
@@ -108,7 +110,7 @@ def complete_options(options: EasyDict, methods: Sequence[Method] | None = None)
 
 
 def _set_by_name(o: EasyDict) -> dict[str, Any]:
-    """What the methods of --method set together. Raises OptionError if they contradict each other."""
+    """Options that the methods of --method set together. Raises OptionError if they contradict each other."""
     names: list[str] = o.method or []
     options: dict[str, Any] = {}
     if 'stylegan2' in names and len(names) > 1:
@@ -122,7 +124,7 @@ def _set_by_name(o: EasyDict) -> dict[str, Any]:
 
 
 def configure(o: EasyDict, c: EasyDict, label_dim: int) -> None:
-    """Let all methods add to the configuration c. Raises OptionError."""
+    """Let every method add to the configuration c. Raises OptionError."""
     for method in o.methods:
         method.configure(o, c, label_dim)
     active = [method for method in o.methods if method.is_active(o)]
@@ -132,24 +134,24 @@ def configure(o: EasyDict, c: EasyDict, label_dim: int) -> None:
 
 
 def describe(o: EasyDict) -> str:
-    """The methods' part of the run directory's name."""
+    """Part of the run directory's name that describes the methods."""
     return ''.join(method.describe(o) for method in o.methods)
 
 
-# --- From configuration to terms; only here is torch imported ---
+# --- From configuration to terms; only this part imports torch ---
 
 
 def term_class(key: str) -> type:
-    """The class of a built-in term: 'G/path_length'. Raises KeyError for an unknown one."""
+    """Class of a built-in term, given its key such as 'G/path_length'. Raises KeyError for an unknown key."""
     name = {key: f'{method.package}.{cls}' for method in built_in() for key, cls in method.terms.items()}[key]
     module, _, cls = name.rpartition('.')
     return getattr(importlib.import_module(module), cls)
 
 
 def make_terms(config: Mapping[str, Mapping[str, Any]]) -> list[Term]:
-    """{'G/path_length': {'weight': 2.0, 'interval': 4}, ...} -> terms (training.losses.Term); those of weight 0 are left out.
+    """Make terms (training.losses.Term) from {'G/path_length': {'weight': 2.0, 'interval': 4}, ...}. Skips terms of weight 0.
 
-    The class of a term is that of its key, or `class_name`, whose module can be imported (dnnlib.plugins).
+    The key determines the class of a term. The item `class_name` overrides it; its module must be importable (dnnlib.plugins).
     """
     terms = []
     for key, kwargs in config.items():

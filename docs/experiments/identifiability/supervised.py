@@ -30,7 +30,7 @@ WIDTHS, HIDDEN = (32, 64, 128), 256
 
 
 class Truth:
-    """Images with their factors; the last HELD_OUT are for measuring."""
+    """Images with their factors. The last HELD_OUT images are held out for measuring."""
 
     def __init__(self, images: int):
         self.values, _, _ = draw_factors(images + HELD_OUT, DOMAINS, False, 0)
@@ -48,7 +48,7 @@ class Truth:
 
 
 def loss_of(truth: Truth, found: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Sum over the factors. scale: deviations of the columns."""
+    """Sum the losses of all factors. scale: standard deviations of the columns."""
     total = found.new_zeros([])
     for factor, ours, theirs, s in zip(truth.factors, found.split(truth.widths, 1), targets.split(truth.widths, 1),
                                        scale.split(truth.widths), strict=True):
@@ -62,7 +62,7 @@ def loss_of(truth: Truth, found: torch.Tensor, targets: torch.Tensor, scale: tor
 
 
 def codes_of(truth: Truth, found: torch.Tensor) -> np.ndarray:
-    """Probabilities of classes, points on the unit circle, numbers."""
+    """Convert outputs to codes: probabilities of classes, points on the unit circle, numbers."""
     codes = [{'class': lambda x: x.softmax(dim=1), 'circle': lambda x: F.normalize(x, dim=1)}.get(factor.kind, lambda x: x)(part)
              for factor, part in zip(truth.factors, found.split(truth.widths, 1), strict=True)]
     return torch.cat(codes, dim=1).numpy()

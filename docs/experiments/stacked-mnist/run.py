@@ -31,7 +31,7 @@ IMAGES = 10_000
 
 
 def train(name: str, kimg: int) -> Path:
-    """The newest snapshot of an objective, after `kimg`."""
+    """Train an objective for `kimg`. Returns its newest snapshot."""
     desc = name.replace(', ', '-').lower()
     command = [sys.executable, str(ROOT / 'train.py'), *COMMON, *OBJECTIVES[name], f'--kimg={kimg}', f'--desc={desc}',
                '--resume=latest']
@@ -41,7 +41,8 @@ def train(name: str, kimg: int) -> Path:
 
 
 def digit_classifier():
-    """A small convolutional network for single digits [N, 1, 32, 32] in [-1, 1]; and its accuracy on held-out digits."""
+    """Train a small convolutional network for single digits [N, 1, 32, 32] in [-1, 1]. Returns it with its accuracy on held-out
+    digits."""
     import numpy as np
     import torch
     from torch import nn
@@ -69,7 +70,7 @@ def digit_classifier():
 
 
 def count_modes(snapshot: Path, classifier) -> dict[str, float]:
-    """Modes among IMAGES generated images, of 1000, and KL(generated || uniform) in nats."""
+    """Count modes among IMAGES generated images, out of 1000. Returns the count and KL(generated || uniform) in nats."""
     import torch
 
     from training.snapshot import load_network_snapshot

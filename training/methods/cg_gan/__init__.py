@@ -1,4 +1,4 @@
-"""CG-GAN (ICLR 2025, arXiv 2503.00639): i-StyleGAN, and each style coordinate acts on few pixels."""
+"""CG-GAN (ICLR 2025, arXiv 2503.00639): i-StyleGAN in which each style coordinate affects few pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dnnlib.util import EasyDict, OptionError
 from training.methods.i_stylegan import STYLE_MODES, complete_style
 from training.methods.method import Method, check_not_negative, option
 
-DETAILS = ('jacobian', 'jacobian_penalty', 'jacobian_shrink')  # without effect where the term has no weight
+DETAILS = ('jacobian', 'jacobian_penalty', 'jacobian_shrink')  # these options have no effect if the term has weight 0
 
 
 class CGGAN(Method):
@@ -33,7 +33,7 @@ class CGGAN(Method):
 
     def complete(self, o: EasyDict, given: set[str]) -> None:
         if o.cond_mode in STYLE_MODES and (o.jacobian == 'jvp' or not o.lambda_imgsparse) and 'perturb_norm' not in given:
-            o.perturb_norm = 0.0  # the step of --method is for a term that takes one
+            o.perturb_norm = 0.0  # --method sets a step, but this run has no term that uses one
         if not complete_style(self, o, given):
             return
         check_not_negative(o, 'lambda_imgsparse', 'perturb_norm')

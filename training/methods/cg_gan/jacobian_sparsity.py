@@ -1,7 +1,7 @@
 """Sparse effect of each style coordinate on the image (CG-GAN, ICLR 2025, arXiv 2503.00639).
 
-The code published with the paper renders the same latent twice, so that its term does not depend on the Jacobian;
-this is the term that the paper means. docs/methods.md compares them.
+The code published with the paper renders the same latent twice, so its term does not depend on the Jacobian. This module
+implements the term that the paper describes. docs/methods.md compares the two.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ PENALTIES = ('l1', 'hoyer')
 
 
 class JacobianSparsity(Term):
-    """Penalty on one column J = ±∂x/∂u_j of the generator's Jacobian per sample, j drawn among the living style coordinates.
+    """Penalty on one column J = ±∂x/∂u_j of the generator's Jacobian per sample. j is drawn among the active style coordinates.
 
-    u is the latent after flow and normalisation, x = g(f(u)) the image of unmixed styles.
+    u is the latent after flow and normalisation. x = g(f(u)) is the image, generated without style mixing.
 
-    jacobian: how J is found. 'fd': x(u + ε σ e_j) - x(u), with step ε = perturb_norm and random sign σ, the same noise
-    in both images, and not divided by ε, as in the published code; so J is scaled by ε, and l1 with it. 'fd-normalized':
-    divided by ε. 'jvp': exact, by forward-mode differentiation; no ε.
-    penalty: 'l1', the mean |J| over all pixels and channels, which the paper takes: less effect is better. 'hoyer':
-    mean |J| / rms J, between 1/√CHW (a single pixel) and 1 (all alike); it asks for sparsity at any strength of effect.
-    batch_shrink: look at 1/N of the samples, at least one.
+    jacobian: how J is computed. 'fd': x(u + ε σ e_j) - x(u), with step ε = perturb_norm, random sign σ and the same noise in
+    both images. As in the published code, the difference is not divided by ε, so J scales with ε, and the l1 penalty with it.
+    'fd-normalized': the difference divided by ε. 'jvp': exact, by forward-mode differentiation; ε is unused.
+    penalty: 'l1', as in the paper, is the mean |J| over all pixels and channels; it favours a weak effect. 'hoyer' is mean |J| /
+    rms J, between 1/√CHW (a single pixel) and 1 (all pixels equal); it favours sparsity at any strength.
+    batch_shrink: use 1/N of the samples, at least one.
     """
 
     net, name = 'G', 'img_sparse'
@@ -48,11 +48,11 @@ class JacobianSparsity(Term):
         size = column.abs().mean(dim=(1, 2, 3))
         if self.penalty == 'l1':
             return size
-        # Where a coordinate has practically no effect (rms below 1e-4), the penalty and its gradient vanish with it.
+        # Where a coordinate has almost no effect (rms below 1e-4), the penalty and its gradient fade to zero with the effect.
         return size / (column.square().mean(dim=(1, 2, 3)) + 1e-8).sqrt()
 
     def _column(self, batch: PhaseBatch, latent: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-        """J · direction [N, C, H, W], scaled by ε with 'fd' and 'l1'."""
+        """Compute J · direction [N, C, H, W]. It is scaled by ε with 'fd' and 'l1'."""
 
         G = batch.G
 
@@ -69,8 +69,11 @@ class JacobianSparsity(Term):
 
 
 def random_coordinates(mask: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
-    """± a unit vector along a random coordinate for each row of latent [N, F], uniformly among those where
-    mask [z_dim <= F] is True; zero rows if there is none. Does not wait for the device."""
+    """Draw ± a unit vector along a random coordinate for each row of latent [N, F].
+
+    Coordinates are drawn uniformly among those with mask [z_dim <= F] True. If there are none, the rows are zero. Does not wait
+    for the device.
+    """
     living = mask.to(latent.dtype)
     scores = (torch.rand(latent.shape[0], mask.shape[0], dtype=latent.dtype, device=latent.device) + 1) * living
     chosen = scores.argmax(dim=1)

@@ -1,4 +1,4 @@
-"""CLR-GAN (ECCV 2024): the discriminator recovers the latent, the generator reconstructs real images from it."""
+"""CLR-GAN (ECCV 2024): the discriminator recovers the latent; the generator reconstructs real images from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CLRGAN(Method):
     def configure(self, o: EasyDict, c: EasyDict, label_dim: int) -> None:
         if not self.is_active(o):
             return
-        features = min(c.D_kwargs['channel_base'] // 4, c.D_kwargs['channel_max'])  # of the discriminator at 4x4
+        features = min(c.D_kwargs['channel_base'] // 4, c.D_kwargs['channel_max'])  # feature maps of the discriminator at 4x4
         if c.D_kwargs['class_name'] == 'training.networks.Discriminator' and o.z_dim != features:
             raise OptionError(f'CLR-GAN takes the {features} features of the discriminator at 4x4 for a latent, but the latent '
                               f'has {o.z_dim} numbers; add --z-dim={features}, or have --cmax={o.z_dim} and '

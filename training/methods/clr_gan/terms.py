@@ -1,7 +1,7 @@
-"""Latent consistency and image reconstruction (CLR-GAN, ECCV 2024): D inverts G, on both sides.
+"""Latent consistency and image reconstruction (CLR-GAN, ECCV 2024): D inverts G for latents and for images.
 
-The code E is D's feature vector behind the logit. E(G(z)) is compared with z itself: with a flow or normalisation
-between z and the mapping network, this is what stands before them, so that G(E(x), c) decodes what was encoded.
+The code E is D's feature vector before the logit. E(G(z)) is compared with z itself. If a flow or a normalisation lies between z
+and the mapping network, z is its input. So G(E(x), c) decodes the encoded image.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from training.losses.term import REAL, Term
 
 
 class LatentConsistency(Term):
-    """Mean (E(T(G(z))) - z)² per sample, over the samples without style mixing: z does not determine the others.
+    """Mean (E(T(G(z))) - z)² per sample. Samples with style mixing are skipped, because z does not determine them.
 
-    compat: over all samples, as published.
+    compat: use all samples, as published.
     """
 
     net, name = 'D', 'latent'
@@ -31,9 +31,9 @@ class LatentConsistency(Term):
 
 
 class ImageReconstruction(Term):
-    """Mean (G(E(x), c) - x)² per real image x of label c; E(x) is a constant here, and w_avg does not follow it.
+    """Mean (G(E(x), c) - x)² per real image x with label c. E(x) is a constant here, and w_avg is not updated.
 
-    compat: encode the augmented image, mix styles and let w_avg follow, as published.
+    compat: encode the augmented image, mix styles and update w_avg, as published.
     """
 
     net, name, needs = 'G', 'recon', REAL

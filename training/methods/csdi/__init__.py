@@ -1,4 +1,4 @@
-"""CSDI (ICML 2026, arXiv 2605.17827): what style and content do to the image is orthogonal."""
+"""CSDI (ICML 2026, arXiv 2605.17827): style and content have orthogonal effects on the image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from training.methods.method import Method, check_not_negative, option
 
 
 class CSDI(Method):
-    """Orthogonality of the Jacobians by style and by content."""
+    """Orthogonality of the Jacobian with respect to style and the Jacobian with respect to content."""
 
     name, title, order, extends = 'csdi', 'CSDI', 30, ('i-stylegan',)
     options = [

@@ -11,13 +11,14 @@ from training.losses.term import Term
 
 
 class Orthogonality(Term):
-    """|J_sᵀ J_c|² / (|J_s|² |J_c|²), Frobenius norms, between 0 (orthogonal) and 1; J = ∂x/∂u by style and content coordinates.
+    """|J_sᵀ J_c|² / (|J_s|² |J_c|²), with Frobenius norms. It lies between 0 (orthogonal) and 1.
 
-    u is the latent after flow and normalisation, x = g(f(u)) the image of unmixed styles. With probes v_k ~ N(0, I),
-    s_k = J_sᵀ v_k and c_k = J_cᵀ v_k, the mean of (s_k·s_l)(c_k·c_l) over k ≠ l is unbiased for |J_sᵀ J_c|². The published
-    code takes k = l too, which adds about 1 / probes.
+    J_s and J_c are the columns of J = ∂x/∂u for the style and the content coordinates. u is the latent after flow and
+    normalisation. x = g(f(u)) is the image, generated without style mixing. Take probes v_k ~ N(0, I), s_k = J_sᵀ v_k and c_k =
+    J_cᵀ v_k. The mean of (s_k·s_l)(c_k·c_l) over k ≠ l is an unbiased estimate of |J_sᵀ J_c|². The published code includes k =
+    l, which adds about 1 / probes.
 
-    probes: K >= 2, backward passes per step. batch_shrink: look at 1/N of the samples, at least one.
+    probes: K >= 2 backward passes per step. batch_shrink: use 1/N of the samples, at least one.
     """
 
     net, name = 'G', 'orth'

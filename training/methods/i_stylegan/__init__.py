@@ -1,4 +1,5 @@
-"""i-StyleGAN (Xie et al., ICLR 2023): the domain moves a few style coordinates of z by a flow; all others are content."""
+"""i-StyleGAN (Xie et al., ICLR 2023): a flow lets the domain move a few style coordinates of z; the other coordinates are
+content."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import click
 from dnnlib.util import EasyDict, OptionError
 from training.methods.method import Method, check_not_negative, option
 
-STYLE_MODES = ('flow', 'mlp')  # values of --cond-mode with style coordinates
+STYLE_MODES = ('flow', 'mlp')  # values of --cond-mode that have style coordinates
 
 
 class IStyleGAN(Method):
@@ -66,7 +67,7 @@ class IStyleGAN(Method):
             self.add_term(c, 'G/sparse', weight=o.lambda_sparse)
 
     def describe(self, o: EasyDict) -> str:
-        """As published: '-flow-nb2-dim10-styledim256-norm-sparse0.1'."""
+        """Describe the method as published: '-flow-nb2-dim10-styledim256-norm-sparse0.1'."""
         if o.cond_mode is None:
             return ''
         if o.cond_mode == 'concat':
@@ -76,8 +77,8 @@ class IStyleGAN(Method):
 
 
 def complete_style(method: Method, o: EasyDict, given: set[str]) -> bool:
-    """Fill in the defaults of a method that works on style coordinates. Returns whether there are any. Raises OptionError if not,
-    although the method or an option of it was asked for."""
+    """Fill in the defaults of a method that works on style coordinates. Returns whether style coordinates exist. Raises
+    OptionError if they don't but the method or one of its options was given."""
     if o.cond_mode not in STYLE_MODES:
         if given:
             raise OptionError(f'--{min(given)} has no effect with --cond_mode=concat, where every coordinate of z is content; '

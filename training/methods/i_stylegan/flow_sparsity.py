@@ -9,12 +9,12 @@ from training.losses.term import Term
 
 
 class FlowSparsity(Term):
-    """Mean |α| over the style coordinates, with α their importance in the mapping network."""
+    """Mean |α| over the style coordinates. α is their importance in the mapping network."""
 
     net, name, needs = 'G', 'sparse', frozenset()
 
     def num_rows(self, batch_size: int) -> int:
-        return 0  # it looks at weights only
+        return 0  # the term depends on weights only
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return batch.G.mapping.sparsity()

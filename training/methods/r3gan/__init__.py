@@ -7,7 +7,7 @@ import click
 from dnnlib.util import EasyDict, OptionError
 from training.methods.method import Method, option
 
-LAZY = 16  # StyleGAN2's interval of R1
+LAZY = 16  # interval of R1 in StyleGAN2
 
 
 class R3GAN(Method):
@@ -72,12 +72,12 @@ class R3GAN(Method):
                 self.add_term(c, 'D/r2', weight=gamma / 2, interval=interval)
             return
         del terms['D/r1']
-        weight = gamma / (2 * o.penalty_sigma ** 2)  # λ, by γ/2 = λσ²
+        weight = gamma / (2 * o.penalty_sigma ** 2)  # λ, from γ/2 = λσ²
         for key in ('D/r1_noise', 'D/r2_noise') if o.r2 else ('D/r1_noise',):
             self.add_term(c, key, weight=weight, interval=interval, sigma=o.penalty_sigma)
 
     def describe(self, o: EasyDict) -> str:
-        """'-relativistic-r2-noise0.01-every1': what differs from StyleGAN2."""
+        """Describe what differs from StyleGAN2: '-relativistic-r2-noise0.01-every1'."""
         return ''.join([
             f'-{o.loss}' if o.loss != 'logistic' else '',
             '-r2' if o.r2 else '',

@@ -1,4 +1,4 @@
-"""R2, and both gradient penalties without a second backward pass (R3GAN, arXiv 2501.05441, sec. 2)."""
+"""R2, and estimates of both gradient penalties without a second backward pass (R3GAN, arXiv 2501.05441, sec. 2)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class R2(Term):
 
 
 class _ByNoise(Term):
-    """(D(T(x)) - D(T(x) + σε))² per image, ε ~ N(0, I): σ² |∂D/∂T(x)|² for small σ. With weight λ it stands for γ/2 = λσ².
+    """(D(T(x)) - D(T(x) + σε))² per image, ε ~ N(0, I). For small σ it approximates σ² |∂D/∂T(x)|². Weight λ corresponds to γ/2
+    = λσ².
 
-    The gradient is that at the augmented image. Both opinions of D are in float32: they differ little.
+    The gradient is taken at the augmented image T(x). Both outputs of D are float32, because they differ little.
     """
 
     net = 'D'
@@ -40,7 +41,7 @@ class _ByNoise(Term):
 
 
 class R1ByNoise(_ByNoise):
-    """Of real images."""
+    """The penalty by noise on real images."""
 
     name, needs = 'r1_noise', REAL
 
@@ -49,7 +50,7 @@ class R1ByNoise(_ByNoise):
 
 
 class R2ByNoise(_ByNoise):
-    """Of generated images."""
+    """The penalty by noise on generated images."""
 
     name = 'r2_noise'
 

@@ -11,7 +11,7 @@ from training.losses.term import BOTH, Term
 
 
 class GeneratorRelativistic(Term):
-    """softplus(-(D(G(z)) - D(x))), for pairs of one label. D(x) has no graph: neither D nor x is trained here."""
+    """softplus(-(D(G(z)) - D(x))), for pairs with the same label. D(x) has no graph: this term trains neither D nor x."""
 
     net, name, needs, same_labels, relative = 'G', 'relativistic', BOTH, True, True
 
@@ -20,9 +20,9 @@ class GeneratorRelativistic(Term):
 
 
 class DiscriminatorRelativistic(Term):
-    """softplus(-(D(x) - D(G(z)))), for pairs of one label.
+    """softplus(-(D(x) - D(G(z)))), for pairs with the same label.
 
-    D is defined only up to a constant, so ADA's signal is sign(D(T(x)) - mean D(T(G(z)))).
+    D is defined only up to a constant, so ADA uses sign(D(T(x)) - mean D(T(G(z)))).
     """
 
     net, name, needs, same_labels, relative = 'D', 'relativistic', BOTH, True, True

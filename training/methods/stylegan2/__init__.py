@@ -1,4 +1,4 @@
-"""StyleGAN2 (Karras et al. 2020): the base of all other methods. Its options are the general ones of train.py."""
+"""StyleGAN2 (Karras et al. 2020), the base of all other methods. Its options are the general options of train.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from training.methods.method import Method
 
 
 class StyleGAN2(Method):
-    """The non-saturating logistic loss, path length regularisation and R1, both lazily."""
+    """The non-saturating logistic loss, with lazy path length regularisation and lazy R1."""
 
     name, title, order = 'stylegan2', 'StyleGAN2', 0
     terms = {
@@ -19,7 +19,7 @@ class StyleGAN2(Method):
     }
 
     def is_active(self, o: EasyDict) -> bool:
-        return False  # it is what is left where no other method is active
+        return False  # StyleGAN2 remains if no other method is active
 
     def configure(self, o: EasyDict, c: EasyDict, label_dim: int) -> None:
         self.add_term(c, 'G/logistic')

@@ -14,7 +14,7 @@ from training.losses.term import Term
 class PathLength(Term):
     """(ℓ - a)² with ℓ = |Jᵀy|, J = ∂g/∂w, y ~ N(0, I) / √(HW), and a the running mean of ℓ.
 
-    decay: how fast a follows. batch_shrink: look at 1/N of the samples, at least one.
+    decay: how fast a follows ℓ. batch_shrink: use 1/N of the samples, at least one.
     """
 
     net, name, float32 = 'G', 'path_length', True
@@ -33,7 +33,7 @@ class PathLength(Term):
         y = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
         gradient = torch.autograd.grad((images * y).sum(), batch.ws, create_graph=True)[0][:images.shape[0]]
         lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()
-        # As published, the mean stays attached to the graph within the step, and is detached between steps. Ours is over all
+        # As published, the running mean keeps its graph within a step and is detached between steps. Ours averages over all
         # ranks, in the gradient too.
         pl_mean = self.pl_mean.lerp(distributed.mean(lengths.mean()), self.decay)
         self.pl_mean = pl_mean.detach()
