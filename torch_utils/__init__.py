@@ -1,1 +1,1 @@
-"""Things any torch project could use: image operators, statistics, safe snapshots of modules, devices."""
+"""Helpers for any torch project: image operators, statistics, safe snapshots of modules, devices."""

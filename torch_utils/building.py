@@ -1,13 +1,13 @@
-"""A library in C++ and CUDA, built once by torch.utils.cpp_extension and kept in the user's cache.
+"""Build a library in C++ and CUDA once with torch.utils.cpp_extension, and keep it in the user's cache.
 
     <root>/<key>.so      complete, or absent
     <root>/build.log     output of the latest build
     <root>/.lock         held while building; the system releases it when the process ends, even by kill -9
     <root>/.build.*/     a build in progress, or left by a killed process
 
-The build runs in a child process: it imports cpp_extension, which takes half a second and changes distutils, and it loads
-the result once, so that a library that cannot be loaded never enters the cache. It works in a folder of its own, because the
-lock file of cpp_extension outlives a killed process.
+The build runs in a child process, because importing cpp_extension takes half a second and changes distutils. The child loads the
+result once, so a library that cannot be loaded never enters the cache. It works in a folder of its own, because the lock file of
+cpp_extension outlives a killed process.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from dnnlib.files import atomic_open, lock, remove_leftovers
 from torch_utils import cuda_driver
 
 CXX_FLAGS = ('-O3', '-march=native', '-fno-math-errno', '-fno-trapping-math', '-w')
-NVCC_FLAGS = ('-O3', '-w', '-fmad=false')  # the last as for NVRTC: both give the same bits
+NVCC_FLAGS = ('-O3', '-w', '-fmad=false')  # -fmad=false as for NVRTC: both give the same bits
 LOAD = 'import json, sys; from torch.utils import cpp_extension; cpp_extension.load(**json.load(sys.stdin))'
-WAIT = 1800.0  # seconds, for another process that builds; more means that it hangs
+WAIT = 1800.0  # seconds to wait for another process's build; a longer build hangs
 
 
 class CannotBuild(Exception):
-    """A library that is not available. `reason` and `remedy` are a few words each, without a full stop."""
+    """The library is not available. `reason` and `remedy` are a few words each, without a full stop."""
 
     def __init__(self, reason: str, remedy: str):
         super().__init__(f'{reason}; {remedy}')
         self.reason, self.remedy = ' '.join(reason.split()), remedy
-        self.told = False  # to the user
+        self.told = False  # whether the user has seen it
 
 
 def cached_path(root: Path, sources: Path, kind: str) -> Path:
-    """The path of the library of a folder of sources, whether it is built or not. Equal paths, equal libraries.
+    """Path of the library of a folder of sources, whether or not it is built. Equal paths mean equal libraries.
 
-    kind: 'cpu', or 'cuda' for both. Raises CannotBuild if the compiler, or for 'cuda' what to build for, is unknown.
+    kind: 'cpu', or 'cuda' for both. Raises CannotBuild if the compiler is unknown or, for 'cuda', the GPU architecture.
     """
     parts = [_macros(), repr((CXX_FLAGS, NVCC_FLAGS, torch.compiled_with_cxx11_abi())).encode()]
     if kind == 'cuda':
@@ -60,7 +60,7 @@ def cached_path(root: Path, sources: Path, kind: str) -> Path:
 
 
 def obtain(path: Path, name: str, sources: Path, kind: str, duration: str) -> Path:
-    """Build the library at `path`, as cached_path returned it, unless it exists. One process builds while others wait.
+    """Build the library at `path`, as returned by cached_path, unless it exists. One process builds while others wait.
 
     duration: of a build, in words. Returns `path`. Raises CannotBuild with the reason.
     """
@@ -81,9 +81,9 @@ def obtain(path: Path, name: str, sources: Path, kind: str, duration: str) -> Pa
 
 
 def tools(kind: str) -> dict[str, str]:
-    """The environment variables of a build. Builds nothing. Raises CannotBuild for a tool that is missing."""
+    """Find the tools for a build. Returns the environment variables to build with. Raises CannotBuild for a missing tool."""
     _macros()
-    # pip puts ninja beside this Python; PATH has that folder only in an activated environment.
+    # pip installs ninja beside this Python, in a folder that is on PATH only in an activated environment.
     path_variable = f'{os.environ.get("PATH", os.defpath)}{os.pathsep}{Path(sys.executable).parent}'
     env = {**os.environ, 'PATH': path_variable, 'CXX': compiler()[0]}
     if shutil.which('ninja', path=env['PATH']) is None:
@@ -103,7 +103,7 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
         shutil.rmtree(left, ignore_errors=True)
     remove_leftovers(root)
     # Not linked with -fopenmp: the library uses the libgomp that torch has loaded, because two thread pools slow each other
-    # down. Clang needs another OpenMP library than torch's.
+    # down. Clang would need a different OpenMP library than torch's.
     openmp = [] if b'__clang__' in _macros() else ['-fopenmp']
     host_compiler = ['-ccbin', cxx] if os.environ.get('CXX') else []
     with tempfile.TemporaryDirectory(prefix='.build.', dir=root) as folder, open(root / 'build.log', 'wb') as log:
@@ -121,14 +121,15 @@ def _build(path: Path, name: str, sources: Path, kind: str, duration: str) -> No
 
 
 def compiler() -> list[str]:
-    """The program and the options of $CXX. cpp_extension takes a program only, and finds ccache by itself."""
+    """Split $CXX into program and options. cpp_extension accepts only a program, and finds ccache by itself."""
     words = shlex.split(os.environ.get('CXX') or 'c++')
     first = next((i for i, word in enumerate(words) if i and word.startswith('-')), len(words))
     return words[first - 1:]
 
 
 def _macros() -> bytes:
-    """What the C++ compiler predefines: its version, and the instructions of this CPU, which -march=native asks for."""
+    """Macros that the C++ compiler predefines. They reveal its version and this CPU's instructions, which -march=native
+    enables."""
     command = compiler()
     try:
         done = subprocess.run([*command, *CXX_FLAGS, '-dM', '-E', '-x', 'c++', os.devnull], capture_output=True,
@@ -143,7 +144,7 @@ def _macros() -> bytes:
 
 
 def _gpus() -> str:
-    """The architectures to build for: $TORCH_CUDA_ARCH_LIST, else those of the GPUs of this machine."""
+    """GPU architectures to build for: $TORCH_CUDA_ARCH_LIST, or else those of this machine's GPUs."""
     if torch.version.cuda is None:
         raise CannotBuild('this PyTorch is not built for CUDA', 'install one that is')
     if asked := os.environ.get('TORCH_CUDA_ARCH_LIST'):
@@ -155,13 +156,13 @@ def _gpus() -> str:
 
 
 def _cuda_home() -> Path:
-    """The CUDA toolkit with the major version of this torch: cpp_extension does not compare them when it loads."""
+    """Path of the CUDA toolkit with the same major version as this torch. cpp_extension does not compare the versions."""
     wanted, asked = str(torch.version.cuda), os.environ.get('CUDA_HOME') or os.environ.get('CUDA_PATH')
     nvcc = shutil.which('nvcc')
     homes = [Path(asked)] if asked else [*([Path(nvcc).resolve().parents[1]] if nvcc else []), Path('/usr/local/cuda'),
                                          *Path(sysconfig.get_paths()['purelib'], 'nvidia').glob('cu*')]
     for home in homes:
-        # A script on PATH that calls nvcc has no headers beside it.
+        # PATH may hold a script that calls nvcc; no headers lie beside it.
         headers = [*home.glob('include/cuda_runtime.h'), *home.glob('targets/*/include/cuda_runtime.h')]
         if headers and (home / 'bin' / 'nvcc').is_file():
             said = subprocess.run([home / 'bin' / 'nvcc', '--version'], capture_output=True, text=True).stdout
@@ -174,11 +175,11 @@ def _cuda_home() -> Path:
 
 
 def _first_error(log: Path) -> str:
-    """The line of a log that says what went wrong, cut short."""
+    """Find the line of a log that states the error, and shorten it."""
     lines = log.read_text(encoding='utf-8', errors='replace').strip().splitlines() or ['no output']
     telling = r'\b(error|fatal|cannot find|undefined symbol|not found|No space left)\b'
     text = next((line for line in lines if re.search(telling, line)), lines[-1])
-    text = re.sub(r'^(?:/[^/:\s]+)+/', '', text.strip())  # the name of the file is enough
+    text = re.sub(r'^(?:/[^/:\s]+)+/', '', text.strip())  # keep only the file name
     return text if len(text) <= 160 else text[:157] + '...'
 
 

@@ -1,6 +1,6 @@
-"""The few functions of the CUDA driver that load and launch compiled kernels, and what GPUs there are. Through ctypes.
+"""Functions of the CUDA driver that load and launch compiled kernels and list the GPUs. Calls go through ctypes.
 
-PyTorch must have been told to work on the same GPU (torch.cuda.device) around calls of `load` and `launch`.
+Around calls of `load` and `launch`, PyTorch must work on the same GPU (torch.cuda.device).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _driver() -> ctypes.CDLL:
         driver = ctypes.CDLL(LIBRARY)
     except OSError as err:
         raise DriverError('loading the driver of the GPU', -1, str(err)) from err
-    # Handles are pointers: without types, ctypes would cut them to 32 bits.
+    # Handles are pointers. Without declared types, ctypes would truncate them to 32 bits.
     driver.cuModuleGetFunction.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p]
     driver.cuLaunchKernel.argtypes = [ctypes.c_void_p, *[ctypes.c_uint] * 7, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
     driver.cuCtxSetCurrent.argtypes = [ctypes.c_void_p]
@@ -36,7 +36,7 @@ def _driver() -> ctypes.CDLL:
     return driver
 
 
-Argument = Any  # of a kernel: a number or structure of ctypes
+Argument = Any  # argument of a kernel: a ctypes number or structure
 
 
 def _call(function: str, *arguments: Any) -> None:
@@ -48,9 +48,9 @@ def _call(function: str, *arguments: Any) -> None:
 
 
 def load(code: bytes, symbol: str, gpu: int) -> int:
-    """Load compiled code on a GPU, for as long as this process lives. Returns the kernel `symbol` of it.
+    """Load compiled code on a GPU until this process ends. Returns the kernel named `symbol`.
 
-    Raises DriverError if it is corrupt, for another GPU, or newer than the driver.
+    Raises DriverError if the code is corrupt, for another GPU, or newer than the driver.
     """
     _call('cuCtxSetCurrent', _context(gpu))
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
@@ -63,14 +63,14 @@ def load(code: bytes, symbol: str, gpu: int) -> int:
 def launch(function: int, blocks: int, threads: int, shared: int, stream: int, arguments: Sequence[Argument],
            gpu: int) -> None:
     """Launch a kernel on a GPU. shared: bytes of shared memory. arguments: as the kernel declares them."""
-    _call('cuCtxSetCurrent', _context(gpu))  # this thread may not have worked on the GPU yet
+    _call('cuCtxSetCurrent', _context(gpu))  # this thread may not have used the GPU yet
     pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
     _call('cuLaunchKernel', function, blocks, 1, 1, threads, 1, 1, shared, stream, pointers, None)
 
 
 @functools.cache
 def _context(gpu: int) -> int:
-    """The context that PyTorch uses on a GPU."""
+    """Context that PyTorch uses on a GPU."""
     device, context = ctypes.c_int(), ctypes.c_void_p()
     _call('cuDeviceGet', ctypes.byref(device), gpu)
     _call('cuDevicePrimaryCtxRetain', ctypes.byref(context), device)
@@ -79,9 +79,9 @@ def _context(gpu: int) -> int:
 
 
 def capabilities() -> list[tuple[int, int]]:
-    """The compute capabilities of all visible GPUs. Asks the driver, because PyTorch's question may take memory on a GPU.
+    """Compute capabilities of all visible GPUs. Asks the driver, because PyTorch's query may take memory on a GPU.
 
-    Raises DriverError where there is no driver, or none that works.
+    Raises DriverError if there is no driver or it does not work.
     """
     _call('cuInit', 0)
     count = ctypes.c_int()
@@ -90,7 +90,7 @@ def capabilities() -> list[tuple[int, int]]:
 
 
 def version() -> tuple[int, int]:
-    """The newest CUDA that the driver supports. Raises DriverError where there is no driver."""
+    """Newest CUDA version that the driver supports. Raises DriverError if there is no driver."""
     number = ctypes.c_int()
     _call('cuDriverGetVersion', ctypes.byref(number))
     return number.value // 1000, number.value % 1000 // 10

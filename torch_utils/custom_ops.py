@@ -1,9 +1,9 @@
-"""The operators in C++ and CUDA: compiled when they are first needed, kept in the user's cache, loaded and verified.
+"""Our operators in C++ and CUDA: compiled on first use, kept in the user's cache, loaded and verified.
 
     python -m torch_utils.custom_ops    compile ahead of time
 
-There are three kinds. 'cpu' and 'cuda' are libraries that a C++ compiler and nvcc build. 'nvrtc' is for GPUs, and needs
-neither: see torch_utils.ops.nvrtc_ops.
+There are three kinds. 'cpu' and 'cuda' are libraries built by a C++ compiler and nvcc. 'nvrtc' is for GPUs and needs neither:
+see torch_utils.ops.nvrtc_ops.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from dnnlib.util import UserError
 from torch_utils import building
 from torch_utils.building import CannotBuild as CannotBuild
 
-NAME = 'style_gan_ops'  # of the library, and of its operators: torch.ops.style_gan_ops.*
+NAME = 'style_gan_ops'  # name of the library and of its operators: torch.ops.style_gan_ops.*
 SOURCES = Path(__file__).parent / 'ops' / 'csrc'
 DURATION = {'cpu': 'half a minute', 'cuda': 'two minutes'}
-DEVICES = {'cpu': ('cpu',), 'cuda': ('cpu', 'cuda'), 'nvrtc': ('cuda',)}  # that operators of a kind compute on
+DEVICES = {'cpu': ('cpu',), 'cuda': ('cpu', 'cuda'), 'nvrtc': ('cuda',)}  # devices that operators of a kind support
 
-_outcomes: dict[str, CannotBuild | None] = {}  # by kind: a process tries once
-_registered: list[torch.library.Library] = []  # which would go away with their last reference
+_outcomes: dict[str, CannotBuild | None] = {}  # by kind: a process tries each kind once
+_registered: list[torch.library.Library] = []  # kept, because a registration ends with its last reference
 
 
 def load(kind: str, build: bool = True) -> tuple[str, ...]:
-    """Load the operators of a kind and verify them, which computes on their devices.
+    """Load the operators of a kind, and verify them by computing on their devices.
 
-    A library is built first if it is not built and `build` is set. Returns the types of devices on which the operators compute:
-    none if they are not built and `build` is not set. Raises CannotBuild with the reason, always the same one in a process.
+    A missing library is built first if `build` is set. Returns the types of devices that the operators support, or none if the
+    library is missing and `build` is not set. Raises CannotBuild with the reason; all calls in a process raise the same one.
     """
     if kind not in _outcomes:
         try:
@@ -50,12 +50,12 @@ def load(kind: str, build: bool = True) -> tuple[str, ...]:
 
 
 def build(kind: str) -> None:
-    """Build the library of a kind if it is not built, and compute nothing. Raises CannotBuild with the reason."""
+    """Build the library of a kind if it is missing. Computes nothing. Raises CannotBuild with the reason."""
     building.obtain(building.cached_path(cache_dir('ops'), SOURCES, kind), NAME, SOURCES, kind, DURATION[kind])
 
 
 def kernels(kind: str) -> Any:
-    """The operators of a kind with their derivatives, as torch_utils.ops.backend wants them. Only after `load`."""
+    """Operators of a kind with their derivatives, in the form that torch_utils.ops.backend uses. Call `load` first."""
     from torch_utils.ops import native_kernels, nvrtc_ops
     return native_kernels.Kernels(*((nvrtc_ops.NAME, 'nvrtc') if kind == 'nvrtc' else (NAME, 'native')))
 
@@ -68,7 +68,7 @@ def _load_nvrtc() -> bool:
 
 
 def _load(kind: str, build: bool) -> bool:
-    """Whether they are loaded."""
+    """Load the operators. Returns whether they are loaded."""
     loaded = [other for other, error in _outcomes.items() if error is None and other != 'nvrtc']
     if loaded:
         if kind in DEVICES[loaded[0]]:
@@ -94,7 +94,7 @@ def _load(kind: str, build: bool) -> bool:
 
 
 def verify(kind: str, device: torch.device) -> None:
-    """Compare the loaded operators and their derivatives with those of PyTorch on a few numbers. Raises CannotBuild."""
+    """Compare the loaded operators and their derivatives with PyTorch's on a few numbers. Raises CannotBuild if they differ."""
     try:
         from torch_utils.ops import torch_kernels
         ours, theirs = (_numbers(ops, where) for ops, where in ((kernels(kind), device), (torch_kernels, 'cpu')))
@@ -107,7 +107,8 @@ def verify(kind: str, device: torch.device) -> None:
 
 
 def _numbers(kernels: Any, device: torch.device | str) -> list[tuple[str, torch.Tensor]]:
-    """(operator, result) for what the networks use. Fixed inputs: nobody's random numbers are disturbed."""
+    """Compute (operator, result) for every operator that the networks use. Inputs are fixed, so random generators are
+    unchanged."""
     x = torch.arange(2 * 3 * 6 * 5, dtype=torch.float32).sin().reshape(2, 3, 6, 5)
     f = torch.tensor([1.0, 3.0, 3.0, 1.0])
     x, f, b, v = x.to(device), (f[:, None] * f[None, :] / 64).to(device), x[0, :, 0, 0].to(device), x.cos().to(device)

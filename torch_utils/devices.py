@@ -1,4 +1,4 @@
-"""The only place that knows devices by name: choosing one, seeding, timing, memory."""
+"""Everything that depends on the kind of device: choice, seeds, timing, memory. No other module names devices."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from torch_utils import bf16, gpu_trouble
 
 DEVICES = ('auto', 'cuda', 'cpu', 'mps')
 SHAPES_ONLY = torch.device('meta')  # as a context: tensors without memory
-HOST = torch.device('cpu')  # main memory: what is here can be read without waiting for a device
+HOST = torch.device('cpu')  # main memory: reading a tensor here never waits for a device
 
 
 def resolve_device(name: str) -> torch.device:
-    """'auto' takes CUDA, then MPS, then the CPU.
+    """Resolve a device name. 'auto' takes CUDA if available, then MPS, then the CPU.
 
-    Raises OptionError for a device that this machine does not have, or that PyTorch can't use.
+    Raises OptionError for a device that this machine lacks or that PyTorch cannot use.
     """
     trouble = gpu_trouble.trouble() if name in ('auto', 'cuda') else None
     available = {'cuda': torch.cuda.is_available() and not trouble, 'mps': torch.backends.mps.is_available(), 'cpu': True}
@@ -39,20 +39,20 @@ def resolve_device(name: str) -> torch.device:
 
 
 def name_of(device: torch.device) -> str:
-    """What a device is called by its maker, or by its type where nothing more is known."""
+    """Return the maker's name of a device, or its type if the name is unknown."""
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else model_name() if device.type == 'cpu' else ''
     return name or device.type
 
 
 def most_ranks(device_type: str) -> float:
-    """How many ranks this machine can run on devices of this type: one per GPU, any number on a CPU."""
+    """Maximum number of ranks on devices of this type on this machine: one per GPU; unlimited on a CPU."""
     return torch.cuda.device_count() if device_type == 'cuda' else math.inf
 
 
 def start(name: str, cudnn_benchmark: bool = False, allow_tf32: bool = False) -> torch.device:
-    """The device of that name, ready to compute: what every command calls first. Raises OptionError as resolve_device does.
+    """Return the device of that name, ready for use. Every command calls this first. Raises OptionError like resolve_device.
 
-    With 'auto', the first rank prints why a GPU that is there is not used.
+    With 'auto', rank 0 prints why an existing GPU is not used.
     """
     device = resolve_device(name)
     if name == 'auto' and os.environ.get('RANK', '0') == '0' and (trouble := gpu_trouble.trouble()):
@@ -62,7 +62,7 @@ def start(name: str, cudnn_benchmark: bool = False, allow_tf32: bool = False) ->
 
 
 def configure(device: torch.device, cudnn_benchmark: bool = False, allow_tf32: bool = False) -> None:
-    """Process-wide switches of speed and precision for work on `device`; nothing else sets them, but for `full_precision`.
+    """Set the process-wide switches of speed and precision for `device`. Only `full_precision` sets them elsewhere.
 
     cudnn_benchmark: let cuDNN try out algorithms for each shape. allow_tf32: multiply float32 in TF32. Sums of products in half
     precision are always accumulated in float32.
@@ -77,7 +77,7 @@ def configure(device: torch.device, cudnn_benchmark: bool = False, allow_tf32: b
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Matrix products and convolutions of float32 within are computed as such, not in TF32."""
+    """Inside this context, float32 matrix products and convolutions use full float32, not TF32."""
     switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [switch.allow_tf32 for switch in switches]
     try:
@@ -91,7 +91,7 @@ def full_precision() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Within, the CPU computes with one thread: sums are then rounded in the same way however many threads a process has."""
+    """Inside this context, the CPU uses one thread. Sums are then rounded the same way for any number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -101,15 +101,15 @@ def one_thread() -> Iterator[None]:
 
 
 def has_float64(device: torch.device) -> bool:
-    """Whether `device` computes in float64."""
+    """Whether `device` supports float64."""
     return device.type != 'mps'
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc's allocator not to give memory back to the system between steps, where there is a glibc.
+    """Tell glibc's allocator, if present, to keep freed memory between steps.
 
-    Every step needs the same buffers again, and the first touch of a fresh page is expensive: about 10% of the time
-    of a step of a small network.
+    Every step needs the same buffers again, and the first touch of a fresh page is expensive: about 10% of the time of a step of
+    a small network.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -120,18 +120,21 @@ def _keep_freed_memory() -> None:
 
 
 def computes(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether `device` computes networks in the half precision `dtype`. float16 is hundreds of times slower than float32
-    on CPUs; bfloat16 works on all of them; torch_utils.bf16 tells where it is fast."""
+    """Whether `device` can run networks in the half precision `dtype`.
+
+    On CPUs, float16 is hundreds of times slower than float32. bfloat16 works on all CPUs; torch_utils.bf16 measures whether it
+    is fast.
+    """
     return device.type == 'cuda' or (dtype == torch.bfloat16 and device.type == 'cpu')
 
 
 def half_dtype(device: torch.device, precision: str, width: int, native_ops: bool = False) -> torch.dtype:
-    """The dtype of the blocks in half precision (those of num_fp16_res) for --precision=auto|fp32|fp16|bf16.
+    """Choose the dtype of the half-precision blocks (num_fp16_res) for --precision=auto|fp32|fp16|bf16.
 
-    Where the device does not compute it (`computes`), blocks stay in float32; with 'fp32' there are no such blocks.
-    width: feature maps of the widest layer. native_ops: who computes. On CPUs, 'auto' is bf16 where that was measured to be
-    faster (torch_utils.bf16).
-    Raises OptionError where the choice is wrong for the device.
+    If the device does not support the dtype (`computes`), blocks stay in float32. With 'fp32' no blocks use half precision.
+    width: feature maps of the widest layer. native_ops: whether our own operators compute. On CPUs, 'auto' is bf16 if it was
+    measured to be faster (torch_utils.bf16).
+    Raises OptionError for a choice that is wrong for the device.
     """
     if precision == 'fp16' and device.type != 'cuda':
         raise OptionError(f'--precision=fp16 is for CUDA, and this run is on {device.type}; use --precision=bf16, fp32 or auto')
@@ -144,7 +147,7 @@ def half_dtype(device: torch.device, precision: str, width: int, native_ops: boo
 
 
 def is_slow(device: torch.device) -> bool:
-    """Whether what takes minutes on a GPU takes hours on `device`."""
+    """Whether work that takes minutes on a GPU takes hours on `device`."""
     return device.type == 'cpu'
 
 
@@ -154,24 +157,25 @@ def prefers_channels_last(device: torch.device) -> bool:
 
 
 def wants_few_shapes(device: torch.device) -> bool:
-    """Whether each new shape of a tensor costs time on `device`: cuDNN searches an algorithm, memory comes in other blocks."""
+    """Whether each new tensor shape costs time on `device`: cuDNN searches for an algorithm, and memory blocks differ in size."""
     return device.type == 'cuda'
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy on `device` of a tensor in main memory; the same tensor if that is the device. Nobody waits for the copy."""
+    """Copy a tensor from main memory to `device`, without waiting. Returns the same tensor if it is already there."""
     if tensor.device == device:
         return tensor
     return (tensor.pin_memory() if pins_memory(device) else tensor).to(device, non_blocking=True)
 
 
 def wants_few_kernels(device: torch.device) -> bool:
-    """Whether starting to compute costs much on `device`, so that many small tensors had better be one, if by a copy."""
+    """Whether launching a computation is expensive on `device`, so that merging many small tensors pays, even at the cost of a
+    copy."""
     return device.type == 'cuda'
 
 
 def suffers_from_fork(device: torch.device) -> bool:
-    """Whether a process that uses `device` should not be forked: it has threads and memory that the new one would lack."""
+    """Whether forking is unsafe in a process that uses `device`, because the child would lack its threads and memory."""
     return device.type == 'cuda'
 
 
@@ -191,7 +195,7 @@ def seed_everything(*key: int) -> np.random.Generator:
 
 
 def peak_memory_gib(device: torch.device) -> float:
-    """Most memory held on `device` since the last call, in GiB; 0 where it is not counted."""
+    """Peak memory on `device` since the last call, in GiB; 0 if it is not counted."""
     if device.type != 'cuda':
         return 0.0
     peak = torch.cuda.max_memory_allocated(device) / 2 ** 30
@@ -201,7 +205,7 @@ def peak_memory_gib(device: torch.device) -> float:
 
 @contextlib.contextmanager
 def explaining_out_of_memory(advice: str) -> Iterator[None]:
-    """Raises UserError with this advice if the GPU, or the computer, runs out of memory within."""
+    """Raise UserError with this advice if the GPU or the computer runs out of memory inside this context."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as err:
@@ -217,7 +221,7 @@ def explaining_out_of_memory(advice: str) -> Iterator[None]:
 
 
 class Stopwatch:
-    """Time of the latest `with` block, as the device sees it, without waiting for the device in between."""
+    """Device time of the latest `with` block. Does not wait for the device in between."""
 
     def __init__(self, device: torch.device):
         self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == 'cuda' else None
@@ -236,7 +240,7 @@ class Stopwatch:
         self._span = (self._span[0], time.perf_counter())
 
     def milliseconds(self) -> float | None:
-        """Duration in ms; None if never used. Waits until the device has finished the block."""
+        """Duration in ms; None if no block was timed. Waits until the device has finished the block."""
         if not self._used:
             return None
         if self._events:

@@ -1,7 +1,7 @@
-"""Collective calls: what ranks tell each other.
+"""Collective calls: communication between ranks.
 
-They use torch.distributed's default group (torch_utils.process_group joins it), and also work in a process without one.
-Every function but rank, world_size and is_rank0 is a collective call: all ranks make the same ones in the same order.
+They use torch.distributed's default group (torch_utils.process_group joins it), and also work in a process without a group.
+Every function except rank, world_size and is_rank0 is a collective call: all ranks must make the same calls in the same order.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import torch
 from torch import distributed as dist
 
 T = TypeVar('T')
-SIGN_OF_LIFE = 2.0  # seconds between messages of a rank that others wait for
+SIGN_OF_LIFE = 2.0  # seconds between heartbeats of a rank that others wait for
 
 
-# --- Who is who ---
+# --- Ranks ---
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Number of this process, from 0."""
     return dist.get_rank() if _grouped() else 0
 
 
 def world_size() -> int:
-    """The number of processes in the group; 1 without a group."""
+    """Number of processes in the group; 1 without a group."""
     return dist.get_world_size() if _grouped() else 1
 
 
 def is_rank0() -> bool:
-    """Whether this is the rank that prints and writes files."""
+    """Whether this rank prints and writes files."""
     return rank() == 0
 
 
@@ -48,12 +48,12 @@ def _grouped() -> bool:
 
 
 def barrier() -> None:
-    """Wait until all ranks are here."""
+    """Wait until all ranks have arrived."""
     any_rank(False)
 
 
 def any_rank(*flags: bool) -> list[bool]:
-    """For each of the flags, whether it is true on any rank."""
+    """For each flag, whether it is true on any rank."""
     if world_size() == 1:
         return list(flags)
     votes = torch.tensor(flags, dtype=torch.uint8)
@@ -62,10 +62,10 @@ def any_rank(*flags: bool) -> list[bool]:
 
 
 def agree(error: BaseException | None = None, busy: bool = False) -> bool:
-    """Raise `error`, or that of another rank, on all ranks. Otherwise, return whether one of them is busy.
+    """Raise `error`, or another rank's error, on all ranks. Otherwise return whether any rank is busy.
 
-    Code that can fail on one rank alone calls this before the next collective call, so that no rank waits for what will not
-    come. An error that it has raised on all ranks, it raises again without asking them.
+    Code that can fail on one rank alone calls this before the next collective call, so that no rank waits forever. An error that
+    all ranks have already raised is raised again without communication.
     """
     if error is not None and (world_size() == 1 or hasattr(error, 'agreed')):
         raise error
@@ -83,21 +83,20 @@ def agree(error: BaseException | None = None, busy: bool = False) -> bool:
 
 
 def _portable(error: BaseException | None) -> BaseException | None:
-    """The same error, or one that says the same if it can't be sent to another process."""
+    """Return the error, or an equivalent RuntimeError if it cannot be sent to another process."""
     try:
         pickle.dumps(error)
-        copy.deepcopy(error)  # makes it again from its parts, as the other process will
-    except Exception:  # exceptions are pickled by all sorts of code
+        copy.deepcopy(error)  # rebuilds the error from its parts, as the other process will
+    except Exception:  # pickling runs arbitrary code of the exception
         return RuntimeError(f'{type(error).__name__}: {error}')
     return error
 
 
 def broadcast_from_rank0(make: Callable[[], T]) -> T:
-    """What `make` returns on rank 0, on all ranks; elsewhere it is not called. An exception that it raises is raised on all
-    ranks. The result and the exception must be picklable.
+    """Call `make` on rank 0 only, and return its result on all ranks. An exception in `make` is raised on all ranks.
 
-    `make` may take as long as it needs: a thread tells the other ranks that rank 0 still works, so that their time-out only
-    ends them if it does not. `make` must not make collective calls.
+    The result and the exception must be picklable. `make` may take any time: a thread sends heartbeats to the other ranks, so
+    they time out only if rank 0 stops. `make` must not make collective calls.
     """
     if world_size() == 1:
         return make()
@@ -128,15 +127,16 @@ def _give_signs_of_life(done: threading.Event, lost: list[Exception]) -> None:
     while not done.wait(SIGN_OF_LIFE):
         try:
             agree(busy=True)
-        except Exception as err:  # of another rank, or it is gone
+        except Exception as err:  # another rank's error, or that rank is gone
             lost.append(err)
             return
 
 
 def patiently(make: Callable[[], T]) -> T:
-    """What `make` returns, on each rank, once all are ready. It may take as long as it needs on any of them: a download, say.
+    """Call `make` on each rank, and return its result once all ranks are ready. It may take any time on any rank, such as for a
+    download.
 
-    An exception on one rank is raised on all. `make` runs in a thread and must not make collective calls.
+    An exception on one rank is raised on all ranks. `make` runs in a thread and must not make collective calls.
     """
     if world_size() == 1:
         return make()
@@ -150,7 +150,7 @@ def patiently(make: Callable[[], T]) -> T:
 
 
 def broadcast_object(value: T) -> T:
-    """What rank 0 has; any object that can be pickled."""
+    """Return rank 0's value on all ranks. Any picklable object."""
     if world_size() == 1:
         return value
     box: list[Any] = [value if is_rank0() else None]
@@ -159,7 +159,7 @@ def broadcast_object(value: T) -> T:
 
 
 def gather_objects(value: T) -> list[T]:
-    """What each rank has, in the order of ranks, on all of them; any objects that can be pickled."""
+    """Return the values of all ranks, in the order of ranks, on every rank. Any picklable objects."""
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -168,8 +168,8 @@ def gather_objects(value: T) -> list[T]:
 
 
 def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]:
-    """What each rank has, in the order of ranks: tensors [counts[rank], F] on the device; ranks without a count have none.
-    Nothing on ranks other than 0."""
+    """Gather tensors [counts[rank], F] on rank 0, in the order of ranks. Tensors are on the device. Ranks without a count
+    contribute none. Other ranks receive an empty list."""
     if world_size() == 1:
         return [rows]
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
@@ -181,7 +181,7 @@ def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]
 
 
 def broadcast_tensors(tensors: Sequence[torch.Tensor]) -> None:
-    """Overwrite tensors with those of rank 0, of the same shapes and dtypes."""
+    """Overwrite tensors with rank 0's tensors of the same shapes and dtypes."""
     if world_size() == 1:
         return
     for tensor in tensors:
@@ -193,9 +193,9 @@ def broadcast_tensors(tensors: Sequence[torch.Tensor]) -> None:
 
 
 def average(tensors: Sequence[torch.Tensor]) -> None:
-    """Overwrite tensors, of one dtype and device, with their means over the ranks, by one message.
+    """Overwrite tensors with their means over the ranks, in one message. All tensors share one dtype and device.
 
-    The result is the same on all ranks, bit by bit.
+    The result is bit-identical on all ranks.
     """
     if world_size() == 1 or not tensors:
         return
@@ -220,13 +220,13 @@ class _Mean(torch.autograd.Function):
 
 
 def mean(x: torch.Tensor) -> torch.Tensor:
-    """The mean of a tensor over the ranks. Its gradient is averaged in the same way, by a collective call: which is what it
-    takes for the average of the ranks' gradients to be the gradient of the average of their losses."""
+    """Mean of a tensor over the ranks. A collective call averages its gradient in the same way. The average of the ranks'
+    gradients is then the gradient of their average loss."""
     return x if world_size() == 1 else _Mean.apply(x)
 
 
 def first_difference(tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """The name of the first tensor, and the rank, where it has other bits than on rank 0; None if all are equal."""
+    """Find the first tensor whose bits differ from rank 0's. Returns its name and the rank, or None if all are equal."""
     if world_size() == 1:
         return None
     digests = [hashlib.sha256(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data).hexdigest()
@@ -239,7 +239,7 @@ def first_difference(tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 
 def total(array: np.ndarray) -> np.ndarray:
-    """The sum of an array over the ranks."""
+    """Sum of an array over the ranks."""
     if world_size() == 1:
         return array
     tensor = torch.from_numpy(np.array(array))

@@ -9,9 +9,10 @@ from torch import nn
 
 
 def principal_directions(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """GANSpace (arXiv 2004.02546): the principal components of samples [N, F], those of the largest variance first.
+    """GANSpace (arXiv 2004.02546): principal components of samples [N, F], sorted by decreasing variance.
 
-    Returns unit vectors [F, F], a row each, whose largest number is positive, and their variances [F]; both float64.
+    Returns unit vectors [F, F], one per row, and their variances [F]; both float64. The largest number of each vector is
+    positive.
     Raises ValueError for fewer than two samples.
     """
     if len(samples) < 2:
@@ -20,21 +21,21 @@ def principal_directions(samples: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 
 
 def sensitive_directions(weights: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """SeFa (arXiv 2007.06600, eq. 5): unit vectors v, the largest ‖A v‖² first, where A is all weights [out, F] below each other.
+    """SeFa (arXiv 2007.06600, eq. 5): unit vectors v, sorted by decreasing ‖A v‖². A stacks all weights [out, F] vertically.
 
-    Returns them, a row each [F, F], whose largest number is positive, and ‖A v‖² [F]; both float64.
+    Returns the vectors [F, F], one per row, and ‖A v‖² [F]; both float64. The largest number of each vector is positive.
     """
     return _eigenvectors(torch.as_tensor(sum(weight.double().T @ weight.double() for weight in weights)))
 
 
 def affine_weights(network: nn.Module) -> list[torch.Tensor]:
-    """The weights [out, F] of all dense layers that a network calls `affine`: those that turn w into the styles of a layer."""
+    """Weights [out, F] of all dense layers called `affine` in a network. These layers turn w into the styles of a layer."""
     layers = [module.affine for module in network.modules() if hasattr(module, 'affine')]
     return [layer.weight.detach() * layer.weight_gain for layer in layers]
 
 
 def _eigenvectors(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    values, vectors = torch.linalg.eigh(matrix)  # in ascending order, a column each
+    values, vectors = torch.linalg.eigh(matrix)  # ascending order, one column each
     vectors = vectors.T.flip(0)
     largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
     return vectors * largest.sign(), values.flip(0).clamp(min=0)

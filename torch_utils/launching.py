@@ -1,4 +1,4 @@
-"""Starting several ranks on this machine with torch's elastic agent, which is also torchrun's."""
+"""Start several ranks on this machine with torch's elastic agent, which torchrun uses, too."""
 
 from __future__ import annotations
 
@@ -29,22 +29,23 @@ from torch_utils import devices, process_group, torchrun
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-PATIENCE = 5.0  # seconds in which ranks end by themselves after they were told twice to stop
-STOPPED = (-signal.SIGINT, *(-s for s in endings()), 130)  # exit codes of ranks that Ctrl-C and the like ended
+PATIENCE = 5.0  # seconds that ranks have to end after a second request to stop
+STOPPED = (-signal.SIGINT, *(-s for s in endings()), 130)  # exit codes of ranks that Ctrl-C or a similar signal ended
 
 
 class RankError(RuntimeError):
-    """A rank raised an error; the message has its traceback."""
+    """A rank raised an error. The message contains its traceback."""
 
 
 def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, device_type: str) -> None:
     """Call function(*args) in `world_size` processes that have joined a group (process_group.joined), and wait for them.
 
-    With one rank, that is this process, and there is no group. With several, function and args must be picklable; CPU threads
-    are divided between the ranks. Ctrl-C, SIGTERM and SIGHUP are passed on to the ranks, which may finish what they do; if
-    that kills them, it ends this process too. Under torchrun, this process is a rank already: it joins its group.
-    Raises the UserError that the first failed rank raised, a UserError that names this rank if a signal killed it, or else
-    RankError with its traceback. The other ranks then have 30 seconds to end.
+    With one rank, the call runs in this process without a group. With several ranks, function and args must be picklable, and
+    CPU threads are divided between the ranks. Ctrl-C, SIGTERM and SIGHUP are passed on to the ranks, which may finish their
+    work. If the signal kills them, it also ends this process. Under torchrun, this process is already a rank and joins its
+    group.
+    Raises the first failed rank's error: its UserError, a UserError that names the rank if a signal killed it, or else RankError
+    with its traceback. The other ranks then have 30 seconds to end.
     """
     if torchrun.under_torchrun():
         with process_group.joined(device_type):
@@ -58,28 +59,28 @@ def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, d
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-    for name in ('torch.distributed.elastic', 'torch.multiprocessing'):  # they log failures, which the exception holds anyway
+    for name in ('torch.distributed.elastic', 'torch.multiprocessing'):  # they log failures that the exception already contains
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
-        # Heartbeats between agents are pointless with one agent: a machine that was suspended would fail for missing them.
+        # One agent needs no heartbeats to other agents. A machine that was suspended would miss them and fail.
         config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=world_size, run_id=uuid.uuid4().hex, max_restarts=0,
                               monitor_interval=0.1, rdzv_backend='c10d', rdzv_endpoint='localhost:0', local_addr='localhost',
                               rdzv_configs={'keep_alive_interval': 10**8}, start_method=_start_method(),
                               logs_specs=DefaultLogsSpecs(folder))
         agent = elastic_launch(config, _run_rank)
-        # On the main thread, the agent would kill the ranks 30 s after a signal, even if they are still saving, and fail if they
-        # ended well. On another one it leaves signals to this process.
+        # On the main thread, the agent would kill ranks 30 s after a signal, even if they are still saving, and report failure
+        # if they ended well. On another thread it leaves signals to this process.
         with _PassOnSignals() as signals, ThreadPoolExecutor(1) as thread:
             environment = {**os.environ, torchrun.STARTED: str(torchrun.started_at())}
             future = thread.submit(agent, environment, device_type, function, *args)
             while not wait([future], timeout=0.5).done:
-                # A rank that waits for another one in a collective call does not hear signals.
+                # A rank that waits for another rank in a collective call does not react to signals.
                 if signals.insisted_at is not None and time.monotonic() - signals.insisted_at > PATIENCE:
                     signals.send(signal.SIGKILL)
     error = future.exception()
     if error is None:
         return
-    if not isinstance(error, ChildFailedError):  # of the agent itself
+    if not isinstance(error, ChildFailedError):  # an error of the agent itself
         raise error
     rank, failure = error.get_first_failure()
     if signals.last is not None and (signals.insisted_at is not None or failure.exitcode in STOPPED):
@@ -88,20 +89,21 @@ def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, d
 
 
 def _start_method() -> str:
-    """Where possible, ranks are forked from a process that has imported torch, once for all, and done nothing else."""
+    """Choose how ranks start. Where possible, they are forked from a server process that has imported torch and done nothing
+    else."""
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return 'spawn'
     multiprocessing.get_context('forkserver').set_forkserver_preload(
-        ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api', 'torch._dynamo'])  # optimisers import it
+        ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api', 'torch._dynamo'])  # for optimizers
     return 'forkserver'
 
 
 def _run_rank(environment: dict[str, str], device_type: str, function: Callable[..., Any], *args: Any) -> None:
-    """The main function of a rank. It records what the function raises, as torch's @record does."""
+    """Main function of a rank. Records an exception of the function in a file, as torch's @record does."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-    for name, value in environment.items():  # the fork server may be older; what the agent has set stays
+    for name, value in environment.items():  # the fork server may be older; variables set by the agent stay
         os.environ.setdefault(name, value)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a fork server ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # undo the fork server's setting, which ignores it
     finished = threading.Event()
     threading.Thread(target=_stop_without_parent, args=[finished], daemon=True).start()
     if sys.platform == 'linux':
@@ -111,7 +113,7 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
         with process_group.joined(device_type):
             function(*args)
         return
-    except KeyboardInterrupt:  # torch would take it for success, and the agent would wait for a result
+    except KeyboardInterrupt:  # torch would report success, and the agent would wait for a result
         status = 130
     except SystemExit as err:
         if not err.code:
@@ -128,12 +130,14 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
     sys.stdout.flush()
     sys.stderr.flush()
     util._run_finalizers(0)  # type: ignore[attr-defined]  # gives semaphores back, or else there is a warning at the end
-    os._exit(status)  # multiprocessing would wait for the data loader's workers, which ignore its signal
+    os._exit(status)  # multiprocessing would wait for data loader workers that ignore its signal
 
 
 def _stop_without_parent(finished: threading.Event) -> None:
-    """If the launching process was killed, stop this rank, which saves first. torch watches the fork server only, which stays;
-    and the rank would wait for the agent for ever."""
+    """Stop this rank if the launching process was killed. The rank saves first.
+
+    torch watches only the fork server, which survives, so the rank would wait for the agent forever.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None  # a rank is never the main process
     parent.join()
@@ -143,7 +147,7 @@ def _stop_without_parent(finished: threading.Event) -> None:
 
 
 def _explain(rank: int, failure: ProcessFailure) -> Exception:
-    """The error of a rank, from the file in which torch has recorded it; or which signal killed the rank."""
+    """Return the error of a rank, from torch's record in a file or from the signal that killed the rank."""
     if failure.exitcode < 0:
         return UserError(f'rank {rank} was killed by {failure.signal_name()}, and all ranks stopped. SIGKILL may mean out of '
                          'memory: see the system log. --resume continues from the last snapshot')
@@ -157,8 +161,10 @@ def _explain(rank: int, failure: ProcessFailure) -> Exception:
 
 
 class _PassOnSignals:
-    """While active, Ctrl-C, SIGTERM and SIGHUP (unless ignored) are passed on to the ranks. last: the number of the last
-    such signal. insisted_at: when another one came, a second after the first or later."""
+    """While active, pass Ctrl-C, SIGTERM and SIGHUP (unless ignored) on to the ranks.
+
+    last: number of the last such signal. insisted_at: time of the first signal that came at least a second after the first one.
+    """
 
     def __init__(self) -> None:
         self.last: int | None = None
@@ -181,8 +187,8 @@ class _PassOnSignals:
         self.send(signum)
 
     def send(self, signum: int) -> None:
-        """To all ranks, which are children of the fork server, if there is one."""
-        with contextlib.suppress(psutil.Error):  # it has just ended
+        """Send a signal to all ranks. With a fork server, the ranks are the server's children."""
+        with contextlib.suppress(psutil.Error):  # the process has just ended
             ranks = psutil.Process().children()
             if _start_method() == 'forkserver':
                 ranks = [rank for server in ranks for rank in server.children()]

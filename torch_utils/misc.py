@@ -1,4 +1,4 @@
-"""Odds and ends for torch programs."""
+"""Small helpers for torch programs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ['InfiniteSampler', 'copy_params_and_buffers', 'module_digest', 'print
 
 
 def copy_params_and_buffers(src_module: nn.Module, dst_module: nn.Module, require_all: bool = False) -> list[str]:
-    """Copy parameters and buffers by name. Returns the names that `src_module` lacks; they keep their values.
+    """Copy parameters and buffers by name. Returns the names that `src_module` lacks; those tensors keep their values.
 
-    Parameters and buffers count alike (a frozen layer has buffers where another has parameters).
-    Raises ValueError for a tensor of another shape, or, with require_all, for a missing one; nothing is copied then.
+    A parameter may be copied to a buffer and vice versa, because a frozen layer has buffers instead of parameters.
+    Raises ValueError for a tensor of another shape or, with require_all, for a missing one. Nothing is copied in that case.
     """
     source, target = src_module.state_dict(), dst_module.state_dict()
     missing = [name for name in target if name not in source]
@@ -45,9 +45,9 @@ def module_digest(net: nn.Module) -> str:
 def print_module_summary(module: nn.Module, inputs: list[Any], max_nesting: int = 3, skip_redundant: bool = True) -> Any:
     """Print a table of the submodules that one forward pass visits: parameters, buffers, output shape and dtype.
 
-    Runs in eval mode without gradients and puts the random generators back, so that it changes nothing.
+    Runs in eval mode without gradients and restores the random generators, so it changes nothing.
     max_nesting: depth of submodules shown.
-    skip_redundant: leave out those without parameters and buffers of their own. Returns the module's outputs.
+    skip_redundant: leave out submodules without parameters and buffers of their own. Returns the module's outputs.
     """
     rows: list[tuple[str, ...]] = []
     names = {child: name for name, child in module.named_modules()}

@@ -1,4 +1,4 @@
-"""Many small tensors by few kernels: on a GPU, each launch costs as much as a small tensor's arithmetic."""
+"""Process many small tensors with few kernels. On a GPU, a launch costs as much as the arithmetic of a small tensor."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from torch_utils import devices
 
 
 def zeros_like(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Zeros of the same shapes, of one dtype and device: parts of one new tensor."""
+    """Make zeros of the same shapes, all of one dtype and device. They are views of one new tensor."""
     if not tensors:
         return []
     return _parts(tensors[0].new_zeros(sum(t.numel() for t in tensors)), tensors)
 
 
 def replace_nonfinite(tensors: Sequence[torch.Tensor], largest: float) -> torch.Tensor:
-    """Replace NaN by 0 and infinities by ±largest, in place. tensors: of one dtype and device. Returns how many of them had any,
-    as a tensor []; no device is waited for."""
+    """Replace NaN by 0 and infinities by ±largest, in place. All tensors share one dtype and device.
+
+    Returns the number of affected tensors as a tensor []. Does not wait for the device.
+    """
     kwargs = dict(nan=0.0, posinf=largest, neginf=-largest)
     if not devices.wants_few_kernels(tensors[0].device):
         finite = torch.stack([t.sum() for t in tensors]).isfinite()

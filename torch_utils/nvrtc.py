@@ -1,10 +1,10 @@
-"""CUDA kernels compiled by NVRTC, NVIDIA's compiler as a library, and kept in the user's cache.
+"""Compile CUDA kernels with NVRTC, NVIDIA's compiler as a library, and keep them in the user's cache.
 
     <root>/<kernel>-<architecture>-<key>    one compiled kernel: its symbol, a line feed, its code
 
-Every CUDA build of PyTorch brings NVRTC along; neither a CUDA toolkit nor a C++ compiler is needed, and no GPU either. It is
-called through ctypes, as PyTorch itself does. The alternatives: `cuda.bindings` is a dependency of PyTorch only from 2.11 on,
-and `torch.cuda._compile_kernel` is private, newer than 2.4, and keeps nothing for the next process.
+Every CUDA build of PyTorch includes NVRTC. It needs no CUDA toolkit, C++ compiler or GPU. Calls go through ctypes, as in PyTorch
+itself. The alternatives do not fit: PyTorch depends on `cuda.bindings` only from 2.11 on; `torch.cuda._compile_kernel` is
+private, newer than 2.4, and has no cache across processes.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import torch
 from dnnlib.files import atomic_open
 from torch_utils.building import CannotBuild
 
-# Products and sums are contracted only where the sources say so: nvcc and NVRTC of any version give the same bits.
+# Multiply-adds are fused only where the sources say so. All versions of nvcc and NVRTC then give the same bits.
 OPTIONS = ('--std=c++17', '--fmad=false', '--device-as-default-execution-space')
 LOAD_INSTEAD = 'install the one that this PyTorch was built with (pip install nvidia-cuda-nvrtc)'
 
 
 class Nvrtc:
-    """The library at `path`. Raises OSError if it can't be loaded, AttributeError if it is another one."""
+    """The library at `path`. Raises OSError if it cannot be loaded, AttributeError if it is a different library."""
 
     def __init__(self, path: str):
-        for other in Path(path).parent.glob('libnvrtc-builtins*.so*'):  # which it looks for by name alone
+        for other in Path(path).parent.glob('libnvrtc-builtins*.so*'):  # NVRTC looks for it by name alone
             with contextlib.suppress(OSError):
                 ctypes.CDLL(str(other), mode=ctypes.RTLD_GLOBAL)
         self._functions = ctypes.CDLL(path)
@@ -43,7 +43,7 @@ class Nvrtc:
         self.version = (major.value, minor.value)
 
     def architectures(self) -> list[int]:
-        """Those that it compiles for, in ascending order: 75 for compute capability 7.5."""
+        """Supported architectures in ascending order: 75 means compute capability 7.5."""
         count = ctypes.c_int()
         self._call('nvrtcGetNumSupportedArchs', ctypes.byref(count))
         numbers = (ctypes.c_int * count.value)()
@@ -52,10 +52,11 @@ class Nvrtc:
 
     def compile(self, source: str, headers: dict[str, bytes], kernel: str, architecture: str,
                 options: tuple[str, ...] = ()) -> tuple[str, bytes, str]:
-        """Compile `kernel`, a __global__ function or a template with its arguments, of `source`, which may include `headers`.
+        """Compile `kernel` from `source`, which may include `headers`. kernel: a __global__ function, or a template with its
+        arguments.
 
-        architecture: sm_90, or compute_90 for code that the driver translates further. Returns the kernel's symbol, its code
-        and what the compiler said. Raises CannotBuild with the first error.
+        architecture: sm_90, or compute_90 for code that the driver translates further. Returns the kernel's symbol, its code and
+        the compiler's messages. Raises CannotBuild with the first error.
         """
         program = ctypes.c_void_p()
         names = [name.encode() for name in headers]
@@ -100,7 +101,7 @@ def _strings(values: Iterable[bytes]) -> ctypes.Array[ctypes.c_char_p]:
 
 @functools.cache
 def library(cuda: str | None) -> Nvrtc:
-    """The NVRTC with the major version of `cuda`, torch.version.cuda; None takes the newest of this environment.
+    """Load the NVRTC with the major version of `cuda`, a torch.version.cuda. None takes the newest in this environment.
 
     Raises CannotBuild if there is none.
     """
@@ -114,7 +115,7 @@ def library(cuda: str | None) -> Nvrtc:
 
 
 def _paths(major: int | None) -> list[str]:
-    """Where it may be: beside this Python's packages (from PyPI), in PyTorch itself, wherever the system looks."""
+    """Candidate paths: NVIDIA's packages in this Python (from PyPI), PyTorch itself, and the system's search path."""
     suffix = '*' if major is None else f'{major}*'
     found = [path for folder, pattern in ((Path(sysconfig.get_paths()['purelib']), f'nvidia/*/lib/libnvrtc.so.{suffix}'),
                                           (Path(torch.__file__).parent, 'lib/libnvrtc[-.]*so*'))
@@ -124,8 +125,11 @@ def _paths(major: int | None) -> list[str]:
 
 
 def architecture(capability: tuple[int, int], supported: list[int]) -> str:
-    """What to compile for on a GPU of a compute capability: the code that it runs or, for a GPU that is newer than NVRTC, the
-    newest that its driver can translate. Raises CannotBuild for a GPU that is too old."""
+    """Choose the architecture to compile for, given a GPU's compute capability.
+
+    It is the GPU's own. For a GPU newer than NVRTC, it is the newest that the driver can translate. Raises CannotBuild for a GPU
+    that is too old.
+    """
     number = 10 * capability[0] + capability[1]
     if number in supported:
         return f'sm_{number}'
@@ -138,9 +142,9 @@ def architecture(capability: tuple[int, int], supported: list[int]) -> str:
 
 def obtain(compiler: Nvrtc, root: Path, source: str, headers: dict[str, bytes], kernel: str, architecture: str,
            fresh: bool = False) -> tuple[str, bytes]:
-    """`compiler.compile`, with a cache in the folder `root`; fresh: replace what is in it. Returns symbol and code.
+    """`compiler.compile` with a cache in the folder `root`. fresh: replace the cached kernel. Returns symbol and code.
 
-    Several processes may do so at once: files appear complete. Where `root` can't be written, nothing is kept.
+    Several processes may call this at the same time: files appear complete. If `root` cannot be written, nothing is cached.
     """
     parts = [repr((compiler.version, OPTIONS, kernel)).encode(), source.encode(),
              *(part for name in sorted(headers) for part in (name.encode(), headers[name]))]

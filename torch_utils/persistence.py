@@ -1,7 +1,7 @@
-"""Modules as inert records, and pickles that cannot run code.
+"""Modules as inert records, stored in pickles that cannot run code.
 
-A record is a dict of plain values: class name, constructor arguments, tensors as (dtype, shape, bytes). A pickle of
-records names no class and no function, so the reader (torch_utils.safe_pickle) refuses every pickle that does.
+A record is a dict of plain values: class name, constructor arguments, tensors as (dtype, shape, bytes). A pickle of records
+names no class and no function. The reader (torch_utils.safe_pickle) refuses every pickle that does.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ DTYPES = {str(t).removeprefix('torch.'): t for t in (torch.float16, torch.float3
 
 
 def persistent(cls: type[Any]) -> type[Any]:
-    """Class decorator: instances remember the arguments that they were made with, by name, in `init_kwargs`.
+    """Decorate a class so that instances record their constructor arguments, by name, in `init_kwargs`.
 
-    A class that has been decorated before stays as it is.
+    A class that is already decorated is unchanged.
     """
     if '_is_persistent' in vars(cls):
         return cls
@@ -46,7 +46,7 @@ def persistent(cls: type[Any]) -> type[Any]:
         given = dict(signature.bind(self, *args, **kwargs).arguments)
         given.pop('self')
         given |= {} if rest is None else given.pop(rest, {})
-        given = copy.deepcopy(given)  # as they came: the constructor may change them
+        given = copy.deepcopy(given)  # copied first: the constructor may change them
         init(self, *args, **kwargs)
         self.init_kwargs = given
 
@@ -55,15 +55,15 @@ def persistent(cls: type[Any]) -> type[Any]:
 
 
 def construct(*, class_name: str, **kwargs: Any) -> nn.Module:
-    """Make a module of `package.module.Class` or `path/to/file.py:Class`, which becomes @persistent if it is not."""
+    """Make a module of `package.module.Class` or `path/to/file.py:Class`. The class becomes @persistent if it is not yet."""
     return persistent(load_object(class_name))(**kwargs)
 
 
 def to_record(module: nn.Module, class_name: str | None = None, half: bool = False) -> dict[str, Any]:
-    """Describe a module whose class is @persistent: weights as they are now, copied to the CPU.
+    """Describe a module whose class is @persistent. Weights are copied to the CPU in their present state.
 
-    class_name: what the record calls its class; by default the name without the module. half: round tensors of float32 to
-    float16, for half the bytes; those with larger numbers than that has stay as they are.
+    class_name: name of the class in the record; by default the class's name without its module. half: round float32 tensors to
+    float16, which halves the size. Tensors with numbers too large for float16 stay float32.
     """
     return {
         'format': FORMAT,
@@ -74,10 +74,10 @@ def to_record(module: nn.Module, class_name: str | None = None, half: bool = Fal
 
 
 def from_record(record: Any, classes: Mapping[str, type], trusted: bool = False) -> nn.Module:
-    """Build the module that a record describes, in eval mode, without gradients, on the CPU.
+    """Build the module that a record describes: in eval mode, without gradients, on the CPU.
 
-    classes: the classes that may be built, by name. trusted: see `build`. Raises RecordError when the record is damaged or
-    of a class that is not among them.
+    classes: name -> class; only these may be built. trusted: see `build`. Raises RecordError if the record is damaged or names
+    another class.
     """
     if not isinstance(record, dict) or record.get('format') != FORMAT:
         raise RecordError('it holds no network record of this version')
@@ -87,19 +87,19 @@ def from_record(record: Any, classes: Mapping[str, type], trusted: bool = False)
     try:
         seen: set[int] = set()
         state = {k: _unpack(v, seen) for k, v in tensors.items()}
-    except Exception as err:  # what is out of a file can raise anything
+    except Exception as err:  # content of a file can raise anything
         raise RecordError(f'its {name} cannot be rebuilt: {" ".join(str(err).split())}') from err
     return build(classes[name], kwargs, state, trusted=trusted)
 
 
 def build(cls: type[Any], kwargs: dict[str, Any], state: Mapping[str, torch.Tensor], constants: str | None = None,
           trusted: bool = False) -> nn.Module:
-    """A module with these arguments and this state dict, in eval mode, without gradients, on the CPU.
+    """Build a module from arguments and a state dict: in eval mode, without gradients, on the CPU.
 
-    Arguments and state come out of a file: before any memory is taken it is checked that they fit each other. Tensors of float32
-    may be stored in float16.
-    constants: tensors whose name ends like this may be missing, and are left as the constructor made them. trusted: the
-    constructor may make tensors that the state does not hold, as a user's own may do for its buffers and initial values.
+    Arguments and state come from a file. Before memory is allocated, a check ensures that they fit each other. float32 tensors
+    may be stored as float16.
+    constants: tensors whose name ends with this may be missing; they keep the constructor's values. trusted: the constructor may
+    make tensors that the state does not hold. A user's own class may need this for buffers and initial values.
     Raises RecordError if arguments and state don't fit.
     """
     try:
@@ -116,14 +116,17 @@ def build(cls: type[Any], kwargs: dict[str, Any], state: Mapping[str, torch.Tens
             if names:
                 raise RecordError(f'it {what} {", ".join(sorted(map(safe_pickle.describe, names))[:5])}')
         module.load_state_dict({**expected, **state}, strict=True)
-    except Exception as err:  # arguments and tensors out of a file can make a constructor raise anything
+    except Exception as err:  # arguments and tensors from a file can make a constructor raise anything
         raise RecordError(f'its {cls.__name__} cannot be rebuilt: {" ".join(str(err).split())[:300]}') from err
     return module
 
 
 def tensor_names(cls: type[Any], kwargs: dict[str, Any], tensors: int, numbers: int) -> list[str]:
-    """The names in the state dict of a module with these arguments, which are out of a file with so many tensors of so many
-    numbers in all. Raises RecordError if there cannot be such a module."""
+    """Names in the state dict of a module built with these arguments.
+
+    tensors, numbers: how many tensors the file holds, and how many numbers in all of them. Raises RecordError if the module
+    cannot be built or needs more.
+    """
     try:
         with _Limits(tensors, numbers):
             return list(cls(**kwargs).state_dict())
@@ -132,11 +135,13 @@ def tensor_names(cls: type[Any], kwargs: dict[str, Any], tensors: int, numbers: 
 
 
 class _Limits(TorchFunctionMode):
-    """Inside of it, a constructor that makes more parameters, or more numbers, than a file brings is stopped before it takes
-    the memory: a small file may ask for a billion layers, or for layers of any width."""
+    """Inside this context, a constructor cannot make more parameters or numbers than a file holds.
+
+    It is stopped before memory is allocated. Otherwise a small file could ask for a billion layers, or for layers of any width.
+    """
 
     FACTORIES = (torch.randn, torch.empty, torch.zeros, torch.ones, torch.full)
-    SPARE = 4096  # numbers that are made on the way to those that are kept
+    SPARE = 4096  # allowance for temporary numbers
 
     def __init__(self, tensors: int, numbers: int):
         super().__init__()
@@ -173,7 +178,7 @@ def dump(value: Any, file: BinaryIO) -> None:
 
 
 def load(file: BinaryIO) -> Any:
-    """Read a pickle of plain values. Raises RecordError if it is damaged or asks for any class or function."""
+    """Read a pickle of plain values. Raises RecordError if it is damaged or names a class or function."""
     return safe_pickle.load(file)
 
 
@@ -192,7 +197,7 @@ def _unpack(packed: Any, seen: set[int]) -> torch.Tensor:
     if not isinstance(packed, dict) or packed.get('dtype') not in DTYPES or not isinstance(packed.get('data'), bytes):
         raise RecordError('a tensor in it is damaged')
     if id(packed['data']) in seen and len(packed['data']) > 8:
-        raise RecordError('tensors in it share their bytes')  # by which a small file could become a large network
+        raise RecordError('tensors in it share their bytes')  # else a small file could become a large network
     seen.add(id(packed['data']))
     shape: Any = packed.get('shape')
     flat = torch.empty(len(packed['data']), dtype=torch.uint8)
@@ -201,13 +206,13 @@ def _unpack(packed: Any, seen: set[int]) -> torch.Tensor:
 
 
 def _plain(value: Any) -> Any:
-    """Copy nested containers, turning dict and list subclasses into the plain types."""
+    """Copy nested containers, and convert dict and list subclasses to the plain types."""
     if isinstance(value, Mapping):
         return {_plain(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return (list if isinstance(value, list) else tuple)(_plain(v) for v in value)
     if type(value) is str:
-        return sys.intern(value)  # a pickle tells one string from two equal ones; the same content must give the same bytes
+        return sys.intern(value)  # pickle marks identical strings: equal content must give equal bytes
     if value is None or type(value) in (bytes, int, float, bool):
         return value
     if isinstance(value, (np.integer, np.floating, np.bool_)):

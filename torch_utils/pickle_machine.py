@@ -1,4 +1,4 @@
-"""The instructions of pickles, carried out on plain data alone (see torch_utils.safe_pickle)."""
+"""Carry out the instructions of pickles on plain data alone (see torch_utils.safe_pickle)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from torch_utils.pickle_parts import MAX_STEPS, Budget, Name, RecordError, Stub, UnknownName, describe, plain_key
 
-LONGEST_NUMBER = 256  # bytes of an integer, or digits of a number that is written as text
+LONGEST_NUMBER = 256  # maximum bytes of an integer, or digits of a number written as text
 
 
 class Machine:
-    """The state of reading one pickle: `run()` gives its value and leaves `position` after it."""
+    """State of reading one pickle. `run()` returns its value and leaves `position` after the pickle."""
 
     def __init__(self, data: bytes | mmap.mmap, names: Mapping[str, Name], budget: Budget, position: int,
                  persistent: Callable[[Any], Any] | None):
         self.data, self.names, self.budget, self.position, self.persistent = data, names, budget, position, persistent
         self.stack: list[Any] = []
-        self.marks: list[int] = []  # heights of the stack
+        self.marks: list[int] = []  # stack heights
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
@@ -37,7 +37,7 @@ class Machine:
                 raise RecordError('it is damaged or no pickle at all')
             operation(self)
 
-    # Reading the arguments of an instruction.
+    # Read the arguments of an instruction.
 
     def take(self, size: int) -> bytes:
         if not 0 <= size <= len(self.data) - self.position:
@@ -50,7 +50,7 @@ class Machine:
 
     def line(self) -> bytes:
         end = self.data.find(b'\n', self.position)
-        line = self.take(end - self.position)  # refused where there is no end: the size is negative
+        line = self.take(end - self.position)  # without an end the size is negative, which take() refuses
         self.position += 1
         return line
 
@@ -60,7 +60,7 @@ class Machine:
             raise RecordError(f'a number in it has {len(line)} digits')
         return line
 
-    # What instructions do.
+    # Carry out instructions.
 
     def above_mark(self) -> list[Any]:
         height = self.marks.pop()
@@ -86,7 +86,7 @@ class Machine:
             self.stack[-1] = function(*args)
         except RecordError:
             raise
-        except Exception as err:  # whatever the file passes
+        except Exception as err:  # the file chooses the arguments
             raise RecordError(f'its {target.name} has arguments that make no sense') from err
 
     def build(self) -> None:
@@ -119,7 +119,7 @@ class Machine:
         self.stack.append(self.persistent(pid))
 
 
-# The instructions, by their code. Those that are missing here are refused as damage.
+# Instructions by their code. A code that is missing here counts as damage.
 
 STOP = ord('.')
 Operation = Callable[[Machine], Any]
@@ -144,7 +144,7 @@ def _pushes(code: bytes, make: Callable[[Machine], Any]) -> None:
 
 
 def _latin1(data: bytes) -> str:
-    return data.decode('latin1')  # how Python 2 wrote both text and bytes
+    return data.decode('latin1')  # Python 2 wrote both text and bytes this way
 
 
 def _utf8(data: bytes) -> str:
@@ -174,7 +174,7 @@ for _code, _type in {b'}': dict, b']': list, b'\x8f': set}.items():
     _pushes(_code, lambda m, make=_type: make())  # type: ignore[misc]  # mypy: lambdas without defaults only
 for _code, _form in {b'J': '<i', b'K': '<B', b'M': '<H', b'G': '>d'}.items():
     _pushes(_code, lambda m, form=_form: m.number(form))  # type: ignore[misc]  # mypy: lambdas without defaults only
-for _code, _form, _decode in [  # a length, then as many bytes
+for _code, _form, _decode in [  # a length, then that many bytes
         (b'\x8c', '<B', _utf8), (b'X', '<I', _utf8), (b'\x8d', '<Q', _utf8), (b'U', '<B', _latin1), (b'T', '<i', _latin1),
         (b'C', '<B', bytes), (b'B', '<I', bytes), (b'\x8e', '<Q', bytes), (b'\x96', '<Q', bytes),
         (b'\x8a', '<B', _integer), (b'\x8b', '<i', _integer)]:

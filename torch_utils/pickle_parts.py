@@ -1,25 +1,25 @@
-"""What pickles consist of for torch_utils.safe_pickle: names, objects, keys; what reading them may cost; errors."""
+"""Parts of pickles for torch_utils.safe_pickle: names, objects, keys, the cost limits of reading, and errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MAX_STEPS = 1_000_000  # instructions per file; the largest published network pickles have a tenth of that
+MAX_STEPS = 1_000_000  # maximum instructions per file: ten times as many as in the largest published network pickle
 
 
 class RecordError(ValueError):
-    """A pickle or record that is damaged, of another kind, or does not fit. Its text is one line."""
+    """A pickle or record is damaged, of another kind, or does not fit. The text is one line."""
 
 
 class UnknownName(RecordError):
-    """A pickle uses a name that is not in the vocabulary."""
+    """A pickle uses a name that is outside the vocabulary."""
 
 
 class Name:
-    """What a pickle gets in place of a class or function that it names.
+    """Stands for a class or function that a pickle names.
 
-    call(*args): what a call of it gives. new(*args): what creating an instance gives. None: not to be done.
+    call(*args): result of calling it. new(*args): result of creating an instance. None: not allowed.
     """
 
     __slots__ = ('call', 'name', 'new')
@@ -29,7 +29,7 @@ class Name:
 
 
 class Stub:
-    """An object out of a pickle that takes a state: `build(state)` keeps it."""
+    """An object in a pickle that takes a state. `build(state)` stores the state."""
 
     __slots__ = ()
 
@@ -38,29 +38,29 @@ class Stub:
 
 
 class Budget:
-    """What reading a file of `size` bytes may cost: instructions, and bytes of the arrays and texts that calls make."""
+    """Cost limits of reading a file of `size` bytes: instructions, and bytes of the arrays and texts that calls make."""
 
     def __init__(self, size: int):
         self.steps, self.bytes = MAX_STEPS, 2 * size + (1 << 20)
 
     def spend(self, size: int) -> None:
-        """Take `size` bytes. Raises RecordError when there are none left."""
+        """Use up `size` bytes. Raises RecordError if too few are left."""
         self.bytes -= size
         if self.bytes < 0:
             raise RecordError('it unpacks to far more than its size')
 
 
-Vocabulary = Callable[[Budget], Mapping[str, Name]]  # the names, 'module.name' -> Name, that a file may use
+Vocabulary = Callable[[Budget], Mapping[str, Name]]  # 'module.name' -> Name, for the names that a file may use
 
 
 def plain_key(key: Any) -> Any:
-    """The key of a dict or set. Raises RecordError for one whose hash could take long, or collide with others' by intent."""
+    """Check the key of a dict or set. Raises RecordError for a key whose hash could be slow or made to collide."""
     if type(key) in (str, bytes, bool, type(None)) or (type(key) is int and abs(key) < 1 << 32):
         return key
     raise RecordError(f'it has a key that is no plain value ({type(key).__name__})')
 
 
 def describe(name: Any) -> str:
-    """A name out of a file, fit for a message: one short line without control characters."""
+    """Make a name from a file safe for a message: one short line without control characters."""
     text = ascii(name)[1:-1] if type(name) is str else type(name).__name__
     return text if len(text) <= 100 else f'{text[:100]}...'

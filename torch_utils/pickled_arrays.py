@@ -1,6 +1,6 @@
-"""Arrays and tensors out of pickles, read by functions of our own: vocabularies for torch_utils.safe_pickle.
+"""Read arrays and tensors from pickles with our own functions: vocabularies for torch_utils.safe_pickle.
 
-Whatever a file says about sizes is compared with the bytes that it brings, before anything of that size is made.
+Every size in a file is compared with the bytes that the file holds, before anything of that size is allocated.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ ITEM_TYPES = ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 
 STORAGES = dict(FloatStorage='f4', HalfStorage='f2', DoubleStorage='f8', LongStorage='i8', IntStorage='i4', ShortStorage='i2',
                 CharStorage='i1', ByteStorage='u1', BoolStorage='b1')
 MAX_DIMS = 8
-# A legacy torch.save stream begins with these two numbers, each a pickle of its own.
+# A legacy torch.save stream starts with these two numbers, each in a pickle of its own.
 TORCH_MAGIC, TORCH_PROTOCOL = 0x1950a86a20f9469cfc6c, 1001
 
 
 class DType(Stub):
-    """`numpy.dtype(code)`; its state is the byte order, of which little-endian is read."""
+    """Stands for `numpy.dtype(code)`. Its state is the byte order; only little-endian is read."""
 
     __slots__ = ('type',)
 
@@ -38,7 +38,7 @@ class DType(Stub):
 
 
 class Array(Stub):
-    """A NumPy array that is filled by its state: `values`, read-only, None until then."""
+    """A NumPy array that its state fills. `values` is read-only, and None until then."""
 
     __slots__ = ('budget', 'values')
 
@@ -50,7 +50,7 @@ class Array(Stub):
         if type(dtype) is not DType:
             raise RecordError('it has an array of unknown type')
         if type(data) is str:
-            data = data.encode('latin1')  # bytes of Python 2
+            data = data.encode('latin1')  # bytes from Python 2
         if type(data) is not bytes or _count(shape) * dtype.type.itemsize != len(data):
             raise RecordError('it has an array that is damaged, or of objects')
         self.budget.spend(len(data))
@@ -58,7 +58,7 @@ class Array(Stub):
 
 
 def numpy_names(budget: Budget) -> Mapping[str, Name]:
-    """The vocabulary of pickled NumPy numbers and arrays, whichever versions of Python and NumPy wrote them."""
+    """Vocabulary of pickled NumPy numbers and arrays, from all versions of Python and NumPy."""
     array_type = Name('numpy.ndarray')
 
     def reconstruct(kind: Any, *_shape_and_type: Any) -> Array:
@@ -71,7 +71,7 @@ def numpy_names(budget: Budget) -> Mapping[str, Name]:
             raise RecordError('it has a number of unknown type')
         return np.frombuffer(data.encode('latin1') if type(data) is str else data, dtype.type, count=1)[0].item()
 
-    def encode(text: Any, encoding: Any) -> bytes:  # how Python 3 writes bytes for Python 2
+    def encode(text: Any, encoding: Any) -> bytes:  # how Python 3 writes bytes in protocols of Python 2
         if type(text) is not str or encoding not in ('latin1', 'latin-1'):
             raise RecordError('it has bytes in an unknown encoding')
         budget.spend(len(text))
@@ -79,7 +79,7 @@ def numpy_names(budget: Budget) -> Mapping[str, Name]:
 
     names = {'numpy.ndarray': array_type, 'numpy.dtype': Name('numpy.dtype', call=DType),
              '_codecs.encode': Name('_codecs.encode', call=encode)}
-    names |= {name: Name(name, call=lambda: b'') for name in ('builtins.bytes', '__builtin__.bytes')}  # how it writes none
+    names |= {name: Name(name, call=lambda: b'') for name in ('builtins.bytes', '__builtin__.bytes')}  # empty bytes
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         names[f'{module}._reconstruct'] = Name(f'{module}._reconstruct', call=reconstruct)
         names[f'{module}.scalar'] = Name(f'{module}.scalar', call=scalar)
@@ -87,7 +87,7 @@ def numpy_names(budget: Budget) -> Mapping[str, Name]:
 
 
 class Storage:
-    """The numbers of a torch storage: `values` [numel], read-only."""
+    """Numbers of a torch storage: `values` [numel], read-only."""
 
     __slots__ = ('values',)
 
@@ -96,7 +96,7 @@ class Storage:
 
 
 def tensor_names(budget: Budget) -> Mapping[str, Name]:
-    """The vocabulary of pickled torch tensors. Parameters and tensors become NumPy arrays, read-only, strides and all."""
+    """Vocabulary of pickled torch tensors. Parameters and tensors become read-only NumPy arrays with the same strides."""
     def parameter(tensor: Any, *_grad_and_hooks: Any) -> np.ndarray:
         if type(tensor) is not np.ndarray:
             raise RecordError('it has a parameter without a tensor')
@@ -123,12 +123,12 @@ def _view(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, _re
         return np.empty(size, flat.dtype)
     if count > len(flat) or last >= len(flat):
         raise RecordError('it has a tensor that is larger than its storage')
-    budget.spend(count * flat.itemsize)  # tensors may share a storage, but not to become larger than the file together
+    budget.spend(count * flat.itemsize)  # tensors may share a storage, but their total must not exceed the file's size
     return np.lib.stride_tricks.as_strided(flat[offset:], size, [step * flat.itemsize for step in stride], writeable=False)
 
 
 def _read_storage(budget: Budget, data: Any) -> Storage:
-    """The storage in a complete legacy torch.save stream: five pickles, a count, the numbers."""
+    """Read the storage from a complete legacy torch.save stream: five pickles, a count, the numbers."""
     if type(data) is not bytes:
         raise RecordError('it has a storage that is no bytes')
     if data[:4] == b'PK\3\4':
@@ -160,7 +160,7 @@ def _read_storage(budget: Budget, data: Any) -> Storage:
 
 
 def _count(shape: Any) -> int:
-    """The number of elements. Raises RecordError unless `shape` is a tuple of a few integers that are not negative."""
+    """Number of elements. Raises RecordError unless `shape` is a tuple of a few non-negative integers."""
     if type(shape) is not tuple or len(shape) > MAX_DIMS or any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
         raise RecordError('it has an array or tensor of impossible shape')
     return math.prod(shape)

@@ -1,4 +1,4 @@
-"""Joining a group of ranks, and leaving it with an error."""
+"""Join a group of ranks, and leave it with an error."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from torch_utils import distributed, torchrun
 T = TypeVar('T')
 TIMEOUT = 'STYLEGAN_TIMEOUT'  # environment variable: seconds that ranks wait for each other
 DEFAULT_TIMEOUT = 600
-GRACE = 3.0  # seconds that a rank, whose collective call failed, leaves to the agent to see which rank failed first
+GRACE = 3.0  # seconds that a rank waits after a failed collective call, so that the agent sees which rank failed first
 _COLLECTIVE = str(Path(dist.__file__).parent)
-_shared: dist.Store | None = None  # where ranks meet; under torchrun it outlives them
+_shared: dist.Store | None = None  # store where ranks meet; under torchrun it outlives them
 
 
 @contextlib.contextmanager
 def joined(device_type: str) -> Iterator[None]:
-    """Be a rank of the group that the environment describes: that of torchrun, or of torch_utils.launching.
+    """Join the group that the environment describes, as one of its ranks. torchrun or torch_utils.launching sets the
+    environment.
 
-    device_type: 'cuda' (each rank takes the GPU of its local number; NCCL) or 'cpu' (Gloo). What ranks other than 0 print to
-    stdout is dropped.
+    device_type: 'cuda' (NCCL; each rank takes the GPU of its local number) or 'cpu' (Gloo). Output to stdout is dropped on all
+    ranks but rank 0.
 
-    If a rank fails, the collective calls of the others fail, or its agent ends them. Within a collective call, ranks wait for
-    each other for STYLEGAN_TIMEOUT seconds (default 600). A UserError of a rank on another machine is raised here, too.
-    Raises OptionError for a device that is not available, UserError if the others cannot be reached.
+    If a rank fails, the collective calls of the others fail, or its agent ends them. In a collective call, ranks wait for each
+    other for STYLEGAN_TIMEOUT seconds (default 600). A UserError on another machine is raised here, too.
+    Raises OptionError for a device that is not available, UserError if the other ranks cannot be reached.
     """
     global _shared
     if device_type == 'cuda':
@@ -72,7 +73,7 @@ def joined(device_type: str) -> Iterator[None]:
 
 
 def timeout_seconds() -> float:
-    """The value of STYLEGAN_TIMEOUT. Raises OptionError if it is not a positive number."""
+    """Return the value of STYLEGAN_TIMEOUT. Raises OptionError if it is not a positive number."""
     text = os.environ.get(TIMEOUT, DEFAULT_TIMEOUT)
     with contextlib.suppress(ValueError):
         if 0 < float(text) < 1e9:
@@ -81,12 +82,12 @@ def timeout_seconds() -> float:
 
 
 def _new_store(shared: dist.Store, me: int, timeout: timedelta) -> tuple[dist.Store, str]:
-    """(a store that only this group uses, its address).
+    """Return (a store that only this group uses, its address).
 
-    torchrun keeps its store when it restarts ranks, with all that the previous ranks wrote there. Its count of restarts is no
-    name for a group, for machines count differently. So rank 0 opens a new store; an old one's address answers no more.
+    torchrun keeps its store, with everything that previous ranks wrote, when it restarts ranks. Its restart count cannot name a
+    group, because each machine counts separately. So rank 0 opens a new store; the old address no longer answers.
     """
-    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':  # then rank 0 has just opened the shared one
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':  # rank 0 has just opened the shared store
         return dist.PrefixStore('group', shared), 'group'
     host, deadline = os.environ['MASTER_ADDR'], time.monotonic() + timeout.total_seconds()
     if me == 0:
@@ -96,7 +97,7 @@ def _new_store(shared: dist.Store, me: int, timeout: timedelta) -> tuple[dist.St
     while True:
         port = shared.get('rank 0').decode()
         try:
-            socket.create_connection((host, int(port)), timeout=2).close()  # TCPStore itself would print a page for an old one
+            socket.create_connection((host, int(port)), timeout=2).close()  # TCPStore would print pages for an old address
             return dist.TCPStore(host, int(port), is_master=False, timeout=timeout), port
         except (OSError, RuntimeError) as err:
             if time.monotonic() > deadline:
@@ -105,9 +106,12 @@ def _new_store(shared: dist.Store, me: int, timeout: timedelta) -> tuple[dist.St
 
 
 def _leave(err: Exception, errors: dist.Store) -> None:
-    """Before this rank ends with an error: tell other machines if it is the user's, or wait if it is the consequence of
-    another rank's failure. Then the agent sees that one first, and reports it, and ends this process. Otherwise, raise a
-    UserError: the user error of another machine, or that another rank is lost; its traceback is in the log of the run."""
+    """Prepare the end of this rank after an error.
+
+    The user's error on this rank is reported to the other machines. If another rank's failure caused the error, this rank waits.
+    The agent then sees and reports the first failure, and ends this process. If the agent does not end it, a UserError is
+    raised: the user's error from another machine, or the loss of another rank. In that case the run's log holds the traceback.
+    """
     if isinstance(err, UserError) and not hasattr(err, 'from_rank'):
         text = json.dumps([socket.gethostname(), err.exit_status, ' '.join(str(err).split())])
         _attempt(lambda: errors.set('user error', text))
@@ -133,7 +137,7 @@ def _leave(err: Exception, errors: dist.Store) -> None:
 
 
 def _attempt(call: Callable[[], T]) -> T | None:
-    """What a call to a store returns; None if it fails, or takes long: without a network, it waits until TCP gives up."""
+    """Call a store. Returns None if the call fails or takes long: without a network, it waits until TCP gives up."""
     found = []
 
     def make() -> None:
@@ -147,13 +151,13 @@ def _attempt(call: Callable[[], T]) -> T | None:
 
 
 def remember(key: str, value: str) -> None:
-    """Write something down for ranks that the same torchrun starts later."""
+    """Store a value for ranks that the same torchrun starts later."""
     if _shared is not None:
         _shared.set(f'remembered/{key}', value)
 
 
 def recall(key: str) -> str | None:
-    """What earlier ranks of the same torchrun remembered; None if they did not, or if torchrun shares no store."""
+    """Return the value that earlier ranks of the same torchrun stored. None if there is none, or if torchrun shares no store."""
     key = f'remembered/{key}'
     return _shared.get(key).decode() if _shared is not None and _shared.check([key]) else None
 

@@ -1,4 +1,4 @@
-"""The endless, slowly reshuffled order in which training visits a dataset."""
+"""The endless, slowly reshuffled order of training images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _DRAWS = 1 << 16  # random numbers are drawn in blocks, which is 20 times faster
 
 
 class InfiniteSampler:
-    """Yields indices into `dataset` for ever; usable as the `sampler` of a torch DataLoader.
+    """Yield indices into `dataset` forever; usable as the `sampler` of a torch DataLoader.
 
-    All ranks walk through one global sequence of positions t = 0, 1, 2, ... and each takes those with
-    t mod num_replicas == rank. After each position its entry trades places with one of the `window` entries before
-    it, so that no two passes have the same order and an image still comes about once per pass.
+    All ranks walk through one global sequence of positions t = 0, 1, 2, ... Each rank takes the positions with t mod
+    num_replicas == rank. After each position, its entry is swapped with one of the `window` entries before it. So every pass has
+    another order, and each image still occurs about once per pass.
 
-    dataset: anything with a length; at least 1.
-    window_size: reach of the reshuffling as a fraction of the dataset, 0 to 1.
-    start: global positions to leave out at the beginning; what follows is what would have followed anyway.
+    dataset: anything with a length of at least 1.
+    window_size: range of the swaps as a fraction of the dataset, 0 to 1.
+    start: number of global positions to skip. The rest of the sequence is unchanged.
 
     Raises ValueError if an argument is out of range.
     """
@@ -48,10 +48,10 @@ class InfiniteSampler:
         if self.shuffle:
             rng.shuffle(order)
             window = round(self.size * self.window_size)
-        order = order.tolist()  # single items of a list are many times faster than those of an array
+        order = order.tolist()  # items of a list are read many times faster than those of an array
 
         if window < 2:
-            # Never reshuffled: position t is known without walking there.
+            # Never reshuffled: position t can be computed directly.
             t = self.start + (self.rank - self.start) % self.num_replicas
             while True:
                 yield order[t % self.size]
@@ -65,7 +65,7 @@ class InfiniteSampler:
             if skip:
                 skipped = draws[:skip]
                 for d in skipped:
-                    order[i], order[i - d] = order[i - d], order[i]  # i - d < 0 counts from the end, as it should
+                    order[i], order[i - d] = order[i - d], order[i]  # i - d < 0 counts from the end, as intended
                     i = i + 1 if i + 1 < self.size else 0
                 skip -= len(skipped)
                 draws = draws[len(skipped):]

@@ -1,4 +1,4 @@
-"""What torchrun, or torch_utils.launching, tells a process that it starts as one of several ranks. No torch here."""
+"""Read what torchrun or torch_utils.launching passes to each rank that it starts. Does not import torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 
 from dnnlib.errors import OptionError
 
-STARTED = 'STYLEGAN_STARTED'  # set by torch_utils.launching alone: when the program began
+STARTED = 'STYLEGAN_STARTED'  # start time of the program; set only by torch_utils.launching
 
 
 def under_torchrun() -> bool:
@@ -17,22 +17,22 @@ def under_torchrun() -> bool:
 
 
 def was_launched() -> bool:
-    """Whether torch_utils.launching started it."""
+    """Whether torch_utils.launching started this process."""
     return STARTED in os.environ
 
 
 def num_started() -> int:
-    """The world size once all ranks have joined."""
+    """World size once all ranks have joined."""
     return int(os.environ['WORLD_SIZE']) if under_torchrun() else 1
 
 
 def num_local() -> int:
-    """The number of ranks on this machine."""
+    """Number of ranks on this machine."""
     return int(os.environ.get('LOCAL_WORLD_SIZE', 1)) if under_torchrun() else 1
 
 
 def how_many(gpus: int | None) -> int:
-    """The world size for --gpus=N, None where it was not given. Raises OptionError if torchrun started another number."""
+    """World size for --gpus=N (None: not given). Raises OptionError if torchrun started another number."""
     started = num_started()
     if gpus not in (None, started) and under_torchrun():
         raise OptionError(f'--gpus={gpus}, but torchrun started {started}; leave it out')
@@ -40,14 +40,14 @@ def how_many(gpus: int | None) -> int:
 
 
 def was_started_again() -> bool:
-    """Whether torchrun started the ranks after others that failed, as far as it counts on this machine."""
+    """Whether torchrun has restarted the ranks after a failure. Each machine counts its own restarts."""
     return int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0
 
 
 def started_at() -> float:
-    """When the program began: seconds since the epoch.
+    """Start time of the program, in seconds since the epoch.
 
-    Under torchrun, that is when torchrun began. Elsewhere the parent does not count, even if the variables of a rank are set:
+    Under torchrun, it is the start of torchrun. Elsewhere the parent process does not count, even if a rank's variables are set:
     it may be a shell that is days old, or missing (Kubernetes starts a container's program as process 1).
     """
     if was_launched():

@@ -1,11 +1,11 @@
-"""Statistics of a run: report values anywhere, collect their mean and spread per tick.
+"""Statistics of a run: report values anywhere, and collect their mean and spread per tick.
 
-Values stay where they are, by one copy each, and no device is waited for. When a Collector updates, all are fetched together
-and summed. Every Collector has its own sums, so several of them, or several tests, don't disturb each other, and a NaN is gone
-with its tick.
+A report makes one copy on the value's own device and waits for no device. When a Collector updates, all values are fetched
+together and summed. Every Collector keeps its own sums, so several Collectors or tests do not disturb each other. A NaN affects
+only its own tick.
 
-With several processes (torch.distributed), a Collector's update sums over all of them, in one collective call: all must
-update the same collectors in the same order, and must have reported the same names in the same order.
+With several processes (torch.distributed), an update sums over all of them in one collective call. All processes must update the
+same collectors in the same order, and must have reported the same names in the same order.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import torch
 
 from torch_utils import distributed
 
-# What is summed for each name: values, their sum, their squares; reports, and those of them with a NaN or an infinity.
+# Sums for each name: count, values, squared values; reports, and reports with a NaN or an infinity.
 MOMENTS = 5
 
-MOST_WAITING = 1 << 16  # reports, or values of one report; when there are more, they are fetched without being asked for
+MOST_WAITING = 1 << 16  # maximum reports, or values of one report, before a fetch
 
-_waiting: list[tuple[str, torch.Tensor]] = []  # what was reported since the last fetch, flat
+_waiting: list[tuple[str, torch.Tensor]] = []  # values reported since the last fetch, flat
 _names: dict[str, None] = {}  # all names so far, in the order of their first report
 _collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
 
 
 def report(name: str, value: Any) -> Any:
-    """Count every element of `value` (tensor, array, list or number) under `name`; returns `value`.
+    """Count every element of `value` (tensor, array, list or number) under `name`. Returns `value`.
 
-    An empty value makes the name known without counting anything.
+    An empty value registers the name without counting anything.
     """
     _names[name] = None
     if torch.is_tensor(value):
         x = value.detach().to(torch.float32, copy=True).flatten()
-    else:  # numbers keep their digits
+    else:  # float64: numbers keep their digits
         x = torch.as_tensor(value, dtype=torch.float64).flatten()
     if x.numel():
         _waiting.append((name, x))
@@ -47,13 +47,13 @@ def report(name: str, value: Any) -> Any:
 
 
 def report0(name: str, value: Any) -> Any:
-    """As `report`, but only on the first of several processes."""
+    """Like `report`, but only rank 0 counts."""
     report(name, value if distributed.is_rank0() else [])
     return value
 
 
 class Collector:
-    """What was reported between its last two updates, for the names that `regex` matches in full.
+    """Statistics between the last two updates, for the names that `regex` matches in full.
 
     keep_previous: a name without new values keeps its previous statistics instead of becoming undefined.
     """
@@ -61,8 +61,8 @@ class Collector:
     def __init__(self, regex: str = '.*', keep_previous: bool = True):
         self._regex = re.compile(regex)
         self._keep_previous = keep_previous
-        self._sums: dict[str, np.ndarray] = {}  # of this process since the last update: moments [5] in float64
-        self._deltas: dict[str, np.ndarray] = {}  # of all processes between the last two updates
+        self._sums: dict[str, np.ndarray] = {}  # this process since the last update: moments [5] in float64
+        self._deltas: dict[str, np.ndarray] = {}  # all processes between the last two updates
         _fetch()
         _collectors.add(self)
 
@@ -71,7 +71,7 @@ class Collector:
         return [name for name in _names if self._regex.fullmatch(name)]
 
     def update(self) -> None:
-        """Fetch what was reported since the last update. A collective call where there are several processes."""
+        """Fetch the values reported since the last update. A collective call with several processes."""
         _fetch()
         if not self._keep_previous:
             self._deltas.clear()
@@ -98,7 +98,7 @@ class Collector:
         return 0.0 if n == 1 else float(np.sqrt(max(squares / n - (s / n) ** 2, 0.0)))
 
     def reports(self, name: str) -> tuple[int, int]:
-        """(How often `name` was reported, how many of these reports held a value that is not finite)."""
+        """Return (number of reports of `name`, number of these reports with a value that is not finite)."""
         _, _, _, reports, bad = self._delta(name)
         return int(reports), int(bad)
 
@@ -109,12 +109,12 @@ class Collector:
     __getitem__ = mean
 
     def pending(self) -> dict[str, list[float]]:
-        """What this process reported since the last update: plain numbers, for a snapshot. Nothing is consumed."""
+        """Return this process's sums since the last update as plain numbers, for a snapshot. Changes nothing."""
         _fetch()
         return {name: [float(m) for m in moments] for name, moments in self._sums.items()}
 
     def restore(self, pending: dict[str, list[float]]) -> None:
-        """Go on from what `pending` gave, in place of what was reported since the last update."""
+        """Replace the sums since the last update with the result of `pending`."""
         _fetch()
         self._sums = {name: np.array(moments, dtype=np.float64) for name, moments in pending.items()}
         _names.update(dict.fromkeys(pending))
@@ -128,7 +128,7 @@ class Collector:
 
 
 def _fetch() -> None:
-    """Sum what waits, by one copy from each device, and hand it to all collectors."""
+    """Sum the waiting values, with one copy from each device, and pass the sums to all collectors."""
     sums: dict[str, np.ndarray] = {}
     for device in {x.device for _, x in _waiting}:
         reports = [(name, x) for name, x in _waiting if x.device == device]

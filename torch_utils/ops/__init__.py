@@ -1,1 +1,1 @@
-"""Differentiable image operators of style-based GANs; `backend` chooses who computes them."""
+"""Differentiable image operators of style-based GANs. `backend` chooses their implementation."""

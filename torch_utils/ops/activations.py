@@ -1,4 +1,4 @@
-"""The activations that the operators know, in the order in which the native library counts them."""
+"""Activations that the operators support, in the order of their numbers in the native library."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The one place where the implementation of an operator is chosen.
+"""Choose the implementation of the operators. No other module does.
 
-A process chooses once, when it starts, by `select`; before that it is PyTorch's own operators that compute, so that
-importing anything never compiles anything.
+A process chooses once, at its start, with `select`. Until then PyTorch's own operators compute, so an import never compiles
+anything.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from torch_utils import distributed
 from torch_utils.ops import torch_kernels
 
 CHOICES = ('auto', 'native', 'torch')
-# What our own operators compute: every dtype that networks have on a device.
+# Dtypes that our own operators support: every dtype of the networks on a device.
 DTYPES = {
     'cpu':  (torch.float32, torch.float64, torch.bfloat16),
     'cuda': (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
 
-_own: Any = None  # torch_utils.ops.native_kernels.Kernels, once they are chosen
-_own_devices: tuple[str, ...] = ()  # the types of devices on which that is so
+_own: Any = None  # torch_utils.ops.native_kernels.Kernels, once chosen
+_own_devices: tuple[str, ...] = ()  # types of devices on which _own computes
 
 
 def kernels(x: torch.Tensor) -> Any:
     """Return the object whose `upfirdn2d` and `bias_act` compute on tensors like `x`.
 
-    They take arguments that were checked and completed by torch_utils.ops.upfirdn2d and .bias_act.
-    `upfirdn2d` need not be differentiable (its gradient is upfirdn2d itself, see there); `bias_act` must be, twice.
+    The arguments must be checked and completed by torch_utils.ops.upfirdn2d and .bias_act. `upfirdn2d` need not be
+    differentiable, because its gradient is again an upfirdn2d (see there). `bias_act` must be twice differentiable.
     """
     if _own is not None and x.device.type in _own_devices and x.dtype in DTYPES[x.device.type]:
         return _own
@@ -40,12 +40,12 @@ def kernels(x: torch.Tensor) -> Any:
 
 
 def select(ops: str, device: torch.device, build: bool = True) -> None:
-    """Choose who computes in this process, on `device`: 'auto', 'native' or 'torch', as --ops has it.
+    """Choose the operators of this process on `device`: 'auto', 'native' or 'torch', as in --ops.
 
-    'native' is the library that a C++ compiler and, for CUDA, nvcc build. 'auto' takes on CUDA the same kernels, compiled by
-    NVRTC when they are first used, and elsewhere the library. If they are not available, it takes PyTorch's operators and
-    says why in one line on stderr, on rank 0. The first time on a machine a library is built, which takes half a minute; with
-    build=False, only a build that is there counts. Raises UserError if 'native' can't be done.
+    'native' is the library built by a C++ compiler and, for CUDA, nvcc. On CUDA, 'auto' takes the same kernels, compiled by
+    NVRTC on first use; elsewhere it takes the library. If they are not available, it takes PyTorch's operators, and rank 0
+    prints the reason in one line on stderr. The first use on a machine builds the library, which takes half a minute.
+    build=False accepts only an existing build. Raises UserError if 'native' is impossible.
     """
     global _own, _own_devices
     _own, _own_devices = None, ()
@@ -72,9 +72,9 @@ def select(ops: str, device: torch.device, build: bool = True) -> None:
 
 
 def prepare(ops: str, device: torch.device) -> None:
-    """Do in the process that starts the ranks what `select` does there only once: build. Raises UserError as `select` does.
+    """Build ahead of `select`, once, in the process that starts the ranks. Raises UserError like `select`.
 
-    On CUDA, nothing is loaded or verified here: this process would hold memory on a GPU as long as the ranks run.
+    On CUDA, nothing is loaded or verified here: this process would hold memory on a GPU while the ranks run.
     """
     if device.type != 'cuda':
         select(ops, device)
@@ -87,13 +87,13 @@ def prepare(ops: str, device: torch.device) -> None:
 
 
 def selected() -> str:
-    """Who computes in this process: 'native', 'nvrtc' or 'torch'."""
+    """Name of the operators that compute in this process: 'native', 'nvrtc' or 'torch'."""
     return 'torch' if _own is None else _own.selected
 
 
 @contextlib.contextmanager
 def using(ops: str, device: torch.device | str = 'cpu') -> Iterator[None]:
-    """`select` for a while: for tests and comparisons. What was chosen before is chosen again afterwards."""
+    """`select` inside this context, for tests and comparisons. The previous choice is restored at the end."""
     global _own, _own_devices
     before = _own, _own_devices
     try:

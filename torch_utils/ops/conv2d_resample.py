@@ -31,7 +31,7 @@ def conv2d_resample(x: torch.Tensor, w: torch.Tensor, f: torch.Tensor | None = N
     kernel = w if flip_weight else w.flip([2, 3])  # as a correlation kernel
     kh, kw = w.shape[2:]
 
-    # The cheapest order of filter and convolution; each is equal to the definition in the docstring.
+    # Choose the cheapest order of filter and convolution. Each order equals the definition in the docstring.
     if up == 1 and down == 1:
         return _conv_padded(x, kernel, pads, groups)
     if kh == kw == 1 and up == 1:  # decimate first, so that the 1x1 convolution sees fewer pixels
@@ -44,8 +44,8 @@ def conv2d_resample(x: torch.Tensor, w: torch.Tensor, f: torch.Tensor | None = N
         x = upfirdn2d(x, f, padding=pads, flip_filter=flip_filter)
         return F.conv2d(x, kernel, stride=down, groups=groups)
 
-    # Upsampling and convolving commute, and a transposed convolution does zero insertion and convolution at once
-    # without touching the zeros. It yields (H - 1) * up + kh rows; the filter's padding makes good the rest.
+    # Upsampling and convolving commute. A transposed convolution inserts zeros and convolves in one step, without touching the
+    # zeros. It yields (H - 1) * up + kh rows; the filter's padding supplies the rest.
     pads = [pads[0] - (kw - 1), pads[1] - (kw - up), pads[2] - (kh - 1), pads[3] - (kh - up)]
     crop_x, crop_y = (max(min(-pads[i], -pads[i + 1]), 0) for i in (0, 2))
     x = F.conv_transpose2d(x, _transposed(kernel.flip([2, 3]), groups), stride=up, padding=(crop_y, crop_x), groups=groups)
@@ -84,7 +84,7 @@ def modulated_conv2d(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor
     batch, in_channels = styles.shape
     out_channels, _, kh, kw = weight.shape
     if x.dtype == torch.float16 and demodulate:
-        # Keep products inside half precision's range; demodulation cancels both factors.
+        # Keep products within half precision's range. Demodulation cancels both factors.
         weight = weight / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) * (in_channels * kh * kw) ** 0.5)
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
 

@@ -1,4 +1,4 @@
-"""Bilinear sampling of images at given places, differentiable any number of times with respect to the images."""
+"""Bilinear sampling of images at given positions, differentiable any number of times with respect to the images."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-BILINEAR, ZEROS, ALIGN_CORNERS = 0, 0, False  # as the operators underneath count their modes
+BILINEAR, ZEROS, ALIGN_CORNERS = 0, 0, False  # mode numbers of the underlying operators
 
 
 def grid_sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """Sample images [N, C, H, W] at grid [N, H', W', 2]: [N, C, H', W'], of the same dtype: float32 or float64.
+    """Sample images [N, C, H, W] at grid [N, H', W', 2]. Returns [N, C, H', W'] of the same dtype: float32 or float64.
 
-    A place is (x, y) with (-1, -1) the outer corner of the first pixel and (1, 1) that of the last one; beyond them
-    everything is zero. The grid is a constant: no gradient flows to it. Raises ValueError for shapes that don't fit.
+    A position is (x, y). (-1, -1) is the outer corner of the first pixel, and (1, 1) that of the last one. Everything beyond is
+    zero. The grid is a constant: it receives no gradient. Raises ValueError for shapes that don't fit.
     """
     if images.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != images.shape[0]:
         raise ValueError(f'images [N, C, H, W] go with a grid [N, H, W, 2], not {list(images.shape)} with {list(grid.shape)}')
@@ -22,9 +22,9 @@ def grid_sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """y = A x. For a fixed grid sampling is a linear map A, so all that its gradients need is A and its adjoint Aᵀ.
+    """y = A x. For a fixed grid, sampling is a linear map A, so its gradients need only A and its adjoint Aᵀ.
 
-    Only since some version, and on some devices, does PyTorch itself differentiate its sampling twice.
+    PyTorch differentiates its own sampling twice only since some version, and only on some devices.
     """
 
     @staticmethod
@@ -40,12 +40,12 @@ class _Gather(torch.autograd.Function):
 
 
 class _Scatter(torch.autograd.Function):
-    """x = Aᵀ y: every sample is shared out among the four pixels that it came from."""
+    """x = Aᵀ y: every sample is distributed to the four pixels that it was read from."""
 
     @staticmethod
     def forward(ctx: Any, y: torch.Tensor, grid: torch.Tensor, size: torch.Size) -> torch.Tensor:
         ctx.save_for_backward(grid)
-        # Of the images only the size is needed, so that nothing keeps them in memory: one number stands for all.
+        # Only the size of the images is needed. A single expanded number stands for them, so they are not kept in memory.
         images = y.new_zeros([1]).expand(size)
         return torch.ops.aten.grid_sampler_2d_backward(y, images, grid, BILINEAR, ZEROS, ALIGN_CORNERS, [True, False])[0]
 

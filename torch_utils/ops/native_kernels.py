@@ -1,4 +1,4 @@
-"""Derivatives for the operators of a library: the native one, in C++ and CUDA, or the one that NVRTC compiles."""
+"""Derivatives of the operators in a library: the native one (C++ and CUDA), or the one compiled by NVRTC."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch.autograd.function import once_differentiable
 from torch_utils.ops import torch_kernels
 from torch_utils.ops.activations import activation_funcs
 
-NUMBERS = {act: number for number, act in enumerate(activation_funcs)}  # as the library counts activations
+NUMBERS = {act: number for number, act in enumerate(activation_funcs)}  # numbers of activations in the library
 LINEAR = NUMBERS['linear']
-STRAIGHT = (LINEAR, NUMBERS['relu'], NUMBERS['lrelu'])  # straight lines with a kink: the derivative is read off the result
+STRAIGHT = (LINEAR, NUMBERS['relu'], NUMBERS['lrelu'])  # piecewise linear: the derivative follows from the result
 
 
 class Kernels:
     """The operators torch.ops.<library>.*, which must be loaded.
 
-    selected: what computes, as `log.txt` has it.
+    selected: name of the implementation, as in `log.txt`.
     """
 
     def __init__(self, library: str, selected: str):
@@ -30,7 +30,7 @@ class Kernels:
 
     def upfirdn2d(self, x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
                   padding: tuple[int, int, int, int], flip_filter: bool, gain: float) -> torch.Tensor:
-        """Zero-insert, pad or crop, filter and decimate: see torch_kernels.upfirdn2d. Not meant to be differentiated."""
+        """Zero-insert, pad or crop, filter and decimate: see torch_kernels.upfirdn2d. Do not differentiate through it."""
         return getattr(torch.ops, self.library).upfirdn2d(x, f, up, down, padding, flip_filter, gain)
 
     def bias_act(self, x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha: float, gain: float,
@@ -42,7 +42,7 @@ class Kernels:
 
 
 class _How(NamedTuple):
-    """The arguments of the library's functions that are no tensors, after the library's name."""
+    """Arguments of the library's functions that are not tensors, preceded by the library's name."""
 
     library: str
     dim: int
@@ -57,14 +57,14 @@ class _How(NamedTuple):
 
 
 def _uses_y(act: int, clamp: float) -> bool:
-    """Whether the derivative is read off y. Else it is computed from x and b, or, of a plain line, a constant."""
+    """Whether the derivative follows from y. Otherwise it is computed from x and b, or is constant for a plain line."""
     return act in STRAIGHT and (act != LINEAR or clamp >= 0)
 
 
 class _BiasAct(torch.autograd.Function):
     """y = clamp(gain * act(x + b)).
 
-    Of x and y only that is kept which the derivative needs.
+    Keeps only what the derivative needs of x and y.
     """
 
     @staticmethod
@@ -90,12 +90,12 @@ class _BiasAct(torch.autograd.Function):
 
 
 class _Slope(torch.autograd.Function):
-    """dy * dy/dx. x, b, y: as _BiasAct kept them; None where they are not needed."""
+    """dy * dy/dx. x, b, y: as kept by _BiasAct; None if not needed."""
 
     @staticmethod
     def forward(ctx: Any, dy: torch.Tensor, x: torch.Tensor | None, b: torch.Tensor | None, y: torch.Tensor | None,
                 how: _How) -> torch.Tensor:
-        kept = (None if how.act in STRAIGHT else dy, x, b, y)  # the slope of straight ones does not depend on x
+        kept = (None if how.act in STRAIGHT else dy, x, b, y)  # the slope of a piecewise linear activation does not depend on x
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
         ctx.how, ctx.shape = how, dy.shape
@@ -122,7 +122,7 @@ class _Slope(torch.autograd.Function):
         dy, x, b, y = _primals(ctx)
         result = None if tangent is None else _Slope.apply(tangent, x, b, y, ctx.how)
         if ctx.how.act not in STRAIGHT and not (x_tangent is None and b_tangent is None):
-            # What backward2 gives for x is symmetric in the gradient that comes in and the direction in which x moves.
+            # The x-gradient of backward2 is symmetric in the incoming gradient and the direction in which x moves.
             v = _along(x_tangent, b_tangent, ctx.shape, ctx.how.dim)
             curved = ctx.how.ops.bias_act_backward2(v, dy, x, b, _or_empty(None, dy), *ctx.how[1:])[1]
             result = curved if result is None else result + curved
@@ -130,12 +130,12 @@ class _Slope(torch.autograd.Function):
 
 
 def _primals(ctx: Any) -> list[Any]:
-    """What was saved, without the tangents that it may have in forward mode."""
+    """Saved tensors, without the tangents that they may have in forward mode."""
     return [None if t is None else forward_ad.unpack_dual(t).primal for t in ctx.saved_tensors]
 
 
 def _along(tangent: Any, bias_tangent: torch.Tensor | None, shape: torch.Size, dim: int) -> torch.Tensor:
-    """The tangent of x + b, one of which has one; None is that of a constant."""
+    """Tangent of x + b. At least one of them has a tangent; None is the tangent of a constant."""
     if bias_tangent is None:
         return tangent
     bias_tangent = bias_tangent.reshape([-1 if axis == dim else 1 for axis in range(len(shape))])
@@ -147,13 +147,13 @@ def _sum_to_bias(dx: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def _or_empty(tensor: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
-    """The library's way to say that a tensor is not needed."""
+    """Mark a tensor as not needed, in the library's way: an empty tensor."""
     return like.new_empty([0]) if tensor is None else tensor
 
 
 @functools.cache
 def describe(library: str) -> None:
-    """Tell torch.compile and torch.export what results look like: the same as in the library, memory formats included."""
+    """Describe results to torch.compile and torch.export. They match the library's results, memory formats included."""
     for fake in (_fake_upfirdn2d, _fake_bias_act, _fake_bias_act_backward, _fake_bias_act_backward2):
         torch.library.register_fake(f'{library}::{fake.__name__.removeprefix("_fake_")}', fake)
 
@@ -182,5 +182,5 @@ def _fake_bias_act_backward2(ddx: torch.Tensor, dy: torch.Tensor, x: torch.Tenso
 
 
 def _known(gradient: torch.Tensor, x: torch.Tensor, y: torch.Tensor, act: int, clamp: float) -> torch.Tensor:
-    """The tensor whose memory format a derivative has."""
+    """Tensor whose memory format a derivative takes."""
     return x if act not in STRAIGHT else y if _uses_y(act, clamp) else gradient

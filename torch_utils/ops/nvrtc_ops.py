@@ -1,7 +1,7 @@
-"""The operators of csrc/ on a GPU without a CUDA toolkit or a C++ compiler: their kernels are compiled by NVRTC, one by one
-when they are first used, a fraction of a second each, and kept in the user's cache.
+"""The operators of csrc/ on a GPU, without a CUDA toolkit or a C++ compiler.
 
-The operators have the names, arguments and results of those of the native library (csrc/bindings.cpp, bindings_cuda.cpp).
+NVRTC compiles each kernel on first use, in a fraction of a second, and the user's cache keeps it. The operators have the names,
+arguments and results of those of the native library (csrc/bindings.cpp, bindings_cuda.cpp).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch_utils.building import CannotBuild
 from torch_utils.ops import plans
 from torch_utils.ops.plans import BACKWARD, BACKWARD2, FORWARD, LINEAR, LRELU
 
-NAME = 'style_gan_nvrtc'  # of the operators: torch.ops.style_gan_nvrtc.*
+NAME = 'style_gan_nvrtc'  # name of the operators: torch.ops.style_gan_nvrtc.*
 HOW = 'int dim, int act, float alpha, float gain, float clamp'
 SCHEMAS = (
     'upfirdn2d(Tensor x, Tensor f, int[2] up, int[2] down, int[4] padding, bool flip_filter, float gain) -> Tensor',
@@ -28,19 +28,19 @@ SCHEMAS = (
     f'bias_act_backward(Tensor dy, Tensor x, Tensor? b, Tensor y, {HOW}) -> Tensor',
     f'bias_act_backward2(Tensor ddx, Tensor dy, Tensor x, Tensor? b, Tensor y, {HOW}) -> (Tensor, Tensor)',
 )
-LONGEST = 0x7fffffff // 4  # of an axis, so that no sum of a few of them overflows
+LONGEST = 0x7fffffff // 4  # maximum length of an axis, so that sums of a few lengths cannot overflow
 # How a kernel is launched: on which device, and its parameters.
 Launcher = Callable[[plans.Launch, torch.device, Sequence[cuda_driver.Argument]], None]
 
 
 @functools.cache
 def headers() -> dict[str, bytes]:
-    """What the kernels' source includes."""
+    """Files that the kernels' source includes."""
     return {path.name: path.read_bytes() for path in Path(__file__).with_name('csrc').glob('*.h')}
 
 
 class GpuLauncher:
-    """Compiles and loads each kernel when it is first launched. Raises CannotBuild if that can't be done here."""
+    """Compiles and loads each kernel on its first launch. Raises CannotBuild if that is impossible here."""
 
     def __init__(self) -> None:
         if torch.version.cuda is None:
@@ -58,7 +58,7 @@ class GpuLauncher:
 
     def _load(self, kernel: str, device: torch.device) -> int:
         architecture = nvrtc.architecture(torch.cuda.get_device_capability(device), self._compiler.architectures())
-        for fresh in (False, True):  # what is in the cache may be corrupt
+        for fresh in (False, True):  # the cached kernel may be corrupt
             symbol, code = nvrtc.obtain(self._compiler, cache_dir('ops'), plans.SOURCE, headers(), kernel, architecture, fresh)
             try:
                 return cuda_driver.load(code, symbol, device.index)
@@ -70,13 +70,14 @@ class GpuLauncher:
 
 
 class Operators:
-    """The operators, from tensors to launches."""
+    """The operators: they turn tensors into launches."""
 
     def __init__(self, launcher: Launcher):
         self._launch = launcher
 
     def register(self, name: str, kind: str) -> torch.library.Library:
-        """Make them torch.ops.<name>.* for tensors on a kind of device, 'CUDA', as long as the result lives."""
+        """Register the operators as torch.ops.<name>.* for tensors on a kind of device, 'CUDA'. They exist while the result
+        does."""
         library = torch.library.Library(name, 'DEF')
         for schema in SCHEMAS:
             library.define(schema)
@@ -103,7 +104,8 @@ class Operators:
         alignment = _alignment(x.data_ptr() | y.data_ptr())
         launch = plans.upfirdn2d(x.dtype, ax, ay, outer, inner, f.ndim == 1, flip_filter, gain, alignment)
         if launch is None:
-            # A separable filter beyond the tiled kernel: one pass per axis. What lies between is not rounded to half precision.
+            # A separable filter that the tiled kernel does not take: one pass per axis. The intermediate result is not rounded
+            # to half precision.
             between = torch.float32 if x.dtype.itemsize == 2 else x.dtype
             rows = self.upfirdn2d(x.to(between), taps[None, :], (up[0], 1), (down[0], 1), (*padding[:2], 0, 0), flip_filter, 1.0)
             return self.upfirdn2d(rows, taps[:, None], (1, up[1]), (1, down[1]), (0, 0, *padding[2:]), flip_filter,
@@ -121,13 +123,14 @@ class Operators:
 
     def bias_act_backward2(self, ddx: torch.Tensor, dy: torch.Tensor, x: torch.Tensor, b: torch.Tensor | None, y: torch.Tensor,
                            dim: int, act: int, alpha: float, gain: float, clamp: float) -> tuple[torch.Tensor, ...]:
-        if act <= LRELU:  # straight lines: the derivative is linear in dy, and that by x is zero
+        if act <= LRELU:  # piecewise linear: the derivative is linear in dy, and its derivative by x is zero
             return self.bias_act_backward(ddx, x, b, y, dim, act, alpha, gain, clamp), ddx.new_empty([0])
         return self._run(BACKWARD2, ddx, dy, x, b, y, dim, act, alpha, gain, clamp)
 
     def _run(self, order: int, ddx: torch.Tensor | None, dy: Any, x: Any, b: torch.Tensor | None, y: Any, dim: int, act: int,
              alpha: float, gain: float, clamp: float) -> tuple[torch.Tensor, ...]:
-        """The results of one launch: two with BACKWARD2, else one. y, and in derivatives x, may be empty where not needed."""
+        """Return the results of one launch: two with BACKWARD2, otherwise one. y may be empty if not needed, and so may x in
+        derivatives."""
         _check(0 <= act < 9, f'there is no activation number {act}')
         known = None
         if order == FORWARD or act > LRELU:
@@ -168,7 +171,7 @@ def _check_dtype(x: torch.Tensor) -> None:
 
 
 def _axis(size: int, up: int, down: int, before: int, after: int, taps: int) -> tuple[int, ...]:
-    """The fields of Axis in upfirdn2d.h."""
+    """Fields of Axis in upfirdn2d.h."""
     _check(up >= 1 and down >= 1, 'up and down are at least 1')
     padded = size * up + before + after
     _check(padded >= taps, f'the padded image has {padded} pixels along an axis, less than the {taps} taps')
@@ -177,13 +180,16 @@ def _axis(size: int, up: int, down: int, before: int, after: int, taps: int) -> 
 
 
 def _alignment(address: int) -> int:
-    """The largest power of two, up to 16, that divides it."""
+    """Largest power of two, up to 16, that divides an address."""
     return min(address & -address, 16) if address else 16
 
 
 def _memory_format(t: torch.Tensor) -> torch.memory_format:
-    """Tensor::suggest_memory_format: channels_last if the strides grow from channels over columns and rows to images, even with
-    gaps. PyTorch's function for Python (torch._prims_common) gives the same, but imports sympy for it, which takes seconds."""
+    """Like Tensor::suggest_memory_format: channels_last if strides grow from channels over columns and rows to images, even with
+    gaps.
+
+    PyTorch's Python function (torch._prims_common) agrees, but imports sympy, which takes seconds.
+    """
     if t.ndim != 4 or t.numel() == 0 or t.stride(1) == 0:
         return torch.contiguous_format
     least = 0
@@ -196,7 +202,7 @@ def _memory_format(t: torch.Tensor) -> torch.memory_format:
 
 
 def _dense(t: torch.Tensor) -> torch.Tensor:
-    """A tensor whose memory has neither gaps nor overlaps."""
+    """Return the tensor, copied if its memory has gaps or overlaps."""
     if t.is_contiguous():
         return t
     size = 1
@@ -208,7 +214,7 @@ def _dense(t: torch.Tensor) -> torch.Tensor:
 
 
 def _laid_out_as(t: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """t with the strides of `reference`, copied only where it has others."""
+    """Return t with the strides of `reference`, copied only if its strides differ."""
     _check(t.shape == reference.shape, f'shapes differ: {list(t.shape)} and {list(reference.shape)}')
     _check(t.device == reference.device, f'devices differ: {t.device} and {reference.device}')
     if t.dtype != reference.dtype:

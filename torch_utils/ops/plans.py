@@ -1,7 +1,7 @@
-"""Which kernel computes an operator on a GPU, on which grid, with which parameters: what bias_act.cu and upfirdn2d.cu decide
-in the native library, for kernels that NVRTC compiles.
+"""Choose the kernel, grid and parameters of an operator on a GPU, for kernels that NVRTC compiles.
 
-The structures are those of the headers in csrc/, field by field; a test has the compiler compare them.
+In the native library, bias_act.cu and upfirdn2d.cu make these choices. The structures equal those of the headers in csrc/, field
+by field; a test has the compiler compare them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import NamedTuple
 import torch
 
 TYPES = {torch.float16: 'float16_t', torch.bfloat16: 'bfloat16_t', torch.float32: 'float', torch.float64: 'double'}
-# What to compile, for every kernel.
+# Compiled for every kernel.
 SOURCE = '#include "bias_act_grid.h"\n#include "upfirdn2d_grid.h"\nusing namespace style_gan_ops;\n'
-THREADS = 256  # per block, of all kernels
-TILE_MEMORY = 40960  # bytes of shared memory at most
+THREADS = 256  # threads per block, for all kernels
+TILE_MEMORY = 40960  # maximum shared memory in bytes
 FORWARD, BACKWARD, BACKWARD2 = range(3)
-LINEAR, RELU, LRELU = range(3)  # numbers of activations, as in activation_funcs; these are straight lines with a kink
+LINEAR, RELU, LRELU = range(3)  # numbers of the piecewise linear activations, as in activation_funcs
 UNKNOWN = (0, 0, 0)
 KNOWN_2D, KNOWN_SEPARABLE = ((1, 1, 4), (2, 1, 4), (1, 2, 4)), ((2, 1, 12), (1, 2, 12))  # up, down, taps: with_known_axes
 
@@ -58,7 +58,7 @@ STRUCTURES = (Axis, Upfirdn2d, Divider32, Divider64, TilePlan, DirectPlan32, Dir
 
 
 def kernels(dtype: torch.dtype) -> list[str]:
-    """All kernels for a dtype."""
+    """Names of all kernels for a dtype."""
     wide, result = 16 // dtype.itemsize, []
     for straight, orders in ((True, (FORWARD, BACKWARD)), (False, (FORWARD, BACKWARD, BACKWARD2))):
         result += [_bias_act_kernel(dtype, n, bits, straight, order) for n, bits in ((1, 64), (1, 32), (wide, 32))
@@ -90,7 +90,7 @@ def fits_in_32_bits(elements: int) -> bool:
 
 
 def _divider(divisor: int) -> ctypes.Structure:
-    """Divider<std::int32_t> of portable.h."""
+    """Make Divider<std::int32_t> of portable.h."""
     shift = 31 + (divisor - 1).bit_length()
     return Divider32(divisor, ((1 << shift) + divisor - 1) // divisor, shift)
 
@@ -98,7 +98,7 @@ def _divider(divisor: int) -> ctypes.Structure:
 @functools.lru_cache(maxsize=4096)
 def bias_act(dtype: torch.dtype, order: int, shape: tuple[int, int, int], has_bias: bool, act: int, alpha: float, gain: float,
              clamp: float, aligned: bool) -> Launch:
-    """shape: outer, channels, inner of BiasAct. aligned: whether all tensors begin at multiples of 16 bytes."""
+    """Plan bias_act. shape: outer, channels, inner of BiasAct. aligned: whether all tensors start at multiples of 16 bytes."""
     outer, channels, inner = shape
     size, wide, straight = outer * channels * inner, 16 // dtype.itemsize, act <= LRELU
     op = BiasAct(*shape, has_bias, act, {LINEAR: 1.0, RELU: 0.0}.get(act, alpha), gain, clamp)
@@ -116,9 +116,10 @@ def bias_act(dtype: torch.dtype, order: int, shape: tuple[int, int, int], has_bi
 @functools.lru_cache(maxsize=4096)
 def upfirdn2d(dtype: torch.dtype, x: tuple[int, ...], y: tuple[int, ...], outer: int, inner: int, separable: bool,
               flip_filter: bool, gain: float, alignment: int) -> Launch | None:
-    """x, y: the fields of each Axis. alignment: the largest of 1, 2, 4, ... 16 bytes that both images begin at multiples of.
+    """Plan upfirdn2d. x, y: fields of each Axis. alignment: largest of 1, 2, 4, ... 16 bytes that divides both images'
+    addresses.
 
-    None stands for one pass per axis: a separable filter that the tiled kernel does not take.
+    None means one pass per axis: a separable filter that the tiled kernel does not take.
     """
     op = Upfirdn2d(Axis(*x), Axis(*y), outer, inner, separable, flip_filter, gain)
     alike = tuple((a.up, a.down, a.taps) for a in (op.x, op.y))
@@ -167,7 +168,7 @@ def _tiles(op: ctypes.Structure, dtype: torch.dtype, alignment: int) -> ctypes.S
 
 
 def _reach(axis: ctypes.Structure, count: int) -> int:
-    """Samples that `count` neighbouring outputs read together."""
+    """Number of samples that `count` neighbouring outputs read together."""
     return ((count - 1) * axis.down + axis.taps - 1) // axis.up + 1
 
 

@@ -1,4 +1,4 @@
-"""The operators in plain PyTorch: any device, any dtype that its convolutions take."""
+"""The operators in plain PyTorch, for every device and every dtype that its convolutions support."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def resample(x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[
              padding: tuple[int, int, int, int], flip_filter: bool, gain: float) -> torch.Tensor:
     """Zero-insert, pad or crop, filter and decimate. x [N,C,H,W]; f [fh,fw] or, separable, [taps].
 
-    up, down: (x, y). padding: (left, right, top, bottom), negative crops. Not meant to be differentiated.
+    up, down: (x, y). padding: (left, right, top, bottom); negative numbers crop. Callers must not differentiate through it.
     """
     f = f.to(x.dtype) * gain ** (f.ndim / 2)
     if not flip_filter:
-        f = f.flip(list(range(f.ndim)))  # convolutions of PyTorch are correlations
+        f = f.flip(list(range(f.ndim)))  # PyTorch's convolutions are correlations
     if f.ndim == 2:
         return _fir(x, f, up, down, padding)
     x = _fir(x, f[None, :], (up[0], 1), (down[0], 1), (*padding[:2], 0, 0))
     return _fir(x, f[:, None], (1, up[1]), (1, down[1]), (0, 0, *padding[2:]))
 
 
-upfirdn2d = resample  # the name that it has among the kernels of every backend
+upfirdn2d = resample  # name of the operator in every backend
 
 
 def _fir(x: torch.Tensor, k: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
@@ -41,8 +41,8 @@ def _fir(x: torch.Tensor, k: torch.Tensor, up: tuple[int, int], down: tuple[int,
         weight = k.expand(channels, 1, *k.shape)
         return F.conv2d(x, weight, stride=down[::-1], padding=symmetric, groups=channels)
 
-    # A transposed convolution never touches the inserted zeros. With stride u it gives the full convolution t of
-    # the zero-inserted signal (less the u-1 zeros after its last sample); the wanted y[m] is t[m + F - 1 - p0].
+    # A transposed convolution never touches the inserted zeros. With stride u it gives the full convolution t of the
+    # zero-inserted signal, without the u-1 zeros after its last sample. The wanted y[m] is t[m + F - 1 - p0].
     fh, fw = k.shape
     weight = k.flip([0, 1]).expand(channels, 1, fh, fw)
     grow = [left - (fw - 1), right - (fw - up[0]), top - (fh - 1), bottom - (fh - up[1])]
@@ -55,14 +55,14 @@ def _fir(x: torch.Tensor, k: torch.Tensor, up: tuple[int, int], down: tuple[int,
 
 
 def _pad(x: torch.Tensor, padding: Sequence[int]) -> torch.Tensor:
-    """Zeros around the images; negative numbers crop, even by more than the image where zeros on the other side make up."""
+    """Pad images with zeros. Negative numbers crop, even by more than the image if zeros on the other side make up for it."""
     if min(padding) < 0 < max(padding):
         x = F.pad(x, [max(p, 0) for p in padding])
         padding = [min(p, 0) for p in padding]
     return F.pad(x, padding)
 
 
-CURVED = {  # the activations with a second derivative; autograd takes care of them
+CURVED = {  # activations with a second derivative, which autograd handles
     'tanh':     torch.tanh,
     'sigmoid':  torch.sigmoid,
     'elu':      F.elu,
@@ -77,7 +77,7 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha:
     """clamp(gain * act(x + b)). b is 1-D, along axis `dim` of x. Twice differentiable."""
     if b is not None:
         b = b.reshape([-1 if axis == dim else 1 for axis in range(x.ndim)])
-    if act not in CURVED:  # linear, relu and lrelu are straight lines with a kink
+    if act not in CURVED:  # linear, relu and lrelu are piecewise linear
         slope = {'linear': 1.0, 'relu': 0.0, 'lrelu': alpha}[act]
         return _PiecewiseLinear.apply(x, b, slope, gain, clamp)
     y = CURVED[act](x if b is None else x + b)  # type: ignore[operator]  # mypy finds no common type of these functions
@@ -87,10 +87,10 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha:
 
 
 class _PiecewiseLinear(torch.autograd.Function):
-    """y = clamp(gain * max(x + b, slope * (x + b))), made in place in one buffer instead of four.
+    """y = clamp(gain * max(x + b, slope * (x + b))), computed in place in one buffer instead of four.
 
-    dy/dx takes three values and is read off y: gain, gain * slope, or 0 where the clamp holds. The second derivative
-    is zero, so the backward pass, and forward-mode differentiation too, are differentiable as they stand.
+    dy/dx takes three values and follows from y: gain, gain * slope, or 0 where y is clamped. The second derivative is zero. The
+    backward pass and forward-mode differentiation are therefore differentiable as written.
     """
 
     @staticmethod
@@ -123,11 +123,11 @@ class _PiecewiseLinear(torch.autograd.Function):
     @staticmethod
     @torch.no_grad()
     def _factor(ctx: Any) -> torch.Tensor | float:
-        """dy/dx."""
+        """Compute dy/dx."""
         (y,) = ctx.saved_tensors
         slope, gain, clamp = ctx.constants
         if slope == 1:
             factor = gain
-        else:  # one of the two must say the dtype: two numbers would give float32
+        else:  # one of the two must carry the dtype: two plain numbers would give float32
             factor = torch.where(y > 0, gain, torch.full([], gain * slope, dtype=y.dtype, device=y.device))
         return factor if clamp is None else (y.abs() < clamp).to(y.dtype).mul_(factor)

@@ -1,4 +1,4 @@
-"""Upsample, FIR-filter and downsample batches of images, and the three usual combinations of it."""
+"""Upsample, FIR-filter and downsample batches of images. Includes the three usual combinations of these steps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def setup_filter(f: Any, device: torch.device | str | None = None, normalize: bo
     """Make a FIR filter for the functions below: float32, [taps] if separable, else [fh, fw].
 
     f: number, list, or array with one or two axes; None is the identity. normalize: make the taps sum to 1.
-    flip_filter: reverse it. gain: factor on the signal's amplitude. separable: None decides by itself:
-    1-D filters with 8 taps or more stay 1-D, shorter ones become their outer product (faster that way).
+    flip_filter: reverse it. gain: factor on the signal's amplitude. separable: None chooses automatically: 1-D filters with 8
+    taps or more stay 1-D; shorter ones become their outer product, which is faster.
 
-    Raises ValueError for an empty filter, more than two axes, or a 2-D filter asked to be separable.
+    Raises ValueError for an empty filter, more than two axes, or a 2-D filter with separable=True.
     """
     taps = torch.as_tensor(1 if f is None else f, dtype=torch.float32, device=device)
     if taps.ndim > 2 or taps.numel() == 0:
@@ -38,13 +38,13 @@ def setup_filter(f: Any, device: torch.device | str | None = None, normalize: bo
 
 def upfirdn2d(x: torch.Tensor, f: torch.Tensor | None, up: Pair = 1, down: Pair = 1, padding: Pair = 0,
               flip_filter: bool = False, gain: float = 1) -> torch.Tensor:
-    """Upsample by zero insertion, pad, filter, downsample; every channel alike.
+    """Upsample by zero insertion, pad, filter and downsample. All channels are treated alike.
 
     x: [N, C, H, W], floating point. f: from `setup_filter`, or None for the identity.
-    up, down: factors, int or [x, y]. padding: of the upsampled image; int, [x, y] or [left, right, top, bottom];
-    negative numbers crop. flip_filter: False convolves, True correlates. gain: factor on the result.
+    up, down: factors, int or [x, y]. padding: of the upsampled image; int, [x, y] or [left, right, top, bottom]; negative
+    numbers crop. flip_filter: False convolves, True correlates. gain: factor on the result.
 
-    Returns [N, C, H', W'] of x's dtype with W' = (W * up_x + left + right - fw) // down_x + 1, H' alike;
+    Returns [N, C, H', W'] of x's dtype with W' = (W * up_x + left + right - fw) // down_x + 1, and H' likewise. The result is
     differentiable any number of times with respect to x. Raises ValueError if the filter does not fit the image.
     """
     if x.ndim != 4:
@@ -62,9 +62,12 @@ def upfirdn2d(x: torch.Tensor, f: torch.Tensor | None, up: Pair = 1, down: Pair 
 
 
 class _UpFirDn2d(torch.autograd.Function):
-    """The operator is linear, and its adjoint is of the same family: up and down change places, the filter turns
-    round. So its gradient is itself, at the price of a forward pass, and so is the gradient's gradient. Being linear,
-    it maps tangents (forward-mode differentiation) as it maps images."""
+    """The linear operator with its gradient.
+
+    The adjoint belongs to the same family: up and down change places, and the filter is reversed. So the gradient is again this
+    operator and costs one forward pass, and so does the gradient's gradient. A linear operator maps tangents (forward-mode
+    differentiation) as it maps images.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple[int, int],
@@ -98,14 +101,14 @@ class _UpFirDn2d(torch.autograd.Function):
 
 def filter2d(x: torch.Tensor, f: torch.Tensor | None, padding: Pair = 0, flip_filter: bool = False,
              gain: float = 1) -> torch.Tensor:
-    """Filter, keeping the size: [N, C, H, W] -> [N, C, H, W] plus `padding`. Arguments as in `upfirdn2d`."""
+    """Filter and keep the size: [N, C, H, W] -> [N, C, H, W] plus `padding`. Arguments as in `upfirdn2d`."""
     return upfirdn2d(x, f, padding=_added(padding, *(resample_padding(t) for t in filter_size(f))),
                      flip_filter=flip_filter, gain=gain)
 
 
 def upsample2d(x: torch.Tensor, f: torch.Tensor | None, up: Pair = 2, padding: Pair = 0, flip_filter: bool = False,
                gain: float = 1) -> torch.Tensor:
-    """Upsample, keeping the brightness: [N, C, H, W] -> [N, C, H * up, W * up] plus `padding` of the output."""
+    """Upsample and keep the brightness: [N, C, H, W] -> [N, C, H * up, W * up] plus `padding` of the output."""
     ux, uy = parse_pair(up)
     fw, fh = filter_size(f)
     pads = _added(padding, resample_padding(fw, up=ux), resample_padding(fh, up=uy))
@@ -114,7 +117,7 @@ def upsample2d(x: torch.Tensor, f: torch.Tensor | None, up: Pair = 2, padding: P
 
 def downsample2d(x: torch.Tensor, f: torch.Tensor | None, down: Pair = 2, padding: Pair = 0, flip_filter: bool = False,
                  gain: float = 1) -> torch.Tensor:
-    """Filter and downsample: [N, C, H, W] -> [N, C, H / down, W / down]; `padding` is of the input."""
+    """Filter and downsample: [N, C, H, W] -> [N, C, H / down, W / down]. `padding` applies to the input."""
     dx, dy = parse_pair(down)
     fw, fh = filter_size(f)
     pads = _added(padding, resample_padding(fw, down=dx), resample_padding(fh, down=dy))
@@ -122,9 +125,9 @@ def downsample2d(x: torch.Tensor, f: torch.Tensor | None, down: Pair = 2, paddin
 
 
 def resample_padding(taps: int, up: int = 1, down: int = 1) -> tuple[int, int]:
-    """Zeros before and after an axis that keep the image in place when a filter of `taps` resamples it.
+    """Zeros before and after an axis that keep the image in place when it is resampled with a filter of `taps`.
 
-    For up and down both 1: a plain filter. The amounts for up and down add when an operation does both.
+    With up and down both 1, the padding is that of a plain filter. If an operation upsamples and downsamples, add both amounts.
     """
     if up > 1 or down > 1:
         before = (taps + up - 1) // 2 * (up > 1) + (taps - down + 1) // 2 * (down > 1)
@@ -134,13 +137,13 @@ def resample_padding(taps: int, up: int = 1, down: int = 1) -> tuple[int, int]:
 
 
 def parse_pair(value: Pair) -> tuple[int, int]:
-    """int or [x, y] -> (x, y)."""
+    """Convert int or [x, y] to (x, y)."""
     x, y = (value, value) if isinstance(value, int) else value
     return int(x), int(y)
 
 
 def parse_padding(padding: Pair) -> tuple[int, int, int, int]:
-    """int, [x, y] or [left, right, top, bottom] -> (left, right, top, bottom)."""
+    """Convert int, [x, y] or [left, right, top, bottom] to (left, right, top, bottom)."""
     if not isinstance(padding, int) and len(padding) == 4:
         left, right, top, bottom = padding
         return int(left), int(right), int(top), int(bottom)
