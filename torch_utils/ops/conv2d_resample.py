@@ -1,4 +1,4 @@
-"""Convolution with built-in resampling, and StyleGAN2's modulated convolution on top of it."""
+"""Convolution with built-in resampling, and StyleGAN2's modulated convolution based on it."""
 
 from __future__ import annotations
 
