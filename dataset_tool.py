@@ -133,7 +133,7 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
     if summary.small:
         print(f'{summary.small} images were left out, being smaller than --width and --height')
     if summary.broken:
-        print(f'Warning: {summary.broken} images were left out, being broken')
+        print(f'Warning: {summary.broken} broken images were left out')
     print(f'{dest}: {summary.images} images, {width}x{height} {channel_name(channels)}; {kind}; {format_time(seconds)}')
 
 
