@@ -122,7 +122,8 @@ def test_the_state_of_another_projection_is_not_mixed_in(network, stopping, what
         what = 'network, --features'  # other weights of either
     arguments = ['--save-video=0', *(f'{name}={value}' for name, value in options.items())]
     out = run(changed, *arguments)
-    assert f'out/{state.FILE_NAME} is of another projection ({what}: not the same); starting from the beginning' in out.splitlines()
+    expected = f'out/{state.FILE_NAME} is of another projection ({what}: not the same); starting from the beginning'
+    assert expected in out.splitlines()
     run(changed, *arguments, outdir='fresh')
     assert npz() == npz('fresh') and written() == written('fresh')
 
