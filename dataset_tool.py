@@ -131,9 +131,9 @@ def report(summary: Summary, source: Source, dest: str, seconds: float) -> None:
         print(f'{summary.transparent} of {summary.images} images have transparent pixels' +
               ('' if summary.transparent else f'; --mode={"rgb" if channels == 4 else "grey"} would do'))
     if summary.small:
-        print(f'{summary.small} images were left out, being smaller than --width and --height')
+        print(f'{summary.small} images smaller than --width and --height were left out')
     if summary.broken:
-        print(f'Warning: {summary.broken} images were left out, being broken')
+        print(f'Warning: {summary.broken} broken images were left out')
     print(f'{dest}: {summary.images} images, {width}x{height} {channel_name(channels)}; {kind}; {format_time(seconds)}')
 
 

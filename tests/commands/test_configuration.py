@@ -94,7 +94,7 @@ def test_a_run_the_same_again_and_one_from_its_networks():
     table = run(*args, '--dry-run')
     assert '  G, G_ema  mapping' in table and 'embed.weight 512x2 -> 512x3' in table
     out = run(*args)
-    assert 'Partial transfer' in out and 'Optimisers and counters start anew: transfer learning' in out
+    assert 'Partial transfer' in out and 'Optimisers and counters start fresh: transfer learning' in out
     second = next(Path('runs').glob('00001-*'))
     assert second.name == '00001-e-cond-auto1-kimg1-batch250-noaug-resumecustom-on'
     networks = load_network_snapshot(str(second / 'network-snapshot-000001.pkl'))

@@ -185,7 +185,7 @@ def test_broken_images_are_skipped_named_and_counted(tmp_path, kind, workers):
         (tmp_path / kind).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])  # d.png fails its checksum
     text = tool('--source', tmp_path / kind, '--dest', tmp_path / 'o.zip', '--on-error=skip', f'--workers={workers}')
     count = 3 if kind == 'src' else 4
-    assert text.count('Left out: ') == count and f'Warning: {count} images were left out, being broken' in text
+    assert text.count('Left out: ') == count and f'Warning: {count} broken images were left out' in text
     assert 'c.png' in text and 'e.jpg' in text
     names = zipfile.ZipFile(tmp_path / 'o.zip').namelist()
     assert names == ['00000/img00000001.png', *(['00000/img00000003.png'] if kind == 'src' else []), 'dataset.json']

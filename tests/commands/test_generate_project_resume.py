@@ -122,7 +122,8 @@ def test_the_state_of_another_projection_is_not_mixed_in(network, stopping, what
         what = 'network, --features'  # other weights of either
     arguments = ['--save-video=0', *(f'{name}={value}' for name, value in options.items())]
     out = run(changed, *arguments)
-    assert f'out/{state.FILE_NAME} is of another projection ({what}: not the same); starting anew' in out.splitlines()
+    expected = f'out/{state.FILE_NAME} is of another projection ({what}: not the same); starting from the beginning'
+    assert expected in out.splitlines()
     run(changed, *arguments, outdir='fresh')
     assert npz() == npz('fresh') and written() == written('fresh')
 
@@ -139,7 +140,7 @@ def test_a_damaged_state_is_passed_over(network, stopping, damage):
     stop_early(network, stopping, '--num-steps=3')
     path = Path('out', state.FILE_NAME)
     path.write_bytes(damage(path.read_bytes()))
-    assert f'{path} is damaged; starting anew' in run(network, '--num-steps=3', '--save-video=0')
+    assert f'{path} is damaged; starting from the beginning' in run(network, '--num-steps=3', '--save-video=0')
     run(network, '--num-steps=3', '--save-video=0', outdir='fresh')
     assert npz() == npz('fresh')
 

@@ -122,7 +122,7 @@ def test_an_interrupted_search_goes_on_and_finds_the_same(networks, images, monk
         out = run(networks['flow'], images, f'--steps={steps}')
         assert 'Stopped after image 4 of 5, which is saved. To continue, repeat the same command' in out
         assert [path.name for path in Path('out').iterdir()] == [state.FILE_NAME]
-    assert 'is of another projection (--steps: not the same); starting anew' in out
+    assert 'is of another projection (--steps: not the same); starting from the beginning' in out
     out = run(networks['flow'], images, '--steps=2')
     assert 'Resuming after image 4 of 5' in out and done == [1]
     assert sorted(path.name for path in Path('out').iterdir()) == sorted(path.name for path in Path('whole').iterdir())

@@ -32,7 +32,7 @@ def test_the_published_fine_tuning_of_cg_gan(tmp_path, capsys):
                   '--i_dim=16', '--lambda_sparse=0.1', '--lambda_imgsparse=0.1', '--perturb_norm=0.1', f'--resume={pkl}',
                   '--kimg=357', *SMALL], standalone_mode=False)
     out = capsys.readouterr().out
-    assert 'Optimisers start anew: there is no training state with this snapshot' in out
+    assert 'Optimisers start fresh: there is no training state with this snapshot' in out
     assert 'Augmentation resumes at p = 0.250' in out and 'from 356 kimg' in out and '; new: ' not in out
     run_dir = next(tmp_path.glob('00000-*'))
     config = json.loads((run_dir / 'training_options.json').read_text())
@@ -49,5 +49,5 @@ def test_transfer_learning_counts_from_zero(tmp_path, capsys):
     command.main([f'--outdir={tmp_path}', f'--data={data}', '--cond_mode=flow', '--i_dim=16', f'--resume={pkl}',
                   '--resume-kimg=0', '--kimg=1', *SMALL], standalone_mode=False)
     out = capsys.readouterr().out
-    assert 'Optimisers and counters start anew: transfer learning' in out and 'Augmentation goes on' not in out
+    assert 'Optimisers and counters start fresh: transfer learning' in out and 'Augmentation goes on' not in out
     assert load_network_snapshot(str(next(tmp_path.glob('00000-*')) / 'network-snapshot-000001.pkl')).cur_nimg == 1000

@@ -19,7 +19,7 @@ from dnnlib.archive import FolderArchive, ZipArchive
 
 FILE_NAME = 'dataset.json'
 MOST_CLASSES = 1 << 16  # also the limit for vectors: networks have a weight matrix of this size. ImageNet-21k has 21,841
-_REMEDY = 'correct it, or write the dataset anew with dataset_tool.py'
+_REMEDY = 'correct it, or write the dataset again with dataset_tool.py'
 
 
 MAKE_FACTORS = 'dataset_tool.py --source=synthetic'

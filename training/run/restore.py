@@ -86,11 +86,11 @@ def restore_state(c: EasyDict, state: TrainingState, position: Position) -> Posi
     """Restore the optimisers and everything else from c.resume_state, if set. Returns the position at which to continue."""
     if c.resume_state is None:
         if c.resume_pkl is not None:
-            print('Optimisers start anew: there is no training state with this snapshot' if c.resume_nimg != 0 else
-                  'Optimisers and counters start anew: transfer learning')
+            print('Optimisers start fresh: there is no training state with this snapshot' if c.resume_nimg != 0 else
+                  'Optimisers and counters start fresh: transfer learning')
         return position
     restored, missing = state.restore(c.resume_state)
-    print(f'Optimisers and counters restored from "{c.resume_state}"' + listed('; starting anew: ', missing))
+    print(f'Optimisers and counters restored from "{c.resume_state}"' + listed('; starting fresh: ', missing))
     return position if c.resume_nimg is not None else restored
 
 

@@ -61,7 +61,7 @@ def test_stopping_twice_within_ticks_changes_no_bit(method, data, tmp_path, caps
     assert [run(pieces, 7), run(pieces, 7), run(pieces)] == [False, False, True]
     last = [{name: digest for name, digest in digests(tmp_path / run_dir).items() if '000001' in name} for run_dir in 'ab']
     assert last[0] == last[1] and {LAST, 'fakes000001.png'} <= last[0].keys()
-    assert 'starting anew' not in capsys.readouterr().out
+    assert 'starting fresh' not in capsys.readouterr().out
 
 
 def test_the_ticks_are_those_of_an_undisturbed_run_with_a_line_more_where_it_stopped(data, tmp_path):
@@ -121,7 +121,7 @@ def test_the_method_may_change_and_what_is_new_is_listed(data, tmp_path, capsys)
     loop.training_loop(c)
     out = capsys.readouterr().out
     assert 'tensors restored; new: mapping.fc1.weight, mapping.fc1.bias\n' in out
-    assert 'starting anew: optimiser of G.mapping.fc1.weight, optimiser of G.mapping.fc1.bias, statistics of ADA\n' in out
+    assert 'starting fresh: optimiser of G.mapping.fc1.weight, optimiser of G.mapping.fc1.bias, statistics of ADA\n' in out
     assert stats(tmp_path / 'b')[0]['Progress/kimg']['mean'] == 1.25
 
 

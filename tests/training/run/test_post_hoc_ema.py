@@ -44,12 +44,12 @@ def test_a_killed_run_has_the_averages_of_an_undisturbed_one_and_the_weights_of_
     capsys.readouterr()
     run(short(data, tmp_path / 'killed', post_hoc_ema=True))
     assert all_digests(tmp_path / 'killed') == all_digests(tmp_path / 'with')
-    assert 'starting anew' not in capsys.readouterr().out
+    assert 'starting fresh' not in capsys.readouterr().out
 
 
 def test_averages_that_begin_later_count_from_there(data, tmp_path, capsys):
     run(short(data, tmp_path / 'a'), 3)
     run(short(data, tmp_path / 'a', post_hoc_ema=True))
-    assert 'starting anew: averages for --post-hoc-ema' in capsys.readouterr().out
+    assert 'starting fresh: averages for --post-hoc-ema' in capsys.readouterr().out
     found = load_averages(tmp_path / 'a' / 'weight-averages-000001.pt')
     assert (found.cur_nimg, found.seen_nimg) == (1000, 700)

@@ -62,7 +62,7 @@ def test_weights_of_other_shapes_are_refused(pkl):
         restore_networks(config(pkl), networks(c_dim=2), None)
 
 
-@pytest.mark.parametrize('nimg, words', [(None, 'Optimisers start anew: there is no training state'), (0, 'transfer learning')])
+@pytest.mark.parametrize('nimg, words', [(None, 'Optimisers start fresh: there is no training state'), (0, 'transfer learning')])
 def test_it_is_said_that_optimisers_start_anew(pkl, capsys, nimg, words):
     progress = Position(3456, 0, 3456)
     assert restore_state(config(pkl, nimg), None, progress) == progress

@@ -190,5 +190,5 @@ def check(path: str, picture: str | None, workers: int | None) -> None:
     print(f'Mean image{" of all, and of each label" if len(report.means) > 2 else ""}: {place}')
     if report.troubles:
         raise UserError(f'{path}: {len(report.troubles)} of {report.images + len(report.troubles)} images are broken; '
-                        'convert it anew')
+                        'convert it again')
     data.validate()

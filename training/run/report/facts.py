@@ -111,7 +111,7 @@ class Facts:
             'Draw images' + (' from the best snapshot' if self.best else ''):
                 f'python generate.py --network={network} --seeds=0-15 --outdir=out',
             'Measure all snapshots': f'python calc_metrics.py --network={run} --metrics={shlex.quote(names)} --missing-only',
-            'Write this page anew': f'python -m training.report {run}',
+            'Write this page again': f'python -m training.report {run}',
         }
 
     def _resume(self) -> str:

@@ -50,7 +50,7 @@ def restore(outdir: str | Path, marks: Mapping[str, str], projection: Resumable,
         return
     with open(path, 'rb') as f:
         if not seal.check_seal(f)[0]:
-            print(f'{path} is damaged; starting anew')
+            print(f'{path} is damaged; starting from the beginning')
             return
         try:
             state = torch.load(f, map_location='cpu', weights_only=True)
@@ -60,7 +60,7 @@ def restore(outdir: str | Path, marks: Mapping[str, str], projection: Resumable,
         except Exception as err:  # readers of binary files raise anything
             raise UserError(f'{path}: not the state of a projection; move it away') from err
     if others:
-        print(f'{path} is of another projection ({", ".join(others)}: not the same); starting anew')
+        print(f'{path} is of another projection ({", ".join(others)}: not the same); starting from the beginning')
     else:
         print(f'Resuming after {unit} {projection.step} of {projection.num_steps}')
 

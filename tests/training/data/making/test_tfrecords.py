@@ -145,7 +145,7 @@ def test_damaged_images_can_be_left_out_and_a_truncated_file_cannot(tmp_path):
     write_tfrecords(path, RGB)
     data = path.read_bytes()
     path.write_bytes(data[:FRAME + 60] + b'!' + data[FRAME + 61:])
-    assert '1 images were left out, being broken' in tool('--source', path, '--on-error=skip', '--dest', tmp_path / 'o.zip')
+    assert '1 broken images were left out' in tool('--source', path, '--on-error=skip', '--dest', tmp_path / 'o.zip')
     np.testing.assert_array_equal(pixels(tmp_path / 'o.zip'), RGB[[0, 2]])
     path.write_bytes(data[:-1])
     refused(tmp_path, 'truncated', '--source', path, '--on-error=skip')
