@@ -27,7 +27,7 @@ def module_name(path: str | Path) -> str:
 
 
 def load_module(path: str | Path) -> ModuleType:
-    """Import a .py file, or a folder with an __init__.py, from any place. Returns the same module on every call.
+    """Import a .py file, or a folder with an __init__.py, from any place. Repeated calls return the same module.
 
     From then on the module can be imported as module_name(path), so 'module_name.Class' names a class in it. Files in the folder
     can import each other relatively. Raises UserError if the file or folder is missing, is not Python, or imports a package that

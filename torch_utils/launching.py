@@ -103,7 +103,7 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
     for name, value in environment.items():  # the fork server may be older; variables set by the agent stay
         os.environ.setdefault(name, value)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # undo the fork server's setting, which ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a fork server ignores SIGINT; ranks must not
     finished = threading.Event()
     threading.Thread(target=_stop_without_parent, args=[finished], daemon=True).start()
     if sys.platform == 'linux':

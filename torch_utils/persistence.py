@@ -212,7 +212,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return (list if isinstance(value, list) else tuple)(_plain(v) for v in value)
     if type(value) is str:
-        return sys.intern(value)  # pickle marks identical strings: equal content must give equal bytes
+        return sys.intern(value)  # pickle writes identical strings only once: make equal strings identical
     if value is None or type(value) in (bytes, int, float, bool):
         return value
     if isinstance(value, (np.integer, np.floating, np.bool_)):

@@ -24,7 +24,7 @@ def grid_sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 class _Gather(torch.autograd.Function):
     """y = A x. For a fixed grid, sampling is a linear map A, so its gradients need only A and its adjoint Aᵀ.
 
-    PyTorch differentiates its own sampling twice only since some version, and only on some devices.
+    Older versions of PyTorch, and some devices, cannot differentiate its own sampling twice.
     """
 
     @staticmethod

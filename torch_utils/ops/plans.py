@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 TYPES = {torch.float16: 'float16_t', torch.bfloat16: 'bfloat16_t', torch.float32: 'float', torch.float64: 'double'}
-# Compiled for every kernel.
+# The source of every kernel.
 SOURCE = '#include "bias_act_grid.h"\n#include "upfirdn2d_grid.h"\nusing namespace style_gan_ops;\n'
 THREADS = 256  # threads per block, for all kernels
 TILE_MEMORY = 40960  # maximum shared memory in bytes
