@@ -1,7 +1,7 @@
 """Measure whether bfloat16 makes training faster on this CPU. The CPU's flags do not answer this.
 
 Instructions for bfloat16 are a poor predictor. On one CPU with AVX512-BF16, training steps are 1.9 times as fast in bfloat16 as
-in float32. On another such CPU, convolutions reach 315 GFLOP/s in float32 and 180 in bfloat16.
+in float32. On another CPU, convolutions reach 315 GFLOP/s in float32 and 180 in bfloat16.
 """
 
 from __future__ import annotations
