@@ -198,7 +198,7 @@ def test_of_many_broken_images_not_all_are_named(tmp_path, monkeypatch):
     for i in range(4):
         (source / f'{i}.png').write_bytes(b'')
     text = tool('--source', source, '--dest', tmp_path / 'o.zip', '--on-error=skip')
-    assert text.count('Left out: ') == 2 and '4 images were left out' in text
+    assert text.count('Left out: ') == 2 and '4 broken images were left out' in text
 
 
 def test_if_all_are_broken_nothing_is_written(tmp_path):
