@@ -288,7 +288,7 @@ def test_lsun(tmp_path):
             transaction.put(key, buffer.getvalue())
         transaction.put(b'ab', b'hello')
     text = tool('--source', tmp_path / 'x_lmdb', '--dest', tmp_path / 'out.zip')
-    assert 'Left out: ab in' in text and 'Warning: 1 images were left out' in text
+    assert 'Left out: ab in' in text and 'Warning: 1 broken images were left out' in text
     assert zipfile.ZipFile(tmp_path / 'out.zip').namelist()[:2] == ['00000/img00000000.png', '00000/img00000002.png']
     data = ImageFolderDataset(tmp_path / 'out.zip')
     np.testing.assert_array_equal([data[i][0].transpose(1, 2, 0) for i in (0, 1)], [picture(ord('a')), picture(ord('b'))])
