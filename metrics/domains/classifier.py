@@ -49,7 +49,7 @@ def shrink(images: torch.Tensor, factor: int | None = None) -> torch.Tensor:
 
 
 def shrinking(size: Sequence[int]) -> int:
-    """The factor by which `shrink` reduces each side of images of (height, width)."""
+    """How many times smaller `shrink` makes each side of an image of this (height, width)."""
     return max(max(size) // SIZE, 1)
 
 

@@ -92,7 +92,7 @@ def test_groups_complete_commands_and_the_options_of_the_default_one(words, expe
     'train.py --help', 'train.py --kimg=x', 'dataset_tool.py --check=no.zip',
     'dataset_tool.py --source=synthetic --max-images=20 --width=8 --height=8 --domains=2 --dest={tmp}/shapes.zip'])
 def test_no_colours_on_a_terminal(args, tmp_path):
-    """Nor other sequences of a terminal, apart from those by which a progress bar moves."""
+    """No other terminal sequences either, except those that move a progress bar."""
     import pty
     ours, theirs = pty.openpty()
     environment = {k: v for k, v in os.environ.items() if k != 'NO_COLOR'} | dict(TERM='xterm-256color')
