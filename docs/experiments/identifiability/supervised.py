@@ -38,7 +38,7 @@ class Truth:
         self.pixels = torch.from_numpy(np.concatenate([render(part, SIZE) for part in parts])).permute(0, 3, 1, 2).contiguous()
         self.factors = [Factor(name, values, kind, role == 'style')
                         for (name, kind, role), values in zip(FACTORS, self.values.T, strict=True)]
-        columns = [factor.columns() for factor in self.factors]
+        columns = [targets_of(factor, images) for factor in self.factors]
         self.widths = [part.shape[1] for part in columns]
         self.targets = torch.from_numpy(np.concatenate(columns, axis=1)).float()
         self.style = np.repeat([factor.style for factor in self.factors], self.widths)
@@ -47,17 +47,24 @@ class Truth:
         return self.pixels[rows].float() / 127.5 - 1
 
 
-def loss_of(truth: Truth, found: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Sum the losses of all factors. scale: standard deviations of the columns."""
+def targets_of(factor: Factor, images: int) -> np.ndarray:
+    """The columns of a factor; numbers have mean 0 and deviation 1 over the first images, or learning them is slow."""
+    columns = factor.columns()
+    if factor.kind in ('class', 'circle'):
+        return columns
+    return (columns - columns[:images].mean(axis=0)) / columns[:images].std(axis=0)
+
+
+def loss_of(truth: Truth, found: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Sum the losses of all factors."""
     total = found.new_zeros([])
-    for factor, ours, theirs, s in zip(truth.factors, found.split(truth.widths, 1), targets.split(truth.widths, 1),
-                                       scale.split(truth.widths), strict=True):
+    for factor, ours, theirs in zip(truth.factors, found.split(truth.widths, 1), targets.split(truth.widths, 1), strict=True):
         if factor.kind == 'class':
             total = total + F.cross_entropy(ours, theirs.argmax(dim=1))
         elif factor.kind == 'circle':
             total = total + (1 - F.cosine_similarity(ours, theirs)).mean()
         else:
-            total = total + ((ours - theirs) / s).square().mean()
+            total = total + (ours - theirs).square().mean()
     return total
 
 
@@ -73,11 +80,10 @@ def train(truth: Truth, images: int, epochs: int) -> torch.nn.Module:
     net = make_network((3, SIZE, SIZE), sum(truth.widths), generator, WIDTHS, HIDDEN)
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.01)
     schedule = make_schedule(optimizer, epochs * (images // BATCH))
-    scale = truth.targets[:images].std(dim=0)
     for epoch in range(epochs):
         for rows in torch.randperm(images, generator=generator)[:images // BATCH * BATCH].split(BATCH):
             optimizer.zero_grad()
-            loss = loss_of(truth, net(truth.images(rows)), truth.targets[rows], scale)
+            loss = loss_of(truth, net(truth.images(rows)), truth.targets[rows])
             loss.backward()
             optimizer.step()
             schedule.step()
