@@ -161,6 +161,11 @@ def wants_few_shapes(device: torch.device) -> bool:
     return device.type == 'cuda'
 
 
+def wants_own_convolution_gradients(device: torch.device) -> bool:
+    """Whether PyTorch's gradients of gradients of convolutions are slow on `device`; see torch_utils.ops.convolution."""
+    return device.type == 'cuda'
+
+
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a tensor from main memory to `device`, without waiting. Returns the same tensor if it is already there."""
     if tensor.device == device:
