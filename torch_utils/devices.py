@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import math
 import os
 import re
@@ -248,6 +249,13 @@ def peak_memory_gib(device: torch.device) -> float:
     peak = torch.cuda.max_memory_allocated(device) / 2 ** 30
     torch.cuda.reset_peak_memory_stats(device)
     return peak
+
+
+def free_memory(device: torch.device) -> None:
+    """Give memory that PyTorch keeps for later back to `device`."""
+    if device.type == 'cuda':
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager

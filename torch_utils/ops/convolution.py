@@ -1,8 +1,8 @@
 """Convolutions whose gradients can be differentiated quickly on a GPU.
 
-PyTorch's gradient of a gradient with respect to the weight is a convolution with a kernel as large as the image. On a GPU, this made
-R1 of 256x256 images three times as slow as the main loss. Here, gradients of gradients are convolutions and weight gradients of the
-usual sizes again (the idea is that of conv2d_gradfix in StyleGAN2-ADA, Karras et al. 2020).
+PyTorch's gradient of a gradient with respect to the weight is a convolution with a kernel as large as the image. On a GPU, R1
+of 256x256 images then took three times as long as the main loss. Here, gradients of gradients are convolutions and weight
+gradients of the usual sizes again. The idea is that of conv2d_gradfix in StyleGAN2-ADA (Karras et al. 2020).
 """
 
 from __future__ import annotations

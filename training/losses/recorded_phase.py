@@ -97,7 +97,7 @@ class RecordedPhase(Phase):
     def _draw_crossovers(self, count: int) -> None:
         """Draw the crossover points of one run. A recording reads them from the same memory each time."""
         num_ws = self.networks['G'].num_ws
-        points = [draw_crossover(num_ws, self.batch_kwargs['style_mixing_prob']) for _ in range(count)]
+        points = [draw_crossover(num_ws, self.batch_kwargs.get('style_mixing_prob', 0.0)) for _ in range(count)]
         drawn = devices.send(torch.tensor(points), self._device)
         if len(self._crossovers) == count:
             self._crossovers.copy_(drawn)
