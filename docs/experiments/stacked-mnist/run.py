@@ -36,7 +36,7 @@ EXPERIMENT = Experiment(
     measures={'modes': Measure('modes of 1000', 0), 'modes_kl': Measure('KL', 2),
               'modes_test_accuracy': Measure('accuracy of the classifier', 3)},
     evaluations=[Evaluation(['--metrics=modes', '--data={stacked}'])],
-    picture=['domains', '--seeds=0-31', '--layout=rows', '--noise-mode=const'],
+    picture=['images', '--seeds=0-31', '--noise-mode=const'],
 )
 
 if __name__ == '__main__':
