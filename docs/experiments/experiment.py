@@ -113,8 +113,11 @@ class Work:
 
     def measure_all(self, seeds: Iterable[int]) -> None:
         """Measure seeds, several at the same time."""
-        with ThreadPoolExecutor(self.jobs) as pool:
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
             list(pool.map(self.measure, seeds))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, no other seed starts
 
     def measure(self, seed: int) -> None:
         """Evaluate the finished cells of one seed, draw them, and write the seed's JSON."""

@@ -180,7 +180,8 @@ def test_sheet_has_all_cells(shared, tmp_path):
 
 
 def test_curve_of_a_run(shared, tmp_path):
-    lines = [dict(snapshot_pkl=f'network-snapshot-{kimg:06d}.pkl', results={'fd': fd}) for kimg, fd in ((0, 9.0), (15, 2.5), (30, 4.0))]
+    lines = [dict(snapshot_pkl=f'network-snapshot-{kimg:06d}.pkl', results={'fd': fd})
+             for kimg, fd in ((0, 9.0), (15, 2.5), (30, 4.0))]
     (tmp_path / 'metric-fd.jsonl').write_text('\n'.join(map(json.dumps, lines)) + '\n')
     (tmp_path / 'stats.jsonl').write_text(json.dumps({'Timing/sec_per_kimg': 1.0}))
     last = tmp_path / 'network-snapshot-000030.pkl'
