@@ -41,10 +41,13 @@ class Cell(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """One call of calc_metrics.py, for all finished cells or for the named ones."""
+    """One call of calc_metrics.py, or of another program with such options, for all finished cells or for the named ones.
+    curve: for all snapshots of their runs, instead of the last."""
 
     options: Sequence[str]
     cells: Sequence[str] | None = None
+    curve: bool = False
+    program: str = 'calc_metrics.py'
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Experiment:
     control: str
     measures: Mapping[str, Measure]  # keys are those of the metrics' results
     evaluations: Sequence[Evaluation]
+    curve: str | None = None  # key of a measure that is drawn over the length of training
     picture: Sequence[str] = ()  # command and options of generate.py; --network and --outdir are added
 
 
@@ -109,21 +113,24 @@ class Work:
 
     def measure_all(self, seeds: Iterable[int]) -> None:
         """Measure seeds, several at the same time."""
-        with ThreadPoolExecutor(self.jobs) as pool:
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
             list(pool.map(self.measure, seeds))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, no other seed starts
 
     def measure(self, seed: int) -> None:
         """Evaluate the finished cells of one seed, draw them, and write the seed's JSON."""
         found = {name: path for name in self.experiment.cells if (path := self.snapshot(seed, name))}
         if not found:
             return
-        for options, only in self.experiment.evaluations:
-            networks = [f'--network={path}' for name, path in found.items() if only is None or name in only]
-            if networks:
-                call('calc_metrics.py', *self.filled(options), '--missing-only', '--seed=0', '--verbose=0',
-                     f'--device={self.device}', *networks)
+        for options, only, curve, program in self.experiment.evaluations:
+            paths = [path.parent if curve else path for name, path in found.items() if only is None or name in only]
+            if paths:
+                call(program, *self.filled(options), '--missing-only', '--seed=0', '--verbose=0', f'--device={self.device}',
+                     *(f'--network={path}' for path in paths))
         self.results.mkdir(parents=True, exist_ok=True)
-        cells = {name: dict(kimg=self.kimg(name), **values(path)) for name, path in found.items()}
+        cells = {name: dict(kimg=self.kimg(name), **values(path, self.experiment.curve)) for name, path in found.items()}
         write_json(self.results / f'seed{seed}.json', dict(seed=seed, device=self.device, cells=cells))
         if self.experiment.picture:
             self.draw(seed, found)
@@ -132,8 +139,12 @@ class Work:
         """Draw the samples of each cell, and one picture of all cells."""
         command, *options = self.experiment.picture
         for path in found.values():
-            if not (path.parent / f'{command}.png').exists():
-                call('generate.py', command, f'--network={path}', f'--outdir={path.parent}', *options, f'--device={self.device}')
+            picture = path.parent / f'{command}.png'
+            if not picture.exists():
+                outdir = path.parent / command if command == 'images' else path.parent
+                call('generate.py', command, f'--network={path}', f'--outdir={outdir}', *options, f'--device={self.device}')
+                if command == 'images':
+                    comparison.draw_grid(sorted(outdir.glob('seed*.png')), picture)
         pictures = {self.experiment.cells[name].title: path.parent / f'{command}.png' for name, path in found.items()}
         comparison.draw_sheet(pictures, self.results / f'seed{seed}.png')
 
@@ -160,13 +171,21 @@ def newest(outdir: Path) -> Path | None:
     return max(outdir.glob('*/network-snapshot-*.pkl'), key=lambda path: path.name, default=None)
 
 
-def values(snapshot: Path) -> dict[str, Any]:
-    """Measurements of a snapshot, and the seconds per kimg of its run (median over ticks, wall-clock time)."""
+def values(snapshot: Path, curve: str | None = None) -> dict[str, Any]:
+    """Measurements of a snapshot, and the seconds per kimg of its run (median over ticks, wall-clock time).
+
+    curve: key of a measure of all snapshots of the run. Adds {kimg: value} as `curve`, and how far the value of this snapshot is
+    above the smallest as <key>_above_best."""
     found: dict[str, Any] = {}
+    points: dict[str, float] = {}
     for path in sorted(snapshot.parent.glob('metric-*.jsonl')):
         for line in lines(path):
             if line['snapshot_pkl'] == snapshot.name:
                 found |= line['results']
+            if line['results'].get(curve) is not None:
+                points[str(int(Path(line['snapshot_pkl']).stem.rsplit('-')[-1]))] = line['results'][curve]
+    if curve in found:
+        found |= {f'{curve}_above_best': found[curve] - min(points.values()), 'curve': points}
     ticks = [line['Timing/sec_per_kimg'] for line in lines(snapshot.parent / 'stats.jsonl')]
     return {**found, 'sec_per_kimg': statistics.median(t['mean'] if isinstance(t, dict) else t for t in ticks)}
 
@@ -246,3 +265,5 @@ def show(experiment: Experiment, results: Path) -> None:
     titles = {key: cell.title for key, cell in experiment.cells.items()}
     print(comparison.table(found, titles, experiment.measures, experiment.control))
     comparison.draw_points(found, list(titles), experiment.measures, results / 'points.png')
+    if experiment.curve is not None:
+        comparison.draw_curves(found, titles, experiment.measures[experiment.curve].heading, results / 'curves.png')

@@ -177,3 +177,27 @@ def test_sheet_has_all_cells(shared, tmp_path):
     shared[1].draw_sheet(dict.fromkeys(TITLES, tmp_path / 'cell.png'), tmp_path / 'sheet.png')
     with PIL.Image.open(tmp_path / 'sheet.png') as image:
         assert image.size == (512, 4 * 78)
+
+
+def test_curve_of_a_run(shared, tmp_path):
+    lines = [dict(snapshot_pkl=f'network-snapshot-{kimg:06d}.pkl', results={'fd': fd})
+             for kimg, fd in ((0, 9.0), (15, 2.5), (30, 4.0))]
+    (tmp_path / 'metric-fd.jsonl').write_text('\n'.join(map(json.dumps, lines)) + '\n')
+    (tmp_path / 'stats.jsonl').write_text(json.dumps({'Timing/sec_per_kimg': 1.0}))
+    last = tmp_path / 'network-snapshot-000030.pkl'
+    assert shared[0].values(last, 'fd') == {'fd': 4.0, 'fd_above_best': 1.5, 'curve': {'0': 9.0, '15': 2.5, '30': 4.0},
+                                            'sec_per_kimg': 1.0}
+    assert shared[0].values(last) == {'fd': 4.0, 'sec_per_kimg': 1.0}
+
+
+def test_grid_and_curves_are_drawn(shared, tmp_path):
+    for i in range(3):
+        PIL.Image.new('L', (8, 8), 100 * i).save(tmp_path / f'seed{i}.png')
+    shared[1].draw_grid(sorted(tmp_path.glob('seed*.png')), tmp_path / 'grid.png', columns=2)
+    with PIL.Image.open(tmp_path / 'grid.png') as image:
+        pixels = np.asarray(image.convert('L'))
+    assert pixels.shape == (16, 16)
+    assert [pixels[0, 0], pixels[0, 8], pixels[8, 0], pixels[8, 8]] == [0, 100, 200, 255]
+    results = [dict(seed=0, cells={'l1': dict(curve={'15': 2.0, '30': 1.0}), 'start': {}}), dict(seed=1, cells={})]
+    shared[1].draw_curves(results, TITLES, 'FD', tmp_path / 'curves.png')
+    assert (tmp_path / 'curves.png').exists()

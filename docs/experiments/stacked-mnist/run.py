@@ -27,7 +27,7 @@ CELLS = {
 
 EXPERIMENT = Experiment(
     folder=HERE,
-    datasets={'stacked': ['--source=mnist', '--domains=stacked', '--max-images=20000']},
+    datasets={'stacked': ['--source=mnist', '--domains=stacked', '--max-images=10000']},
     common=['--data={stacked}', '--cond=0', '--z-dim=64', '--batch=64', '--cbase=512', '--cmax=64', '--map-depth=1', '--noise=0',
             '--mixing=0', '--pl-weight=0', '--aug=noaug', '--gamma=1', '--fp32=1', '--workers=1', '--metrics=none',
             '--wandb=disabled', '--tick=2', '--snap=5', '--keep=1'],
@@ -36,7 +36,7 @@ EXPERIMENT = Experiment(
     measures={'modes': Measure('modes of 1000', 0), 'modes_kl': Measure('KL', 2),
               'modes_test_accuracy': Measure('accuracy of the classifier', 3)},
     evaluations=[Evaluation(['--metrics=modes', '--data={stacked}'])],
-    picture=['domains', '--seeds=0-31', '--layout=rows', '--noise-mode=const'],
+    picture=['images', '--seeds=0-31', '--noise-mode=const'],
 )
 
 if __name__ == '__main__':
