@@ -22,6 +22,7 @@ from dnnlib.util import EasyDict
 from training import training_loop
 
 ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('models/**/*.md'), ROOT / 'datasets' / 'README.md'])
 OMITTED = ('...', '…')  # stand for what a page leaves out
 
 
@@ -71,7 +72,9 @@ def run(program: str, args: Sequence[str]) -> tuple[int, str]:
           contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), warnings.catch_warnings()):
         warnings.filterwarnings('ignore', message='.*found in sys.modules', category=RuntimeWarning)
         try:
-            if program.startswith('-m '):
+            if program.startswith('-c '):
+                exec(program[3:], {})
+            elif program.startswith('-m '):
                 runpy.run_module(program[3:], run_name='__main__')
             else:
                 sys.path.insert(0, str((ROOT / program).parent))  # as Python does

@@ -1,9 +1,12 @@
 """A feature detector of a few lines in the place of all others, for commands and training runs."""
 
+from types import SimpleNamespace
+
 import torch
 
 from dnnlib.channels import over
 from metrics import detectors
+from metrics.detectors.lpips import of_maps
 
 
 class StandIn:
@@ -27,6 +30,17 @@ class StandIn:
     def probabilities(self, images):
         return self.features(images).softmax(dim=1)
 
+    def feature_maps(self, images):
+        """[N, 3, 8, 8], and [N, 12, 1, 1], twice."""
+        last = self.features(images)[:, :, None, None]
+        return [over(self.resized(images), background=255).expand(-1, 3, -1, -1) / 255, last, last]
+
+    def conv5(self, images):
+        return self.feature_maps(images)[0]
+
+    def lpips(self, images):
+        return of_maps(self.feature_maps(images))
+
 
 def replace_detectors(monkeypatch, cache):
     """Every detector is there, and a StandIn. Returns the list of those that are loaded. cache: directory of downloads and
@@ -38,6 +52,7 @@ def replace_detectors(monkeypatch, cache):
         return loaded[-1]
 
     monkeypatch.setattr(detectors, 'load_detector', load)
+    monkeypatch.setattr(detectors, 'load_lpips', lambda name, device, path=None: SimpleNamespace(net=load(name, device)))
     monkeypatch.setattr(detectors, 'check_detector', lambda name, path=None: None)
     monkeypatch.setenv('DNNLIB_CACHE_DIR', str(cache))
     return loaded
