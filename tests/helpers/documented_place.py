@@ -30,7 +30,7 @@ RUNS = {  # the kinds of networks that are there
 CHARACTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789ΓΔΘΛΞΠΣΦΨΩ'
 INPUTS = ('--data', '--eval-data', '--images', '--source', '--check', '--target')  # options that name images
 PLACEHOLDERS = r'\$PKL|<snapshot>|NETWORK|…|\.\.\.'
-RUN = r'runs/(\d{5})-[^/]+'
+RUN_NAME = r'runs/(\d{5})-[^/]+'
 
 
 def written_in_pages() -> dict[str, str]:
@@ -48,16 +48,27 @@ def write_text(path: Path | str, text: str) -> None:
     Path(path).write_text(text, encoding='utf-8')
 
 
-def make_templates(folder: Path) -> None:
-    """Train a network of each kind in `folder`, for the few steps that train.py is made to stop after, on letters in three
-    typefaces: `data.zip`, `plain`, `cond`, `domains`."""
-    write_text(folder / 'letters.txt', CHARACTERS)
-    data = folder / 'data.zip'
-    done(run('dataset_tool.py', ['--source=glyphs', f'--chars={folder / "letters.txt"}', '--paired', '--mode=rgb',
-                                 '--resolution=16x16', '--workers=1', f'--dest={data}']))
-    for kind, options in RUNS.items():
-        done(run('train.py', [f'--data={data}', f'--outdir={folder}', *SMALL['train.py'].split(), *options.split()]))
-        max(folder.glob('0*')).rename(folder / kind)
+class Templates:
+    """A dataset of letters in three typefaces, and runs of the few steps after which train.py is made to stop. Each is made when
+    it is first needed."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.data = folder, folder / 'data.zip'
+
+    def images(self) -> Path:
+        if not self.data.exists():
+            write_text(self.folder / 'letters.txt', CHARACTERS)
+            done(run('dataset_tool.py', ['--source=glyphs', f'--chars={self.folder / "letters.txt"}', '--paired', '--mode=rgb',
+                                         '--resolution=16x16', '--workers=1', f'--dest={self.data}']))
+        return self.data
+
+    def run_dir(self, kind: str) -> Path:
+        """kind: of RUNS."""
+        if not (self.folder / kind).exists():
+            done(run('train.py', [f'--data={self.images()}', f'--outdir={self.folder / "runs"}', *SMALL['train.py'].split(),
+                                  *RUNS[kind].split()]))
+            max((self.folder / 'runs').glob('*')).rename(self.folder / kind)
+        return self.folder / kind
 
 
 def done(result: tuple[int, str]) -> None:
@@ -65,9 +76,9 @@ def done(result: tuple[int, str]) -> None:
 
 
 class Place:
-    """The working directory, which is the current one. templates: see make_templates. put: what was put there, by its name."""
+    """The working directory, which is the current one. put: what was put there, by its name."""
 
-    def __init__(self, templates: Path):
+    def __init__(self, templates: Templates):
         self.templates, self.put = templates, set()
         for name, text in written_in_pages().items():
             write_text(name, text)
@@ -88,16 +99,18 @@ class Place:
         option, _, value = word.partition('=')
         if option in ('--network', '--resume', '--like'):
             return [f'{option}={path}' for path in self.networks(value, command)]
-        return self.networks(word, command) if word.startswith('runs/') else [word]
+        return self.networks(word, command) if word.startswith(('runs/', '<run>')) else [word]
 
     def networks(self, value: str, command: Command) -> list[str]:
         """Snapshots and run directories. A run of the page is found by its number, and its newest snapshot: the page has other
         options, or leaves out a part of the name."""
+        if value == '<run>':
+            value = 'runs/00000-faces-auto1'
         if value.endswith('*'):
             return glob(value) or self.networks(value.replace('*', 'mnist-cond-auto1'), command)
         if re.fullmatch(PLACEHOLDERS, value) or (re.match(r'(glyphs|two-color-mnist)/', value) and self.compares(command)):
             value = 'network.pkl'
-        if not (number := re.match(RUN, value)):
+        if not (number := re.match(RUN_NAME, value)):
             if value.endswith('.pkl') and not Path(value).exists():
                 self.put_network(value, command)
             return [value]
@@ -114,14 +127,14 @@ class Place:
         own = [found for found in glob('runs/*/network-snapshot-*.pkl') if Path(found).parts[1] not in self.put]
         kind = 'plain' if '--to=stylegan2-ada' in command.args else 'domains'
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(max(own) if own else max((self.templates / kind).glob('network-snapshot-*.pkl')), path)
+        shutil.copy(max(own) if own else max(self.templates.run_dir(kind).glob('network-snapshot-*.pkl')), path)
         self.put.add(path)
 
     def put_run(self, path: Path) -> Path:
         """A run without labels, or with them."""
-        shutil.copytree(self.templates / ('cond' if '-cond' in path.name else 'plain'), path)
+        shutil.copytree(self.templates.run_dir('cond' if '-cond' in path.name else 'plain'), path)
         options = json.loads((path / 'training_options.json').read_text())
-        options['options'] = dict(outdir='runs', data=str(self.templates / 'data.zip'), mirror=True)
+        options['options'] = dict(outdir='runs', data=str(self.templates.images()), mirror=True)
         write_text(path / 'training_options.json', json.dumps(options))
         self.put.add(path.name)
         return path
@@ -135,12 +148,12 @@ class Place:
         if path.endswith(('.jpg', '.png')):
             PIL.Image.fromarray(rng.integers(0, 256, (150, 140, 3), dtype=np.uint8)).save(path)
         elif path.endswith('.zip'):
-            shutil.copy(self.templates / 'data.zip', path)
+            shutil.copy(self.templates.images(), path)
         elif path == 'photos':
             for i in range(12):
                 self.put_images(f'photos/{i}.jpg')
         else:
-            zipfile.ZipFile(self.templates / 'data.zip').extractall(path)
+            zipfile.ZipFile(self.templates.images()).extractall(path)
         self.put.add(path)
 
 
@@ -154,10 +167,11 @@ def shortening(command: Command) -> list[str]:
         more += ['--i-dim=8']
     if program == 'dataset_tool.py' and '--check' not in text:
         more += ['--workers=1', '--resolution=16x16'] if '=glyphs' not in text else ['--workers=1', '--chars=letters.txt']
-        more += ['--resolution=16x16', '--mode=rgb'] if '--fonts=...' in text else []
+        more += ['--resolution=16x16', '--mode=rgb', '--chars=common'] if '--fonts=...' in text else []
         more += ['--max-images=2100', '--domains=3'] if '=synthetic' in text else []
     if program == 'calc_metrics.py':
-        more += [f'--num={200 if "identifiability" in text else 120 if "=nn" in text else 12}']
+        number = 200 if 'identifiability' in text else 120 if '=nn' in text else 12
+        more += [f'--num={number}'] if '=jacobian' not in text else []
         more += ['--steps=1'] if re.search('truth|tfid|translation', text) else []
     return more + {'project': ['--num-steps=2'], 'translate': ['--steps=1'],
                    'video': ['--w-frames=2']}.get(' '.join(command.args[:1]), [])
