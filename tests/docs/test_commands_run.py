@@ -32,7 +32,7 @@ NOT_RUN = {  # a part of '<page>: <line>': the reason, and the test that covers 
 }
 LEFT = {  # a part of a line: files that the page promises, besides those of --dest and the like
     'train.py --outdir=runs --data=datasets/photos.zip --mirror=1': ['runs/00000-photos-mirror-auto1/report.html'],
-    '--check=datasets/photos.zip': ['photos-mean.png'],
+    '--check=datasets/photos.zip': ['datasets/photos-mean.png'],
     '--contact-sheet=1': ['out/seed0000.png', 'out/contact-sheet.png'],
     'generate.py mix': ['out/grid.png'],
     'generate.py project': ['out/target.png', 'out/proj.png', 'out/projected_w.npz'],

@@ -82,7 +82,7 @@ class Place:
         self.templates, self.put = templates, set()
         for name, text in written_in_pages().items():
             write_text(name, text)
-        write_text('letters.txt', 'ABCDEFGHIJKL')
+        write_text('letters.txt', CHARACTERS[:24])
 
     def arguments(self, command: Command) -> list[str]:
         """The arguments of a command as they are here, with more of them that make it short. Later ones win."""
@@ -123,9 +123,9 @@ class Place:
         return any(word.partition('=')[2] in self.put for word in command.args)
 
     def put_network(self, path: str, command: Command) -> None:
-        """The page's own newest one, or that with domains, or without where these cannot be."""
+        """The page's own newest one; else one without labels, for faces and the published programs, or with domains."""
         own = [found for found in glob('runs/*/network-snapshot-*.pkl') if Path(found).parts[1] not in self.put]
-        kind = 'plain' if '--to=stylegan2-ada' in command.args else 'domains'
+        kind = 'plain' if {'--to=stylegan2-ada', '--outdir=faces'} & set(command.args) else 'domains'
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(max(own) if own else max(self.templates.run_dir(kind).glob('network-snapshot-*.pkl')), path)
         self.put.add(path)
