@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 
+from dnnlib.scratch import scratch_folder
 from dnnlib.signals import endings
 from dnnlib.util import OptionError, UserError
 from torch_utils import devices, process_group, torchrun
@@ -61,12 +61,12 @@ def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, d
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
     for name in ('torch.distributed.elastic', 'torch.multiprocessing'):  # they log failures that the exception already contains
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder('stylegan-ranks') as folder:
         # One agent needs no heartbeats to other agents. A machine that was suspended would miss them and fail.
         config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=world_size, run_id=uuid.uuid4().hex, max_restarts=0,
                               monitor_interval=0.1, rdzv_backend='c10d', rdzv_endpoint='localhost:0', local_addr='localhost',
                               rdzv_configs={'keep_alive_interval': 10**8}, start_method=_start_method(),
-                              logs_specs=DefaultLogsSpecs(folder))
+                              logs_specs=DefaultLogsSpecs(str(folder)))
         agent = elastic_launch(config, _run_rank)
         # On the main thread, the agent would kill ranks 30 s after a signal, even if they are still saving, and report failure
         # if they ended well. On another thread it leaves signals to this process.
