@@ -10,8 +10,10 @@ same collectors in the same order, and must have reported the same names in the 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import weakref
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,24 @@ def report0(name: str, value: Any) -> Any:
     """Like `report`, but only rank 0 counts."""
     report(name, value if distributed.is_rank0() else [])
     return value
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[tuple[str, torch.Tensor]]]:
+    """Inside this context, `report` appends (name, flat copy of the value) to the yielded list and counts nothing."""
+    global _waiting
+    before, _waiting = _waiting, []
+    try:
+        yield _waiting
+    finally:
+        _waiting = before
+
+
+def count(reports: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Count recorded reports. The tensors must not change any more."""
+    _waiting.extend(reports)
+    if len(_waiting) > MOST_WAITING:
+        _fetch()
 
 
 class Collector:

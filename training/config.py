@@ -175,7 +175,7 @@ def build_config(options: EasyDict, data: DatasetInfo, resume: Resume | None = N
             c.ada_kimg, c.ema_rampup = 100, None
     c.wandb = dict(mode=o.wandb, project=WANDB_PROJECT, images=o.wandb_images)
     c.profile = o.profile
-    c.cudnn_benchmark, c.allow_tf32 = not o.nobench, bool(o.allow_tf32)
+    c.cudnn_benchmark, c.allow_tf32, c.cuda_graphs = not o.nobench, bool(o.allow_tf32), o.cuda_graphs
     return c
 
 

@@ -17,7 +17,7 @@ from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
 from training.data import workers
 from training.inputs import START, RandomInputs, real_batches, split_rounds
-from training.losses import Annealing, make_phases
+from training.losses import Annealing, kind_of_phase, make_phases
 from training.methods import make_terms
 from training.networks import layers
 from training.networks.ema import update_ema
@@ -75,8 +75,11 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     position = share_networks({**networks, 'augment_pipe': augment_pipe}, position)
     prepare_networks(c, networks, training_set, device)
     G, D, G_ema = networks.G, networks.D, networks.G_ema
+    terms = [term.to(device) for term in make_terms(c.loss_kwargs['terms'])]
+    make_phase, recorded = kind_of_phase(c.cuda_graphs, {'G': G, 'D': D}, terms, augment_pipe, bool(c.get('anneal')))
+    print(f'CUDA graphs:  {recorded}')
     phases = make_phases(
-        [term.to(device) for term in make_terms(c.loss_kwargs['terms'])], {'G': G, 'D': D},
+        terms, {'G': G, 'D': D}, make=make_phase,
         optimizer_kwargs={'G': c.G_opt_kwargs, 'D': c.D_opt_kwargs},
         lazy_intervals={'G': c.G_reg_interval, 'D': c.D_reg_interval},
         style_mixing_prob=c.loss_kwargs['style_mixing_prob'], augment=augment_pipe,

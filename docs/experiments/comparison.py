@@ -98,6 +98,36 @@ def draw_sheet(pictures: Mapping[str, Path], path: Path) -> None:
     sheet.quantize(128).save(path, optimize=True)
 
 
+def draw_grid(pictures: Sequence[Path], path: Path, columns: int = 16) -> None:
+    """Draw pictures of equal size in rows."""
+    from PIL import Image
+    images = [Image.open(picture).convert('RGB') for picture in pictures]
+    width, height = images[0].size
+    grid = Image.new('RGB', (columns * width, -(-len(images) // columns) * height), 'white')
+    for i, image in enumerate(images):
+        grid.paste(image, (i % columns * width, i // columns * height))
+    grid.save(path)
+
+
+def draw_curves(results: Sequence[dict], titles: Mapping[str, str], heading: str, path: Path) -> None:
+    """Draw a measure over the length of training: the mean over seeds of each cell, and a thin line for each seed."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(8, 4.5), dpi=80, layout='constrained')
+    axes = figure.subplots()
+    for i, (cell, title) in enumerate(titles.items()):
+        curves = [{int(kimg): value for kimg, value in facts['cells'][cell]['curve'].items()} for facts in results
+                  if 'curve' in facts['cells'].get(cell, {})]
+        for curve in curves:
+            axes.plot(sorted(curve), [curve[kimg] for kimg in sorted(curve)], color=f'C{i}', linewidth=0.6, alpha=0.5)
+        if common := sorted(set.intersection(*map(set, curves))) if curves else []:
+            means = [statistics.mean(curve[kimg] for curve in curves) for kimg in common]
+            axes.plot(common, means, 'o-', color=f'C{i}', label=title)
+    axes.set(xlabel='kimg', ylabel=heading, yscale='log')
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path)
+
+
 def draw_points(results: Sequence[dict], cells: Sequence[str], measures: Mapping[str, Measure], path: Path) -> None:
     """Draw a panel for each measure, with one point per seed and cell. A line joins the points of one seed."""
     from matplotlib.figure import Figure

@@ -23,7 +23,7 @@ from torch_utils.flops import Flops
 from torch_utils.ops import backend
 from training.augmentation.pipe import AugmentPipe
 from training.augmentation.presets import AUGPIPES
-from training.losses import make_phases
+from training.losses import Phase, make_phases
 from training.methods import make_terms
 from training.networks import Discriminator, Generator
 from training.networks.layers import set_half_dtype
@@ -92,8 +92,9 @@ def make_augment(where: torch.device, augpipe: str, strength: float) -> AugmentP
 
 
 def make_run(where: torch.device, precision: str, resolution: ImageSize, cbase: int, cmax: int, batch: int, c_dim: int,
-             augment: AugmentPipe | None = None, nhwc: bool = False) -> tuple[list, dict]:
-    """The phases of a StyleGAN2 run, and a batch for them. nhwc: channels last in half precision."""
+              augment: AugmentPipe | None = None, nhwc: bool = False,
+             make: Callable[..., Phase] = Phase) -> tuple[list, dict]:
+    """The phases of a StyleGAN2 run, and a batch for them. nhwc: channels last in half precision. make: Phase or a subclass."""
     torch.manual_seed(0)
     width, last = dict(channel_base=cbase, channel_max=cmax), dict(fp16_channels_last=nhwc)
     if precision != 'fp32':
@@ -109,7 +110,7 @@ def make_run(where: torch.device, precision: str, resolution: ImageSize, cbase: 
     terms = make_terms({'G/logistic': {}, 'G/path_length': dict(weight=2.0, interval=4), 'D/logistic_fake': {},
                         'D/logistic_real': {}, 'D/r1': dict(weight=0.5, interval=16)})
     phases = make_phases([t.to(where) for t in terms], networks, {'G': adam, 'D': adam}, {'G': 4, 'D': 16}, style_mixing_prob=0.9,
-                         augment=augment, exact_second_order=precision == 'bf16')
+                         augment=augment, exact_second_order=precision == 'bf16', make=make)
     labels = torch.eye(max(c_dim, 1), device=where)[torch.arange(batch) % max(c_dim, 1), :c_dim]
     inputs = dict(z=torch.randn(batch, 512, device=where), c=labels, real_c=labels,
                   real_images=torch.randn(batch, 3, *height_width(resolution), device=where))

@@ -96,52 +96,80 @@ def test_missing_values_are_left_out(shared):
     assert comparison.paired_test([1.0, 1.1]) == comparison.paired_test([0.0, 0.0, 0.0]) == ''
 
 
-def test_interrupted_cells_are_resumed_and_finished_ones_skipped(shared, work, monkeypatch):
+def test_interrupted_cells_are_resumed_and_finished_ones_skipped(work):
     start, control = work.outdir(0, 'start') / '00000-run', work.outdir(0, 'continued') / '00000-run'
     start.mkdir(parents=True), control.mkdir(parents=True)
-
-    def train(cell, leaves):
-        """The options that train.py gets, where it leaves a snapshot."""
-        calls = []
-        monkeypatch.setattr(shared[0], 'call', lambda script, *args: (calls.append(set(map(str, args))), leaves.touch()))
-        work.train(0, cell)
-        return calls
-
     first, half, whole = start / 'network-snapshot-000008.pkl', control / 'network-snapshot-000010.pkl', \
         control / 'network-snapshot-000012.pkl'
-    assert {'--resume=latest', '--kimg=8', '--method=i-stylegan', '--batch=4', '--seed=0'} < train('start', first)[0]
-    assert train('start', first) == []
-    with pytest.raises(SystemExit, match='stopped before 12 kimg'):
-        train('continued', half)
-    half.unlink()
-    assert {f'--resume={first}', '--kimg=12', f'--data={work.paths["digits"]}'} < train('continued', whole)[0]
-    assert train('continued', whole) == []
-    whole.unlink(), half.touch()
-    assert {'--resume=latest', '--kimg=12'} < train('continued', whole)[0]
+    assert {'--resume=latest', '--kimg=8', '--method=i-stylegan', '--batch=4', '--seed=0'} < set(work.command(0, 'start'))
+    assert not work.job(0, 'start').succeeded()
+    first.touch()
+    assert work.job(0, 'start').succeeded()
+    assert {f'--resume={first}', '--kimg=12', f'--data={work.paths["digits"]}'} < set(work.command(0, 'continued'))
+    half.touch()
+    assert {'--resume=latest', '--kimg=12'} < set(work.command(0, 'continued'))
+    assert not work.job(0, 'continued').succeeded()
+    whole.touch()
+    assert work.job(0, 'continued').succeeded()
 
 
-def test_cells_bring_what_they_continue_and_only_some_are_evaluated(shared, work, monkeypatch):
-    calls = []
+TRAINS = """
+import sys
+from pathlib import Path
+run, kimg = Path(sys.argv[1]), sys.argv[2]
+run.mkdir(parents=True)
+(run / 'stats.jsonl').write_text('{"Timing/sec_per_kimg": 2.5}')
+(run / f'network-snapshot-{kimg}.pkl').touch()
+print('trained')
+"""
+
+
+@pytest.fixture
+def calls(shared, work, monkeypatch):
+    """What is called: dataset_tool.py, calc_metrics.py, and seed and cell of each training, which writes the files of a run.
+    Those of seed 4 stop early."""
+    found = []
 
     def call(script, *args):
-        options = dict(arg.split('=', 1) for arg in map(str, args) if '=' in arg)
-        calls.append((script, options))
-        if script == 'train.py':
-            run = Path(options['--outdir']) / '00000-run'
-            run.mkdir(parents=True)
-            (run / f'network-snapshot-{int(options["--kimg"]):06d}.pkl').touch()
-            (run / 'stats.jsonl').write_text(json.dumps({'Timing/sec_per_kimg': 2.5}) + '\n')
+        found.append(script)
         if script == 'calc_metrics.py':
+            options = dict(arg.split('=', 1) for arg in map(str, args) if '=' in arg)
             path = Path(options['--network'])
             (path.parent / f'metric-{options["--metrics"]}.jsonl').write_text(
                 json.dumps(dict(snapshot_pkl=path.name, results={'truth': 0.5})) + '\n')
 
+    def command(seed, name):
+        found.append(f'{seed} {name}')
+        kimg = work.kimg(name) - (seed == 4)
+        return [sys.executable, '-c', TRAINS, str(work.outdir(seed, name) / '00000-run'), f'{kimg:06d}']
+
     monkeypatch.setattr(shared[0], 'call', call)
+    monkeypatch.setattr(work, 'command', command)
     work.experiment.evaluations.append(shared[0].Evaluation(['--metrics=truth'], ['continued']))
-    work.complete(3, ['continued'])
-    assert [script for script, _ in calls] == ['dataset_tool.py', 'train.py', 'train.py', 'calc_metrics.py']
+    return found
+
+
+def test_cells_bring_what_they_continue_and_only_some_are_evaluated(work, calls):
+    assert work.complete([3, 5], ['continued']) == {}
+    assert calls == ['dataset_tool.py', *(text for seed in (3, 5) for text in (f'{seed} start', f'{seed} continued',
+                                                                               'calc_metrics.py'))]
     assert json.loads((work.results / 'seed3.json').read_text())['cells'] == {
         'start': dict(kimg=8, sec_per_kimg=2.5), 'continued': dict(kimg=12, truth=0.5, sec_per_kimg=2.5)}
+
+
+def test_several_jobs_train_all_seeds_and_then_measure_what_is_finished(work, calls):
+    work.jobs = 2
+    assert work.complete([3, 4, 5], ['start', 'continued']) == {'seed4/start': 'ended with status 0',
+                                                                'seed4/continued': 'needs seed4/start'}
+    assert sorted(calls[1:-2]) == ['3 continued', '3 start', '4 start', '5 continued', '5 start']
+    assert calls[-2:] == ['calc_metrics.py'] * 2
+    assert (work.runs / 'seed3' / 'start-8.txt').read_text() == 'trained\n'
+
+
+def test_training_without_measuring(work, calls):
+    assert work.complete([3], ['start'], measure=False) == {}
+    assert calls == ['dataset_tool.py', '3 start']
+    assert not work.results.exists()
 
 
 def test_sheet_has_all_cells(shared, tmp_path):
@@ -149,3 +177,27 @@ def test_sheet_has_all_cells(shared, tmp_path):
     shared[1].draw_sheet(dict.fromkeys(TITLES, tmp_path / 'cell.png'), tmp_path / 'sheet.png')
     with PIL.Image.open(tmp_path / 'sheet.png') as image:
         assert image.size == (512, 4 * 78)
+
+
+def test_curve_of_a_run(shared, tmp_path):
+    lines = [dict(snapshot_pkl=f'network-snapshot-{kimg:06d}.pkl', results={'fd': fd})
+             for kimg, fd in ((0, 9.0), (15, 2.5), (30, 4.0))]
+    (tmp_path / 'metric-fd.jsonl').write_text('\n'.join(map(json.dumps, lines)) + '\n')
+    (tmp_path / 'stats.jsonl').write_text(json.dumps({'Timing/sec_per_kimg': 1.0}))
+    last = tmp_path / 'network-snapshot-000030.pkl'
+    assert shared[0].values(last, 'fd') == {'fd': 4.0, 'fd_above_best': 1.5, 'curve': {'0': 9.0, '15': 2.5, '30': 4.0},
+                                            'sec_per_kimg': 1.0}
+    assert shared[0].values(last) == {'fd': 4.0, 'sec_per_kimg': 1.0}
+
+
+def test_grid_and_curves_are_drawn(shared, tmp_path):
+    for i in range(3):
+        PIL.Image.new('L', (8, 8), 100 * i).save(tmp_path / f'seed{i}.png')
+    shared[1].draw_grid(sorted(tmp_path.glob('seed*.png')), tmp_path / 'grid.png', columns=2)
+    with PIL.Image.open(tmp_path / 'grid.png') as image:
+        pixels = np.asarray(image.convert('L'))
+    assert pixels.shape == (16, 16)
+    assert [pixels[0, 0], pixels[0, 8], pixels[8, 0], pixels[8, 8]] == [0, 100, 200, 255]
+    results = [dict(seed=0, cells={'l1': dict(curve={'15': 2.0, '30': 1.0}), 'start': {}}), dict(seed=1, cells={})]
+    shared[1].draw_curves(results, TITLES, 'FD', tmp_path / 'curves.png')
+    assert (tmp_path / 'curves.png').exists()

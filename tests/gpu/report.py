@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,9 +28,7 @@ from dnnlib.files import atomic_open  # noqa: E402 (the folder is on the path on
 
 FD = 'fd2k_efficientnet_full'
 # Shares of the time that all may take together; what a part leaves is there for the next ones.
-PARTS = {'tests': 0.30, 'operators': 0.08, 'steps': 0.32, 'profile': 0.08, 'run': 0.22}
-STEPS = [('demo', ''), ('32', 'published,tf32,nhwc,tf32-nhwc,graphs'), ('256', ''), ('512', 'published,tf32,tf32-nhwc,bf16'),
-         ('1024', 'published,tf32,tf32-nhwc,bf16')]  # '': every choice
+PARTS = {'tests': 0.36, 'operators': 0.08, 'steps': 0.30, 'profile': 0.06, 'run': 0.20}
 
 
 @click.command()
@@ -101,8 +100,12 @@ def call(command: list, limit: float, device: str) -> tuple[int, str]:
         output, _ = process.communicate(timeout=limit)
         status = process.returncode
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        output, status = process.communicate()[0], 124
+        os.killpg(process.pid, signal.SIGINT)  # pytest tells what has failed so far
+        try:
+            output, status = process.communicate(timeout=10)[0], 124
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, status = process.communicate()[0], 124
     print(output[-4000:], flush=True)
     return status, output
 
@@ -115,7 +118,7 @@ def rows_of(output: str) -> list[dict]:
 def run_tests(report: Report, device: str, limit: float, small: bool, **_) -> None:
     """pytest -m gpu: how many passed, and the names of those that failed."""
     only = ['-k', 'golden and uncond'] if small else []
-    workers = ['-n', '4'] if device == 'cuda' and has('xdist') else []
+    workers = ['-n', str(min(os.cpu_count() or 1, 14))] if device == 'cuda' and has('xdist') else []
     status, output = call(['-m', 'pytest', '-q', '-m', 'gpu', 'tests/gpu', 'tests/torch_utils', '-p', 'no:cacheprovider', '-rf',
                            *workers, *only], limit, device)
     counts = {word: int(number) for number, word in re.findall(r'(\d+) (passed|failed|skipped|error)', output)}
@@ -138,17 +141,10 @@ def measure_operators(report: Report, device: str, limit: float, small: bool, **
 
 
 def measure_steps(report: Report, device: str, limit: float, small: bool, **_) -> None:
-    """tests/gpu/steps.py, a process per size."""
-    sizes = [('tiny', 'published,fp32,nhwc')] if small else STEPS
-    rows, troubles, end = [], {}, time.monotonic() + limit
-    for i, (size, choices) in enumerate(sizes):
-        left = (end - time.monotonic()) / (len(sizes) - i) * (1 if i == len(sizes) - 1 else 1.5)
-        options = [f'--choice={choices}'] if choices else []
-        status, output = call(['tests/gpu/steps.py', f'--device={device}', f'--size={size}', *options], max(left, 5), device)
-        rows += rows_of(output)
-        if status:
-            troubles[size] = why(status, output)['trouble']
-    report.part = {'rows': rows, 'troubles': troubles}
+    """tests/gpu/steps.py."""
+    options = ['--size=tiny'] if small else ['--size=demo,32,256,512,1024']
+    status, output = call(['tests/gpu/steps.py', f'--device={device}', *options], limit, device)
+    report.part = {'status': status, 'rows': rows_of(output), **why(status, output)}
 
 
 def measure_shares(report: Report, device: str, limit: float, small: bool, **_) -> None:

@@ -7,6 +7,7 @@ missing there is waiting for launches. Prints one JSON line per size.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -24,6 +25,8 @@ from training_step import make_run  # noqa: E402
 
 from torch_utils import devices  # noqa: E402
 from torch_utils.ops import backend  # noqa: E402
+from training.losses import Phase, RecordedPhase  # noqa: E402
+from training.losses.recorded_phase import REHEARSALS  # noqa: E402
 
 # What the names of kernels and operators tell, in this order.
 KINDS = {
@@ -54,7 +57,12 @@ def main(device: str, size: str, precision: str, steps: int) -> None:
 
 def shares(where: torch.device, name: str, precision: str, steps: int) -> dict:
     """Seconds per step, kernels launched per step, share of the time in which the device computed, and shares of that by kind."""
-    phases, inputs = make_run(where, precision, **vars(SIZES[name]))
+    on_card = where.type == 'cuda'
+    make = functools.partial(RecordedPhase, memory=devices.memory_for_recordings()) if on_card else Phase
+    phases, inputs = make_run(where, precision, make=make, **vars(SIZES[name]))
+    for _ in range(REHEARSALS + 1 if on_card else 1):
+        for phase in phases:
+            phase.run([inputs])
 
     def iterate(count: int) -> None:
         for i in range(count):
@@ -62,8 +70,6 @@ def shares(where: torch.device, name: str, precision: str, steps: int) -> dict:
                 if i % phase.interval == 0:
                     phase.run([inputs])
 
-    iterate(5)
-    on_card = where.type == 'cuda'
     wait = torch.cuda.synchronize if on_card else lambda: None
     wait()
     start = time.perf_counter()

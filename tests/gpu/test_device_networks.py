@@ -145,11 +145,12 @@ def test_first_and_second_derivatives_agree_with_the_cpu(pair, device, ops):
         logits = D(images, c.to(where), force_fp32=True)
         dx, = torch.autograd.grad(logits.sum(), images, create_graph=True)
         dx.square().sum().backward()
-        return {f'{kind}.{k}': p.grad.cpu() for kind, net in (('G', G), ('D', D)) for k, p in net.named_parameters()
-                if p.grad is not None}
+        # The last biases have no influence: PyTorch's operators give them zeros, and ours nothing.
+        return {f'{kind}.{k}': torch.zeros_like(p, device='cpu') if p.grad is None else p.grad.cpu()
+                for kind, net in (('G', G), ('D', D)) for k, p in net.named_parameters()}
 
     expected, actual = gradients(torch.device('cpu')), gradients(device)
     largest = max(g.abs().max() for g in expected.values())
-    assert expected.keys() == actual.keys() and largest > 0
+    assert largest > 0
     for key, grad in expected.items():
         assert (actual[key] - grad).abs().max() <= 1e-3 * grad.abs().max() + 1e-5 * largest, key

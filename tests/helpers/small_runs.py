@@ -45,7 +45,7 @@ def config(data: str, run_dir: Path, **changes) -> EasyDict:
         reconstructs=False, augment_kwargs=None, augment_p=0.0, ada_target=None,
         image_snapshot_ticks=None, network_snapshot_ticks=None,
         resume_pkl=None, resume_state=None, resume_nimg=None, keep=2, snap_minutes=None, max_minutes=None,
-        cudnn_benchmark=False, allow_tf32=False), **changes)
+        cudnn_benchmark=False, allow_tf32=False, cuda_graphs=True), **changes)
 
 
 def run(c: EasyDict, steps: int | None = None) -> bool:

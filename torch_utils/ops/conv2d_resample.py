@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from torch_utils.ops.convolution import conv2d, conv_transpose2d
 from torch_utils.ops.upfirdn2d import Pair, filter_size, parse_padding, resample_padding, upfirdn2d
 
 
@@ -36,19 +37,19 @@ def conv2d_resample(x: torch.Tensor, w: torch.Tensor, f: torch.Tensor | None = N
         return _conv_padded(x, kernel, pads, groups)
     if kh == kw == 1 and up == 1:  # decimate first, so that the 1x1 convolution sees fewer pixels
         x = upfirdn2d(x, f, down=down, padding=pads, flip_filter=flip_filter)
-        return F.conv2d(x, kernel, groups=groups)
+        return conv2d(x, kernel, groups=groups)
     if kh == kw == 1 and down == 1:  # and upsample last
-        x = F.conv2d(x, kernel, groups=groups)
+        x = conv2d(x, kernel, groups=groups)
         return upfirdn2d(x, f, up=up, padding=pads, gain=up ** 2, flip_filter=flip_filter)
     if up == 1:
         x = upfirdn2d(x, f, padding=pads, flip_filter=flip_filter)
-        return F.conv2d(x, kernel, stride=down, groups=groups)
+        return conv2d(x, kernel, stride=down, groups=groups)
 
     # Upsampling and convolving commute. A transposed convolution inserts zeros and convolves in one step, without touching the
     # zeros. It yields (H - 1) * up + kh rows; the filter's padding supplies the rest.
     pads = [pads[0] - (kw - 1), pads[1] - (kw - up), pads[2] - (kh - 1), pads[3] - (kh - up)]
     crop_x, crop_y = (max(min(-pads[i], -pads[i + 1]), 0) for i in (0, 2))
-    x = F.conv_transpose2d(x, _transposed(kernel.flip([2, 3]), groups), stride=up, padding=(crop_y, crop_x), groups=groups)
+    x = conv_transpose2d(x, _transposed(kernel.flip([2, 3]), groups), stride=up, padding=(crop_y, crop_x), groups=groups)
     pads = [pads[0] + crop_x, pads[1] + crop_x, pads[2] + crop_y, pads[3] + crop_y]
     x = upfirdn2d(x, f, padding=pads, gain=up ** 2, flip_filter=flip_filter)
     return upfirdn2d(x, f, down=down, flip_filter=flip_filter) if down > 1 else x
@@ -57,8 +58,8 @@ def conv2d_resample(x: torch.Tensor, w: torch.Tensor, f: torch.Tensor | None = N
 def _conv_padded(x: torch.Tensor, kernel: torch.Tensor, pads: list[int], groups: int) -> torch.Tensor:
     left, right, top, bottom = pads
     if left == right >= 0 and top == bottom >= 0:
-        return F.conv2d(x, kernel, padding=(top, left), groups=groups)
-    return F.conv2d(F.pad(x, pads), kernel, groups=groups)
+        return conv2d(x, kernel, padding=(top, left), groups=groups)
+    return conv2d(F.pad(x, pads), kernel, groups=groups)
 
 
 def _transposed(w: torch.Tensor, groups: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from training.losses.annealing import Annealing
 from training.losses.batch import PhaseBatch
 from training.losses.phase import Phase, make_phases
+from training.losses.recorded_phase import RecordedPhase, kind_of_phase
 from training.losses.term import Term
 
-__all__ = ['Annealing', 'Phase', 'PhaseBatch', 'Term', 'make_phases']
+__all__ = ['Annealing', 'Phase', 'PhaseBatch', 'RecordedPhase', 'Term', 'kind_of_phase', 'make_phases']

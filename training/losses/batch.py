@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import torch
@@ -22,13 +22,16 @@ class PhaseBatch:
     float32_kwargs: arguments of synthesis and D for images that a term subtracts or differentiates twice; shared_kwargs: for the
     shared images and logits. generated_grad: generated images without a graph of their own are leaves that require a gradient.
     reports: report statistics of D's logits of real images; signs: include their signs, which ADA follows.
+    crossovers: int64 tensors [] on the device with the crossover points of style mixing, num_ws for none. Without them, they are
+    drawn here.
     """
 
     def __init__(self, G: nn.Module, D: nn.Module, z: torch.Tensor, c: torch.Tensor, real_images: torch.Tensor,
                  real_c: torch.Tensor, round_size: int | None = None,
                  augment: Callable[[torch.Tensor], torch.Tensor] | None = None, style_mixing_prob: float = 0.0,
                  keep_unmixed: bool = False, float32_kwargs: dict | None = None, shared_kwargs: dict | None = None,
-                 generated_grad: bool = False, reports: bool = True, signs: bool = True):
+                 generated_grad: bool = False, reports: bool = True, signs: bool = True,
+                 crossovers: Iterator[torch.Tensor] | None = None):
         self.G, self.D = G, D
         self.z, self.c = z, c
         self.real_images, self.real_c = real_images, real_c
@@ -37,6 +40,7 @@ class PhaseBatch:
         self.style_mixing_prob = style_mixing_prob
         self.float32_kwargs, self.shared_kwargs = float32_kwargs or {}, shared_kwargs or {}
         self.generated_grad, self.reports, self.signs = generated_grad, reports, signs
+        self.crossovers = crossovers
         self.num_unmixed = 0 if not keep_unmixed else (z.shape[0] + 1) // 2 if style_mixing_prob > 0 else z.shape[0]
 
     @cached_property
@@ -55,14 +59,22 @@ class PhaseBatch:
         num_ws = ws.shape[1]
         if num_ws == 1:
             return ws
-        # Drawn on the CPU, to avoid waiting for the device.
-        crossover = int(torch.randint(1, num_ws, [])) if float(torch.rand([])) < self.style_mixing_prob else num_ws
-        if crossover == num_ws:
-            return ws
-        z = torch.randn(ws.shape[0], self.z.shape[1], dtype=self.z.dtype, device=self.z.device)
-        other = self.G.mapping(z, c, skip_w_avg_update=True)
-        both = torch.cat([ws[:, :crossover], other[:, crossover:]], dim=1)
+        if self.crossovers is not None:
+            if self.style_mixing_prob == 0:
+                return ws
+            first = torch.arange(num_ws, device=ws.device)[:, None] < next(self.crossovers)
+            both = torch.where(first, ws, self._other(ws, c))
+        else:
+            crossover = draw_crossover(num_ws, self.style_mixing_prob)
+            if crossover == num_ws:
+                return ws
+            both = torch.cat([ws[:, :crossover], self._other(ws, c)[:, crossover:]], dim=1)
         return torch.cat([ws[:num_unmixed], both[num_unmixed:]])
+
+    def _other(self, ws: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """ws of other latents."""
+        z = torch.randn(ws.shape[0], self.z.shape[1], dtype=self.z.dtype, device=self.z.device)
+        return self.G.mapping(z, c, skip_w_avg_update=True)
 
     @cached_property
     def images(self) -> torch.Tensor:
@@ -90,6 +102,12 @@ class PhaseBatch:
     def _fake(self) -> tuple[torch.Tensor, torch.Tensor]:
         logits, latent = self.D(self.augment(self.images), self.c, return_latent=True, **self.shared_kwargs)
         return _reported('fake', logits), latent
+
+
+def draw_crossover(num_ws: int, probability: float) -> int:
+    """Crossover point of style mixing: in 1 ... num_ws - 1 with this probability, otherwise num_ws, which mixes nothing. Drawn on
+    the CPU, to avoid waiting for the device."""
+    return int(torch.randint(1, num_ws, [])) if float(torch.rand([])) < probability else num_ws
 
 
 def _reported(kind: str, logits: torch.Tensor, signs: bool = True) -> torch.Tensor:

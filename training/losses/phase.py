@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, cast
 
@@ -104,12 +104,12 @@ def _weighted_sum(weights: Sequence[float], values: Sequence[torch.Tensor]) -> t
 
 
 def make_phases(terms: Sequence[Term], networks: dict[str, nn.Module], optimizer_kwargs: dict[str, dict],
-                lazy_intervals: dict[str, int | None], **phase_kwargs: Any) -> list[Phase]:
+                lazy_intervals: dict[str, int | None], make: Callable[..., Phase] = Phase, **phase_kwargs: Any) -> list[Phase]:
     """Sort terms into phases, in the order in which they run: for each of G and D, first main, then lazy ones.
 
     networks, optimizer_kwargs (class_name, lr, betas, ...), lazy_intervals (None: no lazy regularisation): by 'G'
     and 'D'. One optimiser per network serves all its phases. It is corrected for each lazy interval of its terms, or for that of
-    lazy_intervals if no term is lazy, as published. phase_kwargs: to each Phase.
+    lazy_intervals if no term is lazy, as published. make: Phase or a subclass. phase_kwargs: to each phase.
     """
     phases = []
     signs = not any(term.relative for term in terms)
@@ -124,7 +124,7 @@ def make_phases(terms: Sequence[Term], networks: dict[str, nn.Module], optimizer
             if lazy_intervals[net] is None:
                 name = f'{net}both'
             if group:
-                phases.append(Phase(name, net, interval or 1, group, networks, optimizer, signs=signs, **phase_kwargs))
+                phases.append(make(name, net, interval or 1, group, networks, optimizer, signs=signs, **phase_kwargs))
     return phases
 
 

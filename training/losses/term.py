@@ -27,6 +27,8 @@ class Term(nn.Module):
     float32      its value is a gradient through the shared images or logits, for which bfloat16 is too coarse. A term that
                  subtracts images of its own, or differentiates them twice, renders them with `batch.float32_kwargs`
     same_labels  it compares generated image i with real image i: both get the label of the real one
+    recordable   `forward` does the same on the GPU each time: it makes no decision from numbers or random numbers, and keeps its
+                 state in buffers that it changes in place. A phase is recorded as a CUDA graph only if all its terms say so
     relative     it defines D only up to a constant, so it reports ADA's signal, 'Loss/signs/real', itself
     """
 
@@ -37,6 +39,7 @@ class Term(nn.Module):
     needs_unmixed = False
     float32 = False
     same_labels = False
+    recordable = False
     relative = False
 
     def __init__(self, weight: float = 1.0, interval: int | None = None):

@@ -30,6 +30,7 @@ class JacobianSparsity(Term):
     """
 
     net, name = 'G', 'img_sparse'
+    recordable = True
 
     def __init__(self, weight: float = 1.0, interval: int | None = None, jacobian: str = 'fd', penalty: str = 'l1',
                  perturb_norm: float = 0.1, batch_shrink: int = 2):

@@ -19,6 +19,7 @@ class LatentConsistency(Term):
     """
 
     net, name = 'D', 'latent'
+    recordable = True
 
     def __init__(self, weight: float = 5.0, interval: int | None = None, compat: bool = False):
         super().__init__(weight, interval)
@@ -37,6 +38,7 @@ class ImageReconstruction(Term):
     """
 
     net, name, needs = 'G', 'recon', REAL
+    recordable = True
 
     def __init__(self, weight: float = 0.5, interval: int | None = None, compat: bool = False):
         super().__init__(weight, interval)

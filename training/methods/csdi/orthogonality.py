@@ -22,6 +22,7 @@ class Orthogonality(Term):
     """
 
     net, name = 'G', 'orth'
+    recordable = True
 
     def __init__(self, weight: float = 1.0, interval: int | None = 4, probes: int = 4, batch_shrink: int = 2):
         super().__init__(weight, interval)

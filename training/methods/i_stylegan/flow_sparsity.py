@@ -12,6 +12,7 @@ class FlowSparsity(Term):
     """Mean |α| over the style coordinates. α is their importance in the mapping network."""
 
     net, name, needs = 'G', 'sparse', frozenset()
+    recordable = True
 
     def num_rows(self, batch_size: int) -> int:
         return 0  # the term depends on weights only

@@ -13,6 +13,7 @@ class GeneratorHinge(Term):
     """-D(G(z))."""
 
     net, name = 'G', 'hinge'
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return -batch.fake_logits.squeeze(1)
@@ -22,6 +23,7 @@ class DiscriminatorHingeFake(Term):
     """max(0, 1 + D(G(z)))."""
 
     net, name = 'D', 'hinge_fake'
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.relu(1 + batch.fake_logits).squeeze(1)
@@ -31,6 +33,7 @@ class DiscriminatorHingeReal(Term):
     """max(0, 1 - D(x))."""
 
     net, name, needs = 'D', 'hinge_real', REAL
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.relu(1 - batch.real_logits).squeeze(1)

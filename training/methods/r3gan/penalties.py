@@ -13,6 +13,7 @@ class R2(Term):
     """|∂D(T(x̃)) / ∂x̃|² per generated image x̃, before augmentation T. With weight γ/2 this is the paper's penalty."""
 
     net, name, needs_grad, float32 = 'D', 'r2', GENERATED, True
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         gradient = torch.autograd.grad(batch.fake_logits.sum(), batch.images, create_graph=True)[0]
@@ -29,6 +30,7 @@ class _ByNoise(Term):
     """
 
     net = 'D'
+    recordable = True
 
     def __init__(self, weight: float = 1.0, interval: int | None = 16, sigma: float = 0.01):
         super().__init__(weight, interval)

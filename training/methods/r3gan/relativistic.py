@@ -14,6 +14,7 @@ class GeneratorRelativistic(Term):
     """softplus(-(D(G(z)) - D(x))), for pairs with the same label. D(x) has no graph: this term trains neither D nor x."""
 
     net, name, needs, same_labels, relative = 'G', 'relativistic', BOTH, True, True
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.softplus(batch.real_logits - batch.fake_logits).squeeze(1)
@@ -26,6 +27,7 @@ class DiscriminatorRelativistic(Term):
     """
 
     net, name, needs, same_labels, relative = 'D', 'relativistic', BOTH, True, True
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         real, fake = batch.real_logits, batch.fake_logits

@@ -13,6 +13,7 @@ class GeneratorLogistic(Term):
     """softplus(-D(G(z)))."""
 
     net, name = 'G', 'logistic'
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.softplus(-batch.fake_logits).squeeze(1)
@@ -22,6 +23,7 @@ class DiscriminatorLogisticFake(Term):
     """softplus(D(G(z)))."""
 
     net, name = 'D', 'logistic_fake'
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.softplus(batch.fake_logits).squeeze(1)
@@ -31,6 +33,7 @@ class DiscriminatorLogisticReal(Term):
     """softplus(-D(x))."""
 
     net, name, needs = 'D', 'logistic_real', REAL
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         return F.softplus(-batch.real_logits).squeeze(1)

@@ -18,6 +18,7 @@ class PathLength(Term):
     """
 
     net, name, float32 = 'G', 'path_length', True
+    recordable = True
     pl_mean: torch.Tensor
 
     def __init__(self, weight: float = 2.0, interval: int | None = 4, decay: float = 0.01, batch_shrink: int = 2):
@@ -36,7 +37,7 @@ class PathLength(Term):
         # As published, the running mean keeps its graph within a step and is detached between steps. Ours averages over all
         # ranks, in the gradient too.
         pl_mean = self.pl_mean.lerp(distributed.mean(lengths.mean()), self.decay)
-        self.pl_mean = pl_mean.detach()
+        self.pl_mean.copy_(pl_mean.detach())
         penalty = (lengths - pl_mean).square()
         training_stats.report('Loss/pl_penalty', penalty)
         return penalty

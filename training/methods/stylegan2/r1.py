@@ -13,6 +13,7 @@ class R1(Term):
     """|∂D(T(x)) / ∂x|² per real image x, before augmentation T. With weight γ/2 this is the paper's penalty."""
 
     net, name, needs, needs_grad, float32 = 'D', 'r1', REAL, REAL, True
+    recordable = True
 
     def forward(self, batch: PhaseBatch) -> torch.Tensor:
         gradient = torch.autograd.grad(batch.real_logits.sum(), batch.real_images, create_graph=True)[0]
