@@ -6,6 +6,9 @@ The moving average of the weights is in the network snapshot.
 
 from __future__ import annotations
 
+import pickle
+import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -103,9 +106,10 @@ def _read(source: str) -> dict[str, Any]:
         saved = torch.load(source, map_location='cpu', weights_only=True)
         _check(saved)
         return saved
-    except (MemoryError, torch.cuda.OutOfMemoryError):
+    except torch.cuda.OutOfMemoryError:  # a RuntimeError
         raise
-    except Exception as err:  # torch.load raises any error
+    except (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError,
+            pickle.UnpicklingError, struct.error, zipfile.BadZipFile) as err:  # of torch.load, which runs on the CPU alone
         raise UserError(f'{source}: not a readable training state ({" ".join(str(err).split())[:200]}); move it away to resume '
                         'from the network snapshot with fresh optimisers') from err
 
