@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import re
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import IO, cast
 import numpy as np
 
 from dnnlib import UserError
+from dnnlib.zip_archive import CORRUPT
 from torch_utils import safe_pickle
 from torch_utils.pickled_arrays import numpy_names
 
@@ -76,9 +76,12 @@ def open_imagenet_npz(path: str) -> tuple[Iterator[tuple[np.ndarray, int, str]],
             with np.load(file, allow_pickle=False) as batch:
                 if any(info.file_size > LARGEST_NPZ for info in batch.zip.infolist()):
                     raise ValueError('it unpacks to far more than such a file')
-                return batch[key]
-        except (OSError, MemoryError, AttributeError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile,
-                zlib.error) as err:  # RuntimeError: encrypted, or compressed in a way that zipfile does not know
+                found = batch[key]
+                if not isinstance(found, np.ndarray) or found.dtype.kind not in 'iuf' or found.ndim == 0:
+                    raise ValueError(f'its {key} are not an array of numbers')
+                return found
+        except (OSError, MemoryError, AttributeError, ValueError, KeyError, RuntimeError, *CORRUPT) as err:
+            # RuntimeError: encrypted, or compressed in a way that zipfile does not know
             raise UserError(f'{file}: not a complete ImageNet batch ({err}); download it again') from err
 
     labels = [load(file, 'labels').astype(np.int64).reshape(-1) - 1 for file in files]
