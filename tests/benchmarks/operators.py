@@ -29,6 +29,7 @@ from torch_utils.ops import backend, bias_act, upfirdn2d
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 LARGER = 4  # images on CUDA, where 8 would fit into its cache
+CALLS = 10  # in one recording, on CUDA
 
 
 def cases(where: torch.device) -> dict[str, tuple[list[int], Callable]]:
@@ -97,21 +98,37 @@ def main(device: str, precision: str, threads: int, repeats: int, cpu_time: bool
 
 def compare(where: torch.device, work: Callable[[], object], repeats: int, cpu_time: bool) -> dict[str, float]:
     """Median ms by PyTorch and natively, and the median of the ratios of pairs."""
-    times: dict[str, list[float]] = {'torch': [], 'native': []}
-    inner = 10 if where.type == 'cuda' else 1  # one call may be shorter than its launch
+    calls = CALLS if devices.repeats_recordings(where) else 1
+    runs = {'torch': prepared(where, 'torch', work, calls), 'native': prepared(where, 'auto', work, calls)}
+    times: dict[str, list[float]] = {ops: [] for ops in runs}
     for repeat in range(repeats + 1):  # the first warms up
-        for ops, taken in times.items():
-            with backend.using(ops if ops == 'torch' else 'auto', where):
-                stopwatch, start = devices.Stopwatch(where), time.thread_time()
-                with stopwatch:
-                    for _ in range(inner):
-                        work()
-                ms = 1e3 * (time.thread_time() - start) if cpu_time else stopwatch.milliseconds()
-                if repeat:
-                    taken.append(ms / inner)
+        for ops, run in runs.items():
+            stopwatch, start = devices.Stopwatch(where), time.thread_time()
+            with stopwatch:
+                run()
+            ms = 1e3 * (time.thread_time() - start) if cpu_time else stopwatch.milliseconds()
+            if repeat:
+                times[ops].append(ms / calls)
     a, b = times.values()
     return dict(torch_ms=statistics.median(a), native_ms=statistics.median(b),
                 ratio=statistics.median(s / t for s, t in zip(a, b, strict=True)))
+
+
+def prepared(where: torch.device, ops: str, work: Callable[[], object], calls: int) -> Callable[[], None]:
+    """Do the work as often as `calls` says. On a GPU it is recorded, because launching takes longer than a short operator."""
+    def many() -> None:
+        with backend.using(ops, where):
+            for _ in range(calls):
+                work()
+
+    if not devices.repeats_recordings(where):
+        return many
+    with devices.Recording.rehearsal():
+        many()
+    recording = devices.Recording(devices.memory_for_recordings())
+    with recording.record():
+        many()
+    return recording.repeat
 
 
 if __name__ == '__main__':

@@ -122,6 +122,8 @@ def run_tests(report: Report, device: str, limit: float, small: bool, **_) -> No
     status, output = call(['-m', 'pytest', '-q', '-m', 'gpu', 'tests/gpu', 'tests/torch_utils', '-p', 'no:cacheprovider', '-rf',
                            *workers, *only], limit, device)
     counts = {word: int(number) for number, word in re.findall(r'(\d+) (passed|failed|skipped|error)', output)}
+    if status == 124 and (collected := re.search(r'\[(\d+) items\]', output)):  # of pytest-xdist
+        counts['unfinished'] = int(collected[1]) - sum(counts.values())
     failed = re.findall(r'^(?:FAILED|ERROR) (\S+)(?: - (.*))?', output, re.MULTILINE)
     report.part = {'status': status, **counts, 'failures': [f'{name}: {why[:300]}' for name, why in failed]}
 

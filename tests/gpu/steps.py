@@ -1,8 +1,8 @@
 """Time of training steps on one device, one switch at a time: python tests/gpu/steps.py --help
 
 A row is one network size with one choice of switches: seconds per kimg and peak memory, from the median time of each phase with
-its share of lazy regularisation, without data, augmentation and averages. A choice that the device cannot run is a row with its error. Rows are printed as JSON lines as
-soon as they are measured, so that a time limit loses none of them.
+its share of lazy regularisation, without data, augmentation and averages. A choice that the device cannot run is a row with its
+error. Rows are printed as JSON lines as soon as they are measured, so that a time limit loses none of them.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def main(device: str, size: str, repeats: int) -> None:
 
 
 def measure(where: torch.device, size: Size, choice: Choice, repeats: int) -> dict[str, Any]:
-    """One row: ms of each phase, sec/kimg, img/s, peak GiB, and the model's TFLOP/s; seconds until the first full set of phases."""
+    """One row: ms of each phase, sec/kimg, img/s, peak GiB, the model's TFLOP/s, and seconds until everything is recorded."""
     devices.configure(where, cudnn_benchmark=True, allow_tf32=choice.tf32)
     devices.free_memory(where)
     devices.peak_memory_gib(where)

@@ -38,7 +38,8 @@ def card(report: dict) -> str:
                                                              ('driver', 'driver')) if m.get(key))
     parts = [f'### {m["card"]}\n\n{versions}.']
     if tests := report.get('tests'):
-        counts = ', '.join(f'{tests[word]} {word}' for word in ('passed', 'failed', 'error', 'skipped') if tests.get(word))
+        words = [word for word in ('passed', 'failed', 'error', 'skipped', 'unfinished') if tests.get(word)]
+        counts = ', '.join(f'{tests[word]} {word}' for word in words)
         parts.append(f'Tests of {tests["date"]}: {counts or "none ended"}.' + ''.join(f'\n* {f}' for f in tests['failures']))
     if rows := report.get('steps', {}).get('rows'):
         parts.append(steps_table(rows))

@@ -7,7 +7,8 @@ from dnnlib.util import EasyDict
 
 def smaller_options(c: EasyDict) -> str:
     """The options of train.py that reduce the memory of this configuration: 'use --batch-gpu=8 (...), or --cbase=...'."""
-    options = []
+    recorded = c.get('cuda_graphs') and c.device != 'cpu' and c.augment_kwargs is None
+    options = ['--cuda-graphs=0 (slower for small networks)'] if recorded else []
     rows = smaller_microbatch(c)
     if rows is not None:
         rounds = c.batch_size // c.get('num_gpus', 1) // rows

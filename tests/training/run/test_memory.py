@@ -21,7 +21,7 @@ def run_out(*args):
 
 
 def options(**changes):
-    return EasyDict(dict(batch_size=32, batch_gpu=32, num_gpus=1, precision='auto',
+    return EasyDict(dict(device='cuda', augment_kwargs=None, batch_size=32, batch_gpu=32, num_gpus=1, precision='auto',
                          D_kwargs=dict(channel_base=16384, epilogue_kwargs=dict(mbstd_group_size=4))), **changes)
 
 
@@ -35,6 +35,8 @@ def test_what_is_advised():
     assert smaller_options(options()) == (
         'use --batch-gpu=16 instead of 32 (gradients are accumulated over 2 rounds: slower, but with the same --batch), '
         'or --cbase=8192 instead of 16384 (smaller networks)')
+    assert smaller_options(options(cuda_graphs=True)).startswith('use --cuda-graphs=0 (slower for small networks), or --batch')
+    assert 'graphs' not in smaller_options(options(cuda_graphs=True, augment_kwargs={}))
     assert '--precision=auto instead of fp32' in smaller_options(options(precision='fp32'))
     assert smaller_options(options(batch_gpu=2, batch_size=2, D_kwargs={})) == 'use a GPU with more memory'
 
