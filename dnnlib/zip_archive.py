@@ -24,9 +24,9 @@ except ImportError:  # a Python without lzma, in which zipfile refuses such memb
     LZMAError = zlib.error  # type: ignore[misc, assignment]
 
 LARGEST_MEMBER = 1 << 30  # maximum unpacked size of a member in bytes: a larger one is an accident or an attack
-CORRUPT = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError)  # what zipfile raises for a corrupt archive
+_CORRUPT = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError)  # what zipfile raises for a corrupt archive
 # And for an encrypted or exotic one.
-_ZIP_TROUBLE = (*CORRUPT, RuntimeError, NotImplementedError, ValueError, OverflowError)
+_ZIP_TROUBLE = (*_CORRUPT, RuntimeError, NotImplementedError, ValueError, OverflowError)
 
 
 class ZipArchive:
@@ -63,7 +63,7 @@ class ZipArchive:
         """Open one member as a seekable file, as a context manager. Raises UserError if it is absent, or if reading finds it
         corrupt."""
         info = self._info(name)
-        with self._naming(name, CORRUPT), contextlib.ExitStack() as stack:
+        with self._naming(name, _CORRUPT), contextlib.ExitStack() as stack:
             with self._naming(name, _ZIP_TROUBLE):
                 f = stack.enter_context(self._opened().open(info))
             yield f

@@ -13,7 +13,6 @@ from typing import IO, cast
 import numpy as np
 
 from dnnlib import UserError
-from dnnlib.zip_archive import CORRUPT
 from torch_utils import safe_pickle
 from torch_utils.pickled_arrays import numpy_names
 
@@ -80,8 +79,7 @@ def open_imagenet_npz(path: str) -> tuple[Iterator[tuple[np.ndarray, int, str]],
                 if not isinstance(found, np.ndarray) or found.dtype.kind not in 'iuf' or found.ndim == 0:
                     raise ValueError(f'its {key} are not an array of numbers')
                 return found
-        except (OSError, MemoryError, AttributeError, ValueError, KeyError, RuntimeError, *CORRUPT) as err:
-            # RuntimeError: encrypted, or compressed in a way that zipfile does not know
+        except Exception as err:  # readers of binary files raise any error
             raise UserError(f'{file}: not a complete ImageNet batch ({err}); download it again') from err
 
     labels = [load(file, 'labels').astype(np.int64).reshape(-1) - 1 for file in files]
