@@ -185,48 +185,6 @@ def suffers_from_fork(device: torch.device) -> bool:
     return device.type == 'cuda'
 
 
-def repeats_recordings(device: torch.device) -> bool:
-    """Whether `Recording` works on `device`."""
-    return device.type == 'cuda'
-
-
-class Recording:
-    """Work of a GPU, recorded once as a CUDA graph and repeated without Python's help.
-
-    Tensors that the work reads are those of the recording, at the same addresses. Recordings may share `memory`, a result of
-    `memory_for_recordings`, if they run one after the other.
-    """
-
-    def __init__(self, memory: Any):
-        self._memory, self._graph = memory, torch.cuda.CUDAGraph()
-
-    @contextlib.contextmanager
-    def record(self) -> Iterator[None]:
-        """Record the work inside this context, without doing it. It must have run before, inside `rehearsal`."""
-        # Other threads of the process may allocate memory at the same time: the one that pins the next batch does.
-        with torch.cuda.graph(self._graph, pool=self._memory, capture_error_mode='thread_local'):
-            yield
-
-    def repeat(self) -> None:
-        """Do the work once more."""
-        self._graph.replay()
-
-    @staticmethod
-    @contextlib.contextmanager
-    def rehearsal() -> Iterator[None]:
-        """Do the work inside this context, in a stream of its own: what is made on first use must not be recorded."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            yield
-        torch.cuda.current_stream().wait_stream(stream)
-
-
-def memory_for_recordings() -> Any:
-    """Memory that several recordings can share."""
-    return torch.cuda.graph_pool_handle()
-
-
 def pins_memory(device: torch.device) -> bool:
     """Whether copies to `device` are faster from pinned memory."""
     return device.type == 'cuda'

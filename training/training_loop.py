@@ -11,7 +11,7 @@ import torch
 
 from dnnlib import plugins
 from dnnlib.util import EasyDict, UserError, construct_class_by_name
-from torch_utils import devices, distributed, misc
+from torch_utils import cuda_graphs, devices, distributed, misc
 from torch_utils.flops import FlopMeter, peak_flops
 from torch_utils.ops import backend
 from training.augmentation.ada import AdaController
@@ -77,7 +77,8 @@ def _train(c: EasyDict, stop_requested: Callable[[], bool], read_ahead: ReadAhea
     G, D, G_ema = networks.G, networks.D, networks.G_ema
     terms = [term.to(device) for term in make_terms(c.loss_kwargs['terms'])]
     make_phase, recorded = kind_of_phase(c.cuda_graphs, {'G': G, 'D': D}, terms, augment_pipe, bool(c.get('anneal')))
-    print(f'CUDA graphs:  {recorded}')
+    if cuda_graphs.works_on(device):
+        print(f'CUDA graphs:  {recorded}')
     phases = make_phases(
         terms, {'G': G, 'D': D}, make=make_phase,
         optimizer_kwargs={'G': c.G_opt_kwargs, 'D': c.D_opt_kwargs},

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from training_step import copy_limit
 
-from torch_utils import devices
+from torch_utils import cuda_graphs, devices
 from torch_utils.ops import backend, bias_act, upfirdn2d
 
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
@@ -98,7 +98,7 @@ def main(device: str, precision: str, threads: int, repeats: int, cpu_time: bool
 
 def compare(where: torch.device, work: Callable[[], object], repeats: int, cpu_time: bool) -> dict[str, float]:
     """Median ms by PyTorch and natively, and the median of the ratios of pairs."""
-    calls = CALLS if devices.repeats_recordings(where) else 1
+    calls = CALLS if cuda_graphs.works_on(where) else 1
     runs = {'torch': prepared(where, 'torch', work, calls), 'native': prepared(where, 'auto', work, calls)}
     times: dict[str, list[float]] = {ops: [] for ops in runs}
     for repeat in range(repeats + 1):  # the first warms up
@@ -121,11 +121,11 @@ def prepared(where: torch.device, ops: str, work: Callable[[], object], calls: i
             for _ in range(calls):
                 work()
 
-    if not devices.repeats_recordings(where):
+    if not cuda_graphs.works_on(where):
         return many
-    with devices.Recording.rehearsal():
+    with cuda_graphs.Recording.rehearsal():
         many()
-    recording = devices.Recording(devices.memory_for_recordings())
+    recording = cuda_graphs.Recording(cuda_graphs.shared_memory())
     with recording.record():
         many()
     return recording.repeat

@@ -23,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / 'ben
 from steps import SIZES  # noqa: E402 (the folder is on the path only now)
 from training_step import make_run  # noqa: E402
 
-from torch_utils import devices  # noqa: E402
+from torch_utils import cuda_graphs, devices  # noqa: E402
 from torch_utils.ops import backend  # noqa: E402
 from training.losses import Phase, RecordedPhase  # noqa: E402
 from training.losses.recorded_phase import REHEARSALS  # noqa: E402
@@ -58,7 +58,7 @@ def main(device: str, size: str, precision: str, steps: int) -> None:
 def shares(where: torch.device, name: str, precision: str, steps: int) -> dict:
     """Seconds per step, kernels launched per step, share of the time in which the device computed, and shares of that by kind."""
     on_card = where.type == 'cuda'
-    make = functools.partial(RecordedPhase, memory=devices.memory_for_recordings()) if on_card else Phase
+    make = functools.partial(RecordedPhase, memory=cuda_graphs.shared_memory()) if on_card else Phase
     phases, inputs = make_run(where, precision, make=make, **vars(SIZES[name]))
     for _ in range(REHEARSALS + 1 if on_card else 1):
         for phase in phases:

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests' / 'benchmarks')]
 
 from training_step import count_flops, make_run, milliseconds  # noqa: E402 (the folder is on the path only now)
 
-from torch_utils import devices  # noqa: E402
+from torch_utils import cuda_graphs, devices  # noqa: E402
 from torch_utils.ops import backend  # noqa: E402
 from training.losses import Phase, RecordedPhase  # noqa: E402
 from training.losses.recorded_phase import REHEARSALS  # noqa: E402
@@ -107,8 +107,8 @@ def measure(where: torch.device, size: Size, choice: Choice, repeats: int) -> di
     devices.peak_memory_gib(where)
     half = choice.precision == 'fp16' and not devices.computes(torch.float16, where)
     precision = 'bf16' if half else choice.precision
-    recorded = choice.graphs and devices.repeats_recordings(where)
-    make = functools.partial(RecordedPhase, memory=devices.memory_for_recordings()) if recorded else Phase
+    recorded = choice.graphs and cuda_graphs.works_on(where)
+    make = functools.partial(RecordedPhase, memory=cuda_graphs.shared_memory()) if recorded else Phase
     with backend.using(choice.ops, where):
         started = time.perf_counter()
         phases, inputs = make_run(where, precision, nhwc=choice.nhwc, make=make, **vars(size))

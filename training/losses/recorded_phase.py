@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torch_utils import devices, distributed, training_stats
+from torch_utils import cuda_graphs, devices, distributed, training_stats
 from training.losses.batch import draw_crossover
 from training.losses.phase import Phase
 from training.losses.term import Term
@@ -29,13 +29,13 @@ def kind_of_phase(wanted: bool, networks: dict[str, nn.Module], terms: Sequence[
     why = obstacle(networks, terms, augment, annealed) if wanted else '--cuda-graphs=0'
     if why is not None:
         return Phase, f'no ({why})'
-    return functools.partial(RecordedPhase, memory=devices.memory_for_recordings()), 'yes'
+    return functools.partial(RecordedPhase, memory=cuda_graphs.shared_memory()), 'yes'
 
 
 def obstacle(networks: dict[str, nn.Module], terms: Sequence[Term], augment: Any, annealed: bool) -> str | None:
     """Why phases cannot be recorded; None if they can."""
     device = next(networks['G'].parameters()).device
-    if not devices.repeats_recordings(device):
+    if not cuda_graphs.works_on(device):
         return f'not on {device.type}'
     if distributed.world_size() > 1:
         return 'only with one GPU'
@@ -55,7 +55,7 @@ class RecordedPhase(Phase):
     """A phase whose `run` is executed a few times, then recorded, then repeated.
 
     In `rounds`, all shapes stay the same from run to run. Results are those of a Phase up to rounding, with other crossover
-    points of style mixing. memory: shared with the other phases of the run, from devices.memory_for_recordings.
+    points of style mixing. memory: shared with the other phases of the run, from cuda_graphs.shared_memory.
     """
 
     def __init__(self, *args: Any, memory: Any = None, **kwargs: Any):
@@ -64,8 +64,9 @@ class RecordedPhase(Phase):
             group['capturable'] = True  # Adam counts its steps on the GPU
         self._device = next(self.networks['G'].parameters()).device
         self._memory, self._rehearsals = memory, 0
-        self._recording: devices.Recording | None = None
+        self._recording: cuda_graphs.Recording | None = None
         self._inputs: list[dict[str, torch.Tensor]] = []
+        self._grads: list[torch.Tensor | None] = []  # kept, or another recording would use their memory
         self._crossovers = torch.zeros(0, dtype=torch.int64, device=self._device)
         self._reports: list[tuple[str, int]] = []  # names and sizes of the parts of _reported
         self._reported = torch.zeros(0, device=self._device)
@@ -75,7 +76,7 @@ class RecordedPhase(Phase):
         self._draw_crossovers(CROSSOVERS * len(rounds))
         if self._recording is None and self._rehearsals < REHEARSALS:
             self._rehearsals += 1
-            with devices.Recording.rehearsal():
+            with cuda_graphs.Recording.rehearsal():
                 super().run(rounds)
             return
         if self._recording is None:
@@ -83,15 +84,18 @@ class RecordedPhase(Phase):
         assert self._recording is not None
         torch._foreach_copy_(_tensors(self._inputs), _tensors(rounds))
         self._recording.repeat()
+        for parameter, grad in zip(self.networks[self.net].parameters(), self._grads, strict=True):
+            parameter.grad = grad
         reported = self._reported.clone().split([size for _, size in self._reports])
         training_stats.count((name, values) for (name, _), values in zip(self._reports, reported, strict=True))
 
     def _record(self, rounds: Sequence[dict[str, torch.Tensor]]) -> None:
         self._inputs = [{name: t.clone() for name, t in inputs.items()} for inputs in rounds]
-        self._recording = devices.Recording(self._memory)
+        self._recording = cuda_graphs.Recording(self._memory)
         with training_stats.recorded() as reports, self._recording.record():
             super().run(self._inputs)
             self._reported = torch.cat([values for _, values in reports])
+        self._grads = [parameter.grad for parameter in self.networks[self.net].parameters()]
         self._reports = [(name, len(values)) for name, values in reports]
 
     def _draw_crossovers(self, count: int) -> None:
