@@ -46,12 +46,17 @@ def atomic_open(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[Any]
 @contextlib.contextmanager
 def open_output(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[Any]:
     """Like atomic_open, for a file that the user asked for. Raises UserError that names the file if it cannot be written."""
+    with must_write(path, 'free some space, or choose another folder'), atomic_open(path, mode) as f:
+        yield f
+
+
+@contextlib.contextmanager
+def must_write(path: str | os.PathLike[str], remedy: str) -> Iterator[None]:
+    """Raise UserError that names `path`, a file or folder, and the remedy if something inside this context cannot be written."""
     try:
-        with atomic_open(path, mode) as f:
-            yield f
+        yield
     except OSError as err:
-        raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); free some space, '
-                        'or choose another folder') from err
+        raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); {remedy}') from err
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

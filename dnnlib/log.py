@@ -10,18 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, cast
 
+from dnnlib.files import must_write
+
 
 class TeeOutput:
     """While active, everything printed to stdout or stderr is also appended to a file immediately, unless the disk is full.
 
-    An exception that passes through is written to the file and raised again.
+    An exception that passes through is written to the file and raised again. Raises UserError if the file cannot be opened.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
     def __enter__(self) -> TeeOutput:
-        self._file = open(self.path, 'a', encoding='utf-8')
+        with must_write(self.path, 'make room, or make the directory writable'):
+            self._file = open(self.path, 'a', encoding='utf-8')
         self._streams = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = (cast(TextIO, _Tee(s, self._file)) for s in self._streams)
         return self

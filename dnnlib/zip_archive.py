@@ -18,9 +18,14 @@ from typing import IO, Any
 from dnnlib.errors import UserError
 from dnnlib.files import open_regular
 
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python without lzma, in which zipfile refuses such members
+    LZMAError = zlib.error  # type: ignore[misc, assignment]
+
 LARGEST_MEMBER = 1 << 30  # maximum unpacked size of a member in bytes: a larger one is an accident or an attack
-# What zipfile raises for a corrupt, encrypted or exotic archive.
-_CORRUPT = (zipfile.BadZipFile, zlib.error, EOFError)
+_CORRUPT = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError)  # what zipfile raises for a corrupt archive
+# And for an encrypted or exotic one.
 _ZIP_TROUBLE = (*_CORRUPT, RuntimeError, NotImplementedError, ValueError, OverflowError)
 
 

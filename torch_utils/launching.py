@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -22,13 +21,16 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 
-from dnnlib.signals import endings
+from dnnlib.scratch import scratch_folder
+from dnnlib.signals import endings, let_through
 from dnnlib.util import OptionError, UserError
-from torch_utils import devices, process_group, torchrun
+from torch_utils import devices, fork_server, process_group, torchrun
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+# What ranks import; torch._dynamo is for optimizers.
+PRELOADED = ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api', 'torch._dynamo']
 PATIENCE = 5.0  # seconds that ranks have to end after a second request to stop
 STOPPED = (-signal.SIGINT, *(-s for s in endings()), 130)  # exit codes of ranks that Ctrl-C or a similar signal ended
 
@@ -61,12 +63,14 @@ def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, d
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
     for name in ('torch.distributed.elastic', 'torch.multiprocessing'):  # they log failures that the exception already contains
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as folder:
+    if _start_method() == 'forkserver':
+        fork_server.start(PRELOADED)
+    with scratch_folder('stylegan-ranks') as folder:
         # One agent needs no heartbeats to other agents. A machine that was suspended would miss them and fail.
         config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=world_size, run_id=uuid.uuid4().hex, max_restarts=0,
                               monitor_interval=0.1, rdzv_backend='c10d', rdzv_endpoint='localhost:0', local_addr='localhost',
                               rdzv_configs={'keep_alive_interval': 10**8}, start_method=_start_method(),
-                              logs_specs=DefaultLogsSpecs(folder))
+                              logs_specs=DefaultLogsSpecs(str(folder)))
         agent = elastic_launch(config, _run_rank)
         # On the main thread, the agent would kill ranks 30 s after a signal, even if they are still saving, and report failure
         # if they ended well. On another thread it leaves signals to this process.
@@ -91,11 +95,7 @@ def launch(function: Callable[..., Any], args: Sequence[Any], world_size: int, d
 def _start_method() -> str:
     """Choose how ranks start. Where possible, they are forked from a server process that has imported torch and done nothing
     else."""
-    if 'forkserver' not in multiprocessing.get_all_start_methods():
-        return 'spawn'
-    multiprocessing.get_context('forkserver').set_forkserver_preload(
-        ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api', 'torch._dynamo'])  # for optimizers
-    return 'forkserver'
+    return 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
 
 
 def _run_rank(environment: dict[str, str], device_type: str, function: Callable[..., Any], *args: Any) -> None:
@@ -104,6 +104,7 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
     for name, value in environment.items():  # the fork server may be older; variables set by the agent stay
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a fork server ignores SIGINT; ranks must not
+    let_through()
     finished = threading.Event()
     threading.Thread(target=_stop_without_parent, args=[finished], daemon=True).start()
     if sys.platform == 'linux':

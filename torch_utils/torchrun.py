@@ -31,6 +31,16 @@ def num_local() -> int:
     return int(os.environ.get('LOCAL_WORLD_SIZE', 1)) if under_torchrun() else 1
 
 
+def own_options() -> list[str] | None:
+    """Options of torchrun that start as many ranks on as many machines again, or None if torchrun did not start this process.
+    HOST stands for one of the machines."""
+    if not under_torchrun() or was_launched():
+        return None
+    machines = -(-num_started() // num_local())
+    meet = [f'--nnodes={machines}', '--rdzv-backend=c10d', '--rdzv-endpoint=HOST:29400'] if machines > 1 else []
+    return [f'--nproc-per-node={num_local()}', *meet]
+
+
 def how_many(gpus: int | None) -> int:
     """World size for --gpus=N (None: not given). Raises OptionError if torchrun started another number."""
     started = num_started()

@@ -13,12 +13,13 @@ EVERY_STEP = ('Loss/scores/', 'Loss/signs/', 'Loss/D/loss')  # what is in every 
 
 
 def differences(run_dir: Path, expected: Path) -> list[str]:
-    """In a few words each: what differs in the last networks, the last training state and stats.jsonl, but for times."""
+    """In a few words each: what differs in the last networks, the last training state, the last averages of weights if there are
+    any, and stats.jsonl, but for times."""
     found = []
-    for pattern in ('network-snapshot-*.pkl', 'training-state-*.pt'):
-        name = max(path.name for path in expected.glob(pattern))
-        if not (run_dir / name).is_file() or (run_dir / name).read_bytes() != (expected / name).read_bytes():
-            found.append(f'{name} differs')
+    for pattern in ('network-snapshot-*.pkl', 'training-state-*.pt', 'weight-averages-*.pt'):
+        for name in sorted(path.name for path in expected.glob(pattern))[-1:]:
+            if not (run_dir / name).is_file() or (run_dir / name).read_bytes() != (expected / name).read_bytes():
+                found.append(f'{name} differs')
     return found + _stats_differences(read_lines(run_dir / 'stats.jsonl'), read_lines(expected / 'stats.jsonl'))
 
 

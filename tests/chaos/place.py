@@ -91,9 +91,12 @@ class Place:
     @contextlib.contextmanager
     def read_only(self, folder: Path) -> Iterator[None]:
         """No file in the folder can be opened for writing; those that are open stay so. Needs `mounts`."""
-        _mount('--bind', folder, folder)
+        view = self.root / 'read-only'  # moved when it is complete: the folder is busy as soon as a file in it is written
+        view.mkdir(exist_ok=True)
+        _mount('--bind', folder, view)
+        _mount('-o', 'remount,bind,ro', view)
+        _mount('--move', view, folder)
         try:
-            _mount('-o', 'remount,bind,ro', folder)
             yield
         finally:
             subprocess.run(['umount', '-l', folder], check=True)

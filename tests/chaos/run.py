@@ -28,6 +28,7 @@ CASES = [(method, ranks) for method in ('plain', *METHODS) for ranks in (1, 2)]
 # Seven ticks, six snapshots. Each tick has a step of each phase: without one, its line repeats what the tick before had, which a
 # run that has just been resumed does not know.
 SHORT = ['--kimg=2', '--batch=80', '--tick=0.32', '--snap=1', '--keep=2', '--penalty-interval=4']
+MORE = {'flow': ['--post-hoc-ema=1']}  # options of some methods
 
 
 class Chaos:
@@ -45,7 +46,8 @@ class Chaos:
         """Raises Problem."""
         method, ranks = CASES[number % len(CASES)]
         name = f'case {number} ({method}, {ranks} rank{"s" * (ranks > 1)})'
-        options = [f'--data={self._data}', *TINY, *SHORT, *METHODS.get(method, ['--aug=noaug']), f'--gpus={ranks}']
+        options = [f'--data={self._data}', *TINY, *SHORT, *METHODS.get(method, ['--aug=noaug']), *MORE.get(method, []),
+                   f'--gpus={ranks}']
         self._place.set_clock(0) if self._place.has_clock else None
         expected, seconds = self._undisturbed(method, ranks, options)
         outdir = self._place.disk / 'runs'
@@ -80,13 +82,16 @@ class Chaos:
         return self._expected[method, ranks]
 
     def _leftovers(self, run: DisturbedRun, before: set[str]) -> list[str]:
-        """Files that should be gone. What Python leaves of processes that were killed, folders and semaphores, is counted."""
+        """Files that should be gone. What Python leaves of processes that were killed, folders and semaphores, is counted. The
+        next launcher removes our own folders, so there is at most one."""
         found = [f'{path.name} is left' for path in run.run_dir.iterdir()
                  if path.name.endswith('.tmp') or '.previous.' in path.name]
         states = len(list(run.run_dir.glob('training-state-*.pt')))
         found += [f'{states} training states are left'] if states != 2 else []
         remains = set(self._place.remains()) - before
         self.left += len(remains)
+        folders = [path for path in self._place.remains() if 'stylegan-ranks-' in path]
+        found += [f'folders of killed launchers are left: {", ".join(folders)}'] if len(folders) > 1 else []
         if remains and not run.was_killed:
             found.append(f'left behind: {", ".join(sorted(remains))}')
         return found

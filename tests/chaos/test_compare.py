@@ -22,7 +22,8 @@ def runs(tmp_path):
     """Directories of two runs that are alike, but for times."""
     expected, run_dir = tmp_path / 'expected', tmp_path / 'run'
     expected.mkdir()
-    for name in ('network-snapshot-000000.pkl', 'network-snapshot-000001.pkl', 'training-state-000001.pt'):
+    for name in ('network-snapshot-000000.pkl', 'network-snapshot-000001.pkl', 'training-state-000001.pt',
+                 'weight-averages-000001.pt'):
         (expected / name).write_text(name)
     write(expected, line(0.5), line(1))
     shutil.copytree(expected, run_dir)
@@ -36,7 +37,7 @@ def test_times_and_older_snapshots_may_differ(runs):
     assert differences(run_dir, expected) == []
 
 
-@pytest.mark.parametrize('name', ['network-snapshot-000001.pkl', 'training-state-000001.pt'])
+@pytest.mark.parametrize('name', ['network-snapshot-000001.pkl', 'training-state-000001.pt', 'weight-averages-000001.pt'])
 def test_files_that_differ_are_found(runs, name):
     run_dir, expected = runs
     (run_dir / name).write_text('other')

@@ -252,6 +252,8 @@ def test_imagenet_batches_in_numerical_order(tmp_path):
     (dict(data=np.zeros([1, 3 * 64], np.uint8), labels=[1001]), 'labels other than 1 to 1000'),
     (dict(data=np.zeros([1, 3 * 64], np.uint8)), 'not a complete ImageNet batch'),
     (dict(data=np.array([{}]), labels=[1]), 'not a complete ImageNet batch'),
+    (dict(data=np.zeros([1, 3 * 64], np.uint8), labels=['one']), 'its labels are not an array of numbers'),
+    (dict(data=np.uint8(7), labels=[1]), 'its data are not an array of numbers'),
 ])
 def test_damaged_imagenet_batches_are_named(tmp_path, batch, message):
     (tmp_path / 'src').mkdir()

@@ -46,17 +46,19 @@ def test_one_worker_writes_and_all_is_in_the_log(whole):
     assert log.count('Results are in ') == 1 and json.loads((whole / 'training_options.json').read_text())['num_gpus'] == 2
 
 
-@pytest.mark.parametrize('which', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_told_to_stop_workers_agree_and_save_and_go_on_exactly(which, whole, options, tmp_path):
+@pytest.mark.parametrize('which, group', [
+    (signal.SIGTERM, False), (signal.SIGTERM, True),  # as some queues do
+    *(pytest.param(which, True, marks=pytest.mark.slow) for which in (signal.SIGINT, signal.SIGHUP))])  # as terminals do
+def test_told_to_stop_workers_agree_and_save_and_go_on_exactly(which, group, whole, options, tmp_path):
     training = Training(tmp_path / 'log', *options)
     training.wait_for('tick 2 ')
-    training.signal(which, group=which == signal.SIGINT)  # as a terminal does
+    training.signal(which, group)
     assert training.wait() == 0, training.output()
     run_dir = tmp_path / 'runs' / NAME
     assert f'Stopped before the end. Everything is saved. To resume, repeat the command with --resume={run_dir}\n' in \
         training.output() and 'Traceback' not in training.output()
     assert training.output().count('Stopping after this step') == 1
-    if which == signal.SIGINT:
+    if group:
         return
     status, output = train(tmp_path / 'log', *options, '--resume=latest')
     assert status == 0 and f'Resuming in {run_dir}' in output and 'changed: ' not in output

@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 import threading
-from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 import torch
 
 from dnnlib import plugins, signals
-from torch_utils import devices
+from torch_utils import devices, fork_server
 
 PRELOADED = ['__main__', 'training.inputs', 'training.dataset']
 
@@ -30,15 +29,9 @@ def start_method(device: torch.device) -> str | None:
 
 
 def prepare(device: torch.device) -> None:
-    """Start the fork server, if one will be used, in the background.
-
-    A signal to the process group ends neither the server nor a process that it has just started. `begin` lets signals through.
-    """
+    """Start the fork server, if one will be used, in the background."""
     if start_method(device) == 'forkserver':
-        multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOADED)
-        resource_tracker.ensure_running()  # the server starts it otherwise, and that lets signals through
-        with signals.held_back():
-            forkserver.ensure_running()
+        fork_server.start(PRELOADED)
 
 
 class Portable(torch.utils.data.Dataset):
@@ -73,12 +66,14 @@ def _unpack(module: Any, dataset: Any) -> Portable:
 
 
 def begin(worker_id: int) -> None:
-    """Set up a new process. Ctrl-C, and SIGTERM to a process group, also reach it, but the main process still needs it to finish
-    its step. It therefore ignores Ctrl-C, and ends only ten minutes after SIGTERM. If the main process is killed, it ends
-    immediately: forked processes notice that themselves, because their parent changes; those of a fork server need a thread."""
+    """Set up a new process. Ctrl-C, and SIGTERM or SIGHUP to a process group, also reach it, but the main process still needs it
+    to finish its step. It therefore ignores Ctrl-C, and ends only ten minutes after the others. If the main process is killed, it
+    ends immediately: forked processes notice that themselves, because their parent changes; those of a fork server need a
+    thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(600))
+    for ending in signals.endings():
+        signal.signal(ending, lambda *_: signal.alarm(600))
     signals.let_through()
     main = multiprocessing.parent_process()
     if main is not None and main.pid != os.getppid():

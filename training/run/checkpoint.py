@@ -88,13 +88,15 @@ class Checkpoints:
 
     def _prune(self, newest: int) -> None:
         """Remove all training states except the newest ones up to the one just saved. Later ones belong to a corrupt pair that
-        the run skipped."""
+        the run skipped. Give a state that could not be renamed after a failed save its usual name."""
         found = [(int(m[1]), m[2] is not None, path) for path in self._run_dir.glob('training-state-*.pt')
                  if (m := re.fullmatch(r'training-state-(\d+)(\.previous)?', path.stem))]
         kept = sorted({kimg for kimg, _, _ in found if kimg <= newest})[-self._keep:]
         for kimg, replaced, path in found:
             if kimg not in kept or (replaced and state_of(self._network_pkl(kimg)) != path):
                 path.unlink(missing_ok=True)
+            elif replaced:
+                os.replace(path, state_paths(self._network_pkl(kimg))[0])
 
     @contextlib.contextmanager
     def surviving(self, what: str) -> Iterator[Attempt]:

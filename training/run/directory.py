@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from dnnlib.files import atomic_open, lock, remove_leftovers
+from dnnlib.files import atomic_open, lock, must_write, remove_leftovers
 from dnnlib.util import EasyDict, OptionError, UserError
 
 LONGEST_NAME = 255  # bytes of a file name, on all usual file systems
@@ -89,11 +89,8 @@ def write_options(config: EasyDict, options: Mapping[str, Any]) -> None:
     """Write training_options.json: the configuration, and as its item `options` the given options, which --like reads. Raises
     UserError if that is not possible."""
     path = Path(config.run_dir) / 'training_options.json'
-    try:
-        with atomic_open(path, 'w') as f:
-            json.dump({**config, 'options': options}, f, indent=2)
-    except OSError as err:
-        raise UserError(f'{path}: cannot be written ({err.strerror}); make room, or make the directory writable') from err
+    with must_write(path, 'make room, or make the directory writable'), atomic_open(path, 'w') as f:
+        json.dump({**config, 'options': options}, f, indent=2)
 
 
 def tell_changes(config: EasyDict) -> None:

@@ -14,6 +14,7 @@ import PIL.Image
 import psutil
 from tqdm import tqdm
 
+from dnnlib.files import must_write
 from dnnlib.jsonl import append_line
 from dnnlib.util import UserError, format_time
 from torch_utils import distributed, training_stats
@@ -35,7 +36,7 @@ class Monitor:
     shows all items.
     rank: of this process; all ranks call end_of_tick and write, but only rank 0 writes and prints.
     peak_flops: operations per second of the device of a rank, None if unknown.
-    The bar appears only on a terminal.
+    The bar appears only on a terminal. Raises UserError if the run directory cannot be written.
     """
 
     def __init__(self, run_dir: str | Path, start_nimg: int, total_nimg: int, config: Mapping[str, Any] | None = None,
@@ -56,10 +57,11 @@ class Monitor:
                          '{rate_fmt}  left {remaining}')
         self._loggers: list[TensorBoardLogger | WandbLogger] = []
         if self._is_first:
-            for path in self._run_dir.glob('metric-*.jsonl'):
-                keep_lines(path)
-            self._stats = StatsFile(run_dir, start_nimg)
-            self._watch = Watch(run_dir, start_nimg, config, self.print)
+            with must_write(run_dir, 'make room, or make the directory writable'):
+                for path in self._run_dir.glob('metric-*.jsonl'):
+                    keep_lines(path)
+                self._stats = StatsFile(run_dir, start_nimg)
+                self._watch = Watch(run_dir, start_nimg, config, self.print)
             try:
                 self._loggers.append(TensorBoardLogger(run_dir, start_nimg))
             except OSError as err:
@@ -150,10 +152,9 @@ class Monitor:
                 self._stats.write(stats)
             except OSError as err:
                 self.print(f'Error: {self._run_dir / "stats.jsonl"} could not be written ({err.strerror}); training continues')
-        self._log_scalars({name: values['mean'] for name, values in stats.items() if values['num']}, cur_nimg)
+        self._log('scalars', {name: values['mean'] for name, values in stats.items() if values['num']}, cur_nimg)
         for name, text in self._watch.look(stats, cur_nimg).items() if self._watch else ():
-            for logger in self._loggers:
-                logger.alert(name, text, cur_nimg)
+            self._log('alert', name, text, cur_nimg)
 
     @property
     def stopped_by(self) -> str | None:
@@ -178,8 +179,7 @@ class Monitor:
         with PIL.Image.open(path) as image:
             image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             pixels = np.asarray(image)
-        for logger in self._loggers:
-            logger.image(name, pixels.reshape(*pixels.shape[:2], -1), cur_nimg)
+        self._log('image', name, pixels.reshape(*pixels.shape[:2], -1), cur_nimg)
 
     def metric(self, record: Mapping[str, Any], snapshot_pkl: str, cur_nimg: int, seed: int = 0) -> None:
         """Print the record of a metric (metrics.registry.calc_metric: results, metric, total_time, ...), append it to
@@ -193,12 +193,13 @@ class Monitor:
         line = {**record, 'results': results, 'snapshot_pkl': snapshot_pkl, 'timestamp': time.time()}
         line |= {'seed': seed} if seed else {}
         self.print(append_line(self._run_dir / f'metric-{record["metric"]}.jsonl', line))
-        self._log_scalars({f'Metrics/{key}': value for key, value in results.items() if value is not None}, cur_nimg)
+        self._log('scalars', {f'Metrics/{key}': value for key, value in results.items() if value is not None}, cur_nimg)
 
-    def _log_scalars(self, values: dict[str, float], cur_nimg: int) -> None:
+    def _log(self, kind: str, *args: Any) -> None:
+        """Call this method of all loggers. A logger that cannot write is off from then on."""
         for logger in list(self._loggers):
             try:
-                logger.scalars(values, cur_nimg)
+                getattr(logger, kind)(*args)
             except OSError as err:
                 self._loggers.remove(logger)
                 self._tell_off(type(logger).__name__, err)

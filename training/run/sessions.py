@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from dnnlib.jsonl import append_line
+from torch_utils import torchrun
 
 ROOT = Path(__file__).parents[2]
 FILE_NAME = 'sessions.jsonl'
@@ -24,7 +25,8 @@ PACKAGES = ('torch', 'numpy', 'pillow', 'scipy')
 def append_session(run_dir: Path, start_nimg: int, training_set: Any, **facts: Any) -> None:
     """Add a line for this process. start_nimg: images at which it begins. facts: further entries. Raises OSError."""
     append_line(run_dir / FILE_NAME, dict(
-        started=time.time(), kimg=start_nimg / 1000, command=[Path(sys.argv[0]).name, *sys.argv[1:]], **revision(), **facts,
+        started=time.time(), kimg=start_nimg / 1000, command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        torchrun=torchrun.own_options(), **revision(), **facts,
         images=len(training_set), image_shape=list(training_set.image_shape), labels=training_set.label_dim,
         one_hot=training_set.has_onehot_labels, domains=training_set.domains,
         python=platform.python_version(), packages={name: version for name in PACKAGES if (version := _version(name))},

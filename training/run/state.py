@@ -108,7 +108,7 @@ def _read(source: str) -> dict[str, Any]:
         return saved
     except torch.cuda.OutOfMemoryError:  # a RuntimeError
         raise
-    except (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError,
+    except (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError,
             pickle.UnpicklingError, struct.error, zipfile.BadZipFile) as err:  # of torch.load, which runs on the CPU alone
         raise UserError(f'{source}: not a readable training state ({" ".join(str(err).split())[:200]}); move it away to resume '
                         'from the network snapshot with fresh optimisers') from err

@@ -38,7 +38,10 @@ class Watch:
         self._active = set(found)
         for name, text in new.items():
             self._say(f'warning: {name}: {text}')
-            append_line(self._path, dict(kimg=cur_nimg / 1000, rule=name, text=text))
+            try:
+                append_line(self._path, dict(kimg=cur_nimg / 1000, rule=name, text=text))
+            except OSError as err:
+                self._say(f'Error: {self._path} could not be written ({err.strerror}); training continues')
         self.stopped_by = next((f'--stop-on={name}: {text}' for name, text in found.items() if name in self._stop_on), None)
         return new
 

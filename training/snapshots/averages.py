@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,8 +64,8 @@ def load_averages(path: Path) -> Averages:
             raise ValueError(f'its format is not {FORMAT}')
         values = {float(sigma): dict(average) for sigma, average in saved['values'].items()}
         return Averages(path, int(saved['cur_nimg']), int(saved['seen_nimg']), values)
-    except (AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError,
-            zipfile.BadZipFile) as err:
+    except (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError,
+            pickle.UnpicklingError, struct.error, zipfile.BadZipFile) as err:
         raise UserError(f'{path}: not a readable file of averages ({" ".join(str(err).split())[:200]}); move it away to average '
                         'without it') from err
 

@@ -75,6 +75,16 @@ def test_states_of_later_pairs_that_were_damaged_do_not_push_out_good_ones(tmp_p
     assert saver.found() == 5 and [p.name for p in tmp_path.glob('*.pt')] == ['training-state-000005.pt']
 
 
+def test_a_state_that_a_failed_save_could_not_rename_gets_its_name_back(saver, tmp_path):
+    """The directory became read-only in the middle of the save."""
+    saver.save(1)
+    (tmp_path / 'training-state-000001.pt').rename(tmp_path / 'training-state-000001.previous.pt')
+    assert saver.found() == 1
+    saver.save(2)
+    assert [p.name for p in sorted(tmp_path.glob('*.pt'))] == ['training-state-000001.pt', 'training-state-000002.pt']
+    assert state_of(tmp_path / 'network-snapshot-000001.pkl') == tmp_path / 'training-state-000001.pt'
+
+
 class Killed(BaseException):
     pass
 

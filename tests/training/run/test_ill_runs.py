@@ -8,18 +8,24 @@ import numpy as np
 import pytest
 from helpers.domain_cases import pictures, write_dataset
 from helpers.programs import run_program
-from helpers.small_runs import config, run
+from helpers.small_runs import config, run, stats
 
 import train
 from dnnlib.util import UserError
 from training.data.dataset import ImageFolderDataset
-from training.run import symptoms
+from training.networks import layers
+from training.run import probes, symptoms
 
 TICKS = dict(kimg_per_tick=0.05, image_snapshot_ticks=1)  # one step
 
 
 DATASET = 'training.dataset.ImageFolderDataset'
-NO_PENALTY = dict(style_mixing_prob=0.0, terms={'G/logistic': {}, 'D/logistic_fake': {}, 'D/logistic_real': {}})
+
+
+def losses(weight=1.0, gamma=0.0, **more):
+    """The logistic loss, and other terms."""
+    terms = {name: dict(weight=weight) for name in ('G/logistic', 'D/logistic_fake', 'D/logistic_real')}
+    return dict(style_mixing_prob=0.0, gamma=gamma, terms={**terms, **more})
 
 
 def adam(lr):
@@ -58,19 +64,40 @@ def rules(**changes):
     return finished, [json.loads(line)['rule'] for line in path.read_text().splitlines()] if path.exists() else []
 
 
-@pytest.mark.parametrize('rule, changes', [
-    ('collapse', dict(G_opt_kwargs=adam(1e-9), training_set_kwargs=data('contrasts.zip'))),  # never gets as varied
-    ('gamma', dict(D_opt_kwargs=adam(0.05), loss_kwargs=NO_PENALTY)),
-    ('augmentation', dict(ada_target=-2.0, ada_interval=1, ada_kimg=0.1, augment_p=0.5,
-                          augment_kwargs=dict(class_name='training.augment.AugmentPipe', xflip=1))),
-    ('data', dict(training_set_kwargs=data('train.zip', f'{__name__}.SlowDisk'))),
-    ('overfitting', dict(eval_set_kwargs=dict(class_name=DATASET, path='grey.zip', xflip=False), D_opt_kwargs=adam(0.05),
-                         loss_kwargs=NO_PENALTY)),
+@pytest.mark.parametrize('rule, remedy, changes', [
+    ('collapse', 'raise --gamma', dict(G_opt_kwargs=adam(1e-9), training_set_kwargs=data('contrasts.zip'))),  # never as varied
+    ('gamma', 'raise --gamma, such as --gamma=0.01', dict(D_opt_kwargs=adam(0.05), loss_kwargs=losses())),
+    ('gamma', 'lower --gamma, such as --gamma=1e+03', dict(
+        D_opt_kwargs=adam(0.1), loss_kwargs=losses(gamma=1e4, **{'D/r1': dict(weight=5e3, interval=1)}),
+        image_snapshot_ticks=None, total_kimg=1.2)),
+    ('augmentation', '--target', dict(ada_target=-2.0, ada_interval=1, ada_kimg=0.1, augment_p=0.5,
+                                      augment_kwargs=dict(class_name='training.augment.AugmentPipe', xflip=1))),
+    ('data', 'raise --workers (now 0)', dict(training_set_kwargs=data('train.zip', f'{__name__}.SlowDisk'))),
+    ('overfitting', '--aug=ada', dict(eval_set_kwargs=dict(class_name=DATASET, path='grey.zip', xflip=False),
+                                      D_opt_kwargs=adam(0.05), loss_kwargs=losses())),
 ], ids=lambda value: value if isinstance(value, str) else '')
-def test_a_run_that_is_ill_in_one_way_is_told_so(rule, changes, capsys):
+def test_a_run_that_is_ill_in_one_way_is_told_so(rule, remedy, changes, capsys):
     finished, found = rules(**changes)
     assert finished and rule in found
-    assert capsys.readouterr().out.count(f'warning: {rule}: ') == found.count(rule) >= 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f'warning: {rule}: ')]
+    assert len(lines) == found.count(rule) and remedy in lines[0]
+
+
+@pytest.mark.parametrize('weight, told', [(1, False), (1e-5, True)])
+def test_gradients_that_are_too_small_for_float16(weight, told, monkeypatch, capsys):
+    """The CPU computes in float16 here, as a GPU does. In float32, Adam does not care for the size of gradients."""
+    for module in (layers, probes):
+        monkeypatch.setattr(module, 'computes', lambda dtype, device: True)
+    c = config('train.zip', Path('run'), **TICKS, loss_kwargs=losses(weight), precision='auto')
+    c.total_kimg = 0.3
+    for kwargs in (c.D_kwargs, c.G_kwargs['synthesis_kwargs']):
+        kwargs.update(num_fp16_res=4, conv_clamp=256)
+    assert run(c)
+    shares = [line['Health/zero_gradients']['mean'] for line in stats('run')]
+    assert min(shares) > 0.5 if told else max(shares) < 0.02
+    line = 'gradients of half-precision layers are zero: too small for float16; use --precision=fp32 or bf16'
+    out = capsys.readouterr().out
+    assert out.count('warning: underflow: ') == out.count(line) == told
 
 
 def test_a_healthy_run_is_told_nothing():

@@ -1,5 +1,6 @@
 """What a run tells: the status line, the bar on a terminal, strict JSON, warnings, pictures, metrics, curves that join up."""
 
+import contextlib
 import io
 import json
 import re
@@ -11,8 +12,21 @@ import PIL.Image
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dnnlib.util import UserError
 from torch_utils import training_stats
 from training.run.monitor import Monitor
+
+
+@contextlib.contextmanager
+def full_disk(largest):
+    """No file can grow beyond so many bytes; None: any."""
+    resource = pytest.importorskip('resource')
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited[0] if largest is None else largest, unlimited[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 
 
 class Terminal(io.StringIO):
@@ -138,3 +152,27 @@ def test_later_processes_write_and_print_nothing(tmp_path, capsys):
     monitor.write(500, {})
     monitor.close()
     assert not list(tmp_path.iterdir()) and capsys.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('spoil, limit', [
+    (lambda run_dir: (run_dir / 'stats.jsonl').mkdir(), None),
+    (lambda run_dir: (run_dir / 'stats.jsonl').write_text('{"Progress/kimg": {"num": 1, "mean": 0.0}}\n{"torn'), 10),
+    (lambda run_dir: (run_dir / 'metric-pr.jsonl').write_text('{"results": {}}\n{"resu'), 10),
+    (lambda run_dir: (run_dir / 'health.jsonl').write_text('{"kimg": 9}\n{"kimg": 0}\n'), 10)],
+    ids=['folder', 'stats', 'metric', 'health'])
+def test_files_that_cannot_be_written_at_the_start_end_it_in_one_line(spoil, limit, tmp_path):
+    spoil(tmp_path)
+    with full_disk(limit), pytest.raises(UserError, match=rf'^{tmp_path}: cannot be written \([a-z ]+\); make room'):
+        Monitor(tmp_path, 0, 1000).close()
+
+
+def test_a_disk_that_fills_up_later_does_not_end_it(tmp_path, capsys):
+    monitor = Monitor(tmp_path, 0, 1000)
+    training_stats.report0('Progress/style_dims', 0)
+    with full_disk(0):
+        monitor.write(500, {})
+    monitor.close()
+    out = capsys.readouterr().out
+    assert 'warning: style: ' in out
+    for name in ('stats.jsonl', 'health.jsonl'):
+        assert f'Error: {tmp_path / name} could not be written (' in out

@@ -120,7 +120,9 @@ class Facts:
         names = ('--resume', '--resume-kimg', '--resume_kimg')
         kept = [word for before, word in zip(['', *words], words, strict=False)
                 if before not in names and word.partition('=')[0] not in names]
-        return f'python {shlex.join(kept)} --resume={shlex.quote(self.given)}'
+        torchrun = self.session.get('torchrun')
+        program = ['torchrun', *map(str, torchrun)] if isinstance(torchrun, list) else ['python']
+        return f'{shlex.join([*program, *kept])} --resume={shlex.quote(self.given)}'
 
     def snapshots(self) -> list[tuple[int, str]]:
         """(kimg, file) of the network snapshots, in their order."""

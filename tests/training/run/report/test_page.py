@@ -8,10 +8,21 @@ import pytest
 from helpers.programs import run_program
 from helpers.reported_runs import Elements, evaluation, write_lines, write_run
 
+from torch_utils import torchrun
 from training.run.report import page, pictures
 from training.run.report.report import main, report
+from training.run.sessions import append_session
 
 HOSTILE = '</script></style><script>alert(1)</script><img src=x onerror=alert(1)>"\'&amp;-->'
+
+
+class Images:
+    """What a session says of the dataset."""
+
+    image_shape, label_dim, has_onehot_labels, domains = (1, 8, 8), 0, False, None
+
+    def __len__(self):
+        return 9
 
 
 def page_of(*run_dirs):
@@ -53,6 +64,20 @@ def test_runs_are_compared(tmp_path):
     assert [(part['run'], len(part['x'])) for part in charts(text)['Losses']['parts']] == [(0, 6), (1, 3)]
     assert [a['href'] for a in elements.of('a')][2:4] == ['./fakes000024.png', './../00001-b/fakes000004.png']
     assert len(elements.of('figure', class_='frame')) == 6
+
+
+@pytest.mark.parametrize('local, world, options', [
+    (2, 2, '--nproc-per-node=2'), (8, 16, '--nproc-per-node=8 --nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29400')])
+def test_a_run_of_torchrun_resumes_by_torchrun(local, world, options, tmp_path, monkeypatch):
+    run_dir = write_run(tmp_path / 'run')
+    for name, value in dict(RANK=0, WORLD_SIZE=world, LOCAL_WORLD_SIZE=local, MASTER_ADDR='localhost', MASTER_PORT=1).items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr('sys.argv', ['/x/train.py', '--outdir=runs', '--resume=latest'])
+    append_session(run_dir, 0, Images())
+    assert f'torchrun {options} train.py --outdir=runs --resume={run_dir}' in Elements(page_of(run_dir)).text
+    monkeypatch.setenv(torchrun.STARTED, '0')  # our own launcher sets the same variables
+    append_session(run_dir, 0, Images())
+    assert f'python train.py --outdir=runs --resume={run_dir}' in Elements(page_of(run_dir)).text
 
 
 def test_options_are_those_that_the_run_noted(tmp_path):
