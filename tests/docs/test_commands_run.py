@@ -23,7 +23,7 @@ NOT_RUN = {  # a part of '<page>: <line>': the reason, and the test that covers 
     'python tests/compare_revisions.py': 'needs two revisions: tests/test_digests.py',
     'python tests/benchmarks/': 'measures for minutes',
     'torchrun ': 'several processes: tests/commands/test_train_hosts.py',
-    '--gpus=': 'several processes: tests/commands/test_train_workers.py',
+    '--gpus=': 'several processes: tests/commands/test_train.py',
     'https://huggingface.co': 'downloads: tests/training/snapshots/test_hub.py',
     'docs/own-networks.md': 'tests/commands/test_own_networks.py',
     'datasets/README.md: python dataset_tool.py --source': 'tests/commands/test_dataset_recipes.py',
