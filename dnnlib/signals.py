@@ -53,6 +53,7 @@ class StopOnSignal:
 
     def __enter__(self) -> StopOnSignal:
         self._previous: dict[int, Any] = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, *endings())}
+        let_through()  # the parent may have held them back
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -213,7 +213,8 @@ def save(path: str, options: Mapping[str, Any]) -> None:
                 f.write(json.dumps(options, indent=2) + '\n')
             else:
                 f.write('# Options of train.py --config\n')
-                f.write(yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True, width=10000) if options else '')
+                plain = not re.search('[\x85\u2028\u2029]', json.dumps(options, ensure_ascii=False))  # line feeds in YAML
+                f.write(yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=plain, width=10000) if options else '')
     except OSError as err:
         raise OptionError(f'--save-config={path}: cannot be written ({(err.strerror or str(err)).lower()}); '
                           'name another file') from err

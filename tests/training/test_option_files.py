@@ -198,6 +198,13 @@ PARAMS = [param for param in train.main.get_params(train.main.make_context('trai
           if param.expose_value and param.name.replace('_', '-') not in option_files.OF_THE_CALL]
 
 
+@pytest.mark.parametrize('odd', ['\x85', '\u2028', '\u2029', 'a\tb', 'ü', '\ufeff', "'"])
+def test_odd_characters_come_back(odd):
+    expected = options(*BASE, f'--desc=a{odd}b' if odd.isprintable() else f'--g-class={odd}')
+    option_files.save('odd.yaml', expected)
+    assert options('--config=odd.yaml') == expected
+
+
 @given(st.data(), st.sampled_from(['yaml', 'json']))
 @settings(max_examples=40, deadline=None)
 def test_any_options_come_back(data, suffix):

@@ -19,6 +19,17 @@ def prefers_channels_last(device: torch.device) -> bool:
     return device.type == 'cpu'
 
 
+def conv2d(x: torch.Tensor, w: torch.Tensor, stride: int = 1, padding: tuple[int, int] = (0, 0), groups: int = 1) -> torch.Tensor:
+    """Convolution without a bias."""
+    return F.conv2d(x, w, stride=stride, padding=padding, groups=groups)
+
+
+def conv_transpose2d(x: torch.Tensor, w: torch.Tensor, stride: int = 1, padding: tuple[int, int] = (0, 0),
+                     groups: int = 1) -> torch.Tensor:
+    """Transposed convolution without a bias."""
+    return F.conv_transpose2d(x, w, stride=stride, padding=padding, groups=groups)
+
+
 def kernels(x: torch.Tensor) -> type:
     """The operators for tensors like x."""
     return _Kernels
