@@ -1,10 +1,11 @@
 """Signals that ask a program to stop."""
 
+import os
 import signal
 
 import pytest
 
-from dnnlib.signals import StopOnSignal, endings
+from dnnlib.signals import StopOnSignal, endings, held_back
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -27,3 +28,9 @@ def test_a_hangup_that_nohup_has_ignored_is_ignored():
     finally:
         signal.signal(signal.SIGHUP, before)
     assert signal.SIGHUP in endings()
+
+
+def test_a_signal_that_the_parent_held_back_asks_too():
+    with held_back(), StopOnSignal(quiet=True) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
