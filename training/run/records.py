@@ -109,7 +109,9 @@ class Run:
             kimg = re.search(r'network-snapshot-(\d+)', str(record.get('snapshot_pkl')))
             results = record.get('results')
             data = f' ({record["eval_data"]})' if record.get('eval_data') else ''  # of other images: another curve
-            for key, value in results.items() if kimg and isinstance(results, dict) else ():
+            # calc_metrics.py --outdir may have added the result of another run's network: it is not part of these curves.
+            own = kimg is not None and (not self.ticks.kimg or float(kimg[1]) <= self.kimg)
+            for key, value in results.items() if kimg and own and isinstance(results, dict) else ():
                 found.setdefault(key + data, {})[float(kimg[1])] = value
         for key, values in found.items():
             self.keys.setdefault(name, []).append(key)

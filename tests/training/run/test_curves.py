@@ -61,7 +61,7 @@ def test_a_run_is_drawn_with_all_it_has(tmp_path):
 def test_each_metric_has_its_own_scale_and_the_last_evaluation_of_a_snapshot_counts(tmp_path):
     path = make_run(tmp_path / 'run')
     records = [dict(results={'p': value, 'r': None}, snapshot_pkl=f'network-snapshot-{kimg:06d}.pkl')
-               for kimg, value in ((8, 0.1), (4, 0.2), (8, 0.3))]
+               for kimg, value in ((8, 0.1), (4, 0.2), (8, 0.3), (100, 0.4))]  # 100: of another run
     (path / 'metric-pr.jsonl').write_text(''.join(json.dumps(record) + '\n' for record in records))
     found = panels(curves.draw([curves.Run(path)]))
     assert found['Metric fid50k_full'][0] == ['fid50k_full'] and found['Metric pr'][0] == ['p', 'r']

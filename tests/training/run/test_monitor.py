@@ -19,7 +19,7 @@ from training.run.monitor import Monitor
 
 @contextlib.contextmanager
 def full_disk(largest):
-    """No file can grow beyond so many bytes; None: any."""
+    """Limit the size of files to this many bytes. None: no limit."""
     resource = pytest.importorskip('resource')
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited[0] if largest is None else largest, unlimited[1]))
