@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
@@ -105,6 +106,7 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a fork server ignores SIGINT; ranks must not
     let_through()
+    _honor_atexit()
     finished = threading.Event()
     threading.Thread(target=_stop_without_parent, args=[finished], daemon=True).start()
     if sys.platform == 'linux':
@@ -132,6 +134,13 @@ def _run_rank(environment: dict[str, str], device_type: str, function: Callable[
     sys.stderr.flush()
     util._run_finalizers(0)  # type: ignore[attr-defined]  # gives semaphores back, or else there is a warning at the end
     os._exit(status)  # multiprocessing would wait for data loader workers that ignore its signal
+
+
+def _honor_atexit() -> None:
+    """Call exit functions at the end of this process. Without this call, multiprocessing skips them (CPython issue 83856), and
+    temporary folders of libraries stay, for example those of wandb."""
+    atexit.unregister(util._exit_function)  # type: ignore[attr-defined]  # multiprocessing calls it, and the finalizer below
+    util.Finalize(None, atexit._run_exitfuncs, exitpriority=0)
 
 
 def _stop_without_parent(finished: threading.Event) -> None:
@@ -174,6 +183,7 @@ class _PassOnSignals:
 
     def __enter__(self) -> _PassOnSignals:
         self._previous = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, *endings())}
+        let_through()  # the parent may have held them back
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from dnnlib.signals import let_through
+
 TINY = ['--device=cpu', '--cbase=32', '--cmax=4', '--map-depth=1', '--z-dim=8', '--batch=40', '--workers=1', '--cond=1',
         '--tick=0.2', '--snap=2', '--kimg=2']
 METHODS = {'ada': ['--aug=ada', '--target=0.1'],
@@ -99,6 +101,7 @@ def _main(log: str, args: list[str]) -> None:
     os.dup2(fd, 2)
     sys.stdout, sys.stderr = (open(fd, 'w', buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a fork server ignores
+    let_through()  # a fork server that torch_utils.launching started in the test's process holds them back
     os.environ['WANDB_MODE'] = 'disabled'
     import torch
 

@@ -1,10 +1,12 @@
 """Ranks that are real processes, joined by Gloo: what they tell each other, and what happens when one of them fails."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import psutil
 import pytest
 import torch
 
+from dnnlib.signals import held_back
 from dnnlib.util import OptionError, UserError
-from torch_utils import distributed, process_group, torchrun
+from torch_utils import distributed, launching, process_group, torchrun
 from torch_utils.launching import RankError, launch
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +161,23 @@ def test_wrong_input_is_one_line_wherever_it_is_found(how, text):
     assert caught.value.exit_status == {'user error': 1, 'option error': 2}[how]
 
 
+kept = []
+
+
+def keep_a_folder(where, fails):
+    if distributed.rank() == 1:
+        kept.append(tempfile.TemporaryDirectory(dir=where))
+        if fails:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_temporary_folders_go_with_the_rank(fails, tmp_path):
+    with pytest.raises(RankError) if fails else contextlib.nullcontext():
+        launch(keep_a_folder, [str(tmp_path), fails], 2, 'cpu')
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_rank_that_hangs_is_not_waited_for_for_ever(monkeypatch):
     monkeypatch.setenv(process_group.TIMEOUT, '6')
@@ -251,6 +271,12 @@ def test_ranks_do_not_outlive_the_program(signals, tmp_path):
     for which, parent in parents.items():
         assert parent.wait(60) == -which
         wait_until(lambda which=which: not any(map(is_running, pids[which])))
+
+
+def test_a_signal_that_the_parent_held_back_is_passed_on():
+    with held_back(), launching._PassOnSignals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.last == signal.SIGTERM
 
 
 # --- torchrun ---
