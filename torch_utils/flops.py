@@ -28,6 +28,10 @@ class Flops(TorchDispatchMode):
 
     total = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # otherwise PyTorch imports its compiler, which takes several seconds, in order to skip this class
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)

@@ -30,8 +30,7 @@ from torch_utils import devices, fork_server, process_group, torchrun
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-# What ranks import; torch._dynamo is for optimizers.
-PRELOADED = ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api', 'torch._dynamo']
+PRELOADED = ['torch_utils.process_group', 'torch.distributed.elastic.multiprocessing.api']  # what ranks import
 PATIENCE = 5.0  # seconds that ranks have to end after a second request to stop
 STOPPED = (-signal.SIGINT, *(-s for s in endings()), 130)  # exit codes of ranks that Ctrl-C or a similar signal ended
 

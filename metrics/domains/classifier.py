@@ -13,6 +13,7 @@ from torch import nn
 from dnnlib.channels import has_alpha, num_colors, over
 from metrics.context import batches
 from metrics.domains.regression import make_schedule
+from torch_utils.optimizers import Adam
 
 SIZE = 32      # longer side of shrunk images: enough for digits and animals, and cheap
 MARGIN = 2     # largest random shift of training images, in pixels
@@ -98,7 +99,7 @@ def train_heads(images: torch.Tensor, labels: torch.Tensor, num_classes: Sequenc
     steps_per_epoch = math.ceil(len(kept) / batch)
     epochs = max(epochs, math.ceil(MIN_STEPS / steps_per_epoch))
     steps = epochs * steps_per_epoch
-    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+    optimizer = Adam(net.parameters(), lr=lr)
     schedule = make_schedule(optimizer, steps)
     accuracies = torch.zeros(len(num_classes), dtype=torch.float64)
     with torch.enable_grad():

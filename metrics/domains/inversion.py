@@ -21,6 +21,7 @@ from torch import nn
 from dnnlib.errors import UserError
 from metrics.context import ENCODER, PROJECTION, STEPS, TRAINED
 from metrics.domains.encoder import Encoder
+from torch_utils.optimizers import Adam
 
 CANDIDATES = 512          # random latents; the search begins with the one with the nearest image
 CANDIDATE_BATCH, CANDIDATE_SIDE = 32, 32  # images drawn per batch; side in pixels at which they are compared
@@ -112,7 +113,7 @@ def refine(G: nn.Module, code: torch.Tensor, x: torch.Tensor, c: torch.Tensor, s
         return code
     noise_mode = 'none' if noise_mode == 'random' else noise_mode
     z = code.clone().requires_grad_()
-    optimizer = torch.optim.Adam([z], lr=REFINING_RATE)
+    optimizer = Adam([z], lr=REFINING_RATE)
     best, best_error = code, torch.full([len(code)], torch.inf, device=code.device)
     with torch.enable_grad():
         for step in range(steps + 1):
@@ -164,7 +165,7 @@ class Projector:
         """Images [N, C, H, W] in [-1, 1] with labels c [N, c_dim] -> z [N, z_dim]: the latents on the way with the smallest mean
         square difference."""
         z = self._begin(images, c).requires_grad_()
-        optimizer, target = torch.optim.Adam([z]), pyramid(images)
+        optimizer, target = Adam([z]), pyramid(images)
         best, best_error = z.detach().clone(), torch.full([len(z)], torch.inf, device=z.device)
         with torch.enable_grad():
             for step in range(self._steps + 1):

@@ -12,6 +12,7 @@ from torch import nn
 from metrics.context import batches
 from metrics.domains.classifier import apply
 from metrics.domains.regression import make_network, make_schedule
+from torch_utils.optimizers import Adam
 
 EPOCHS, BATCH, LEARNING_RATE = 10, 50, 4e-3
 
@@ -35,7 +36,7 @@ def train_inverse(images: torch.Tensor, latents: torch.Tensor, num_held_out: int
     deviation = torch.where(deviation > 1e-6, deviation, 1)
     targets = (latents - mean) / deviation
     net = make_network(images.shape[1:], latents.shape[1], generator).to(images.device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    optimizer = Adam(net.parameters(), lr=LEARNING_RATE)
     steps = epochs * math.ceil(count / BATCH)
     schedule = make_schedule(optimizer, steps)
     net.train()

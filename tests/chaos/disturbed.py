@@ -180,6 +180,8 @@ class DisturbedRun:
         if not self._has_pairs(2):
             return 'skipped: it ended first'
         self._end_all()
+        if self._training.process.exitcode == 0:  # nobody will read the file
+            return 'skipped: it ended first'
         network = self._pairs()[-1]
         victim = network if fault.target == 'launcher' else state_of(network)
         data = bytearray(victim.read_bytes())

@@ -23,7 +23,7 @@ METHODS = {'ada': ['--aug=ada', '--target=0.1'],
            'flow': ['--method=cg-gan', '--i-dim=3'],
            'clr': ['--method=clr-gan', '--z-dim=4']}
 LAST = 'network-snapshot-000002.pkl'  # of a run with these options
-PRELOADED = ['train', 'training.training_loop', 'torch.utils.tensorboard', 'torch._dynamo', 'wandb']  # all that takes long
+PRELOADED = ['train', 'training.training_loop', 'torch.utils.tensorboard', 'wandb']  # all that takes long
 _context = None
 
 

@@ -26,6 +26,7 @@ from metrics.domains.inversion import difference, pyramid
 from metrics.domains.latents import rebuilt_error
 from metrics.domains.regression import make_schedule
 from metrics.identifiability.inverse import recovered
+from torch_utils.optimizers import Adam
 
 BATCH, LEARNING_RATE = 32, 2e-3
 LATENTS = 0.05              # weight of the first term
@@ -74,7 +75,7 @@ def train(G: nn.Module, num_samples: int, seed: int, reals: RealImages | None = 
     draws = Draws(G, seed, TRAINING)
     encoder = Encoder(G, draws.generator).to(next(G.parameters()).device).train()
     num_steps = max(num_samples // BATCH, 1)
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=LEARNING_RATE)
+    optimizer = Adam(encoder.parameters(), lr=LEARNING_RATE)
     schedule = make_schedule(optimizer, num_steps)
     with torch.enable_grad():
         for _ in progress(range(num_steps)):

@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from dnnlib.util import construct_class_by_name
-from torch_utils import distributed, multi_tensor, training_stats
+from dnnlib.plugins import load_object
+from torch_utils import distributed, multi_tensor, optimizers, training_stats
 from training.losses.batch import PhaseBatch
 from training.losses.term import Term
 
@@ -128,9 +128,10 @@ def make_phases(terms: Sequence[Term], networks: dict[str, nn.Module], optimizer
     return phases
 
 
-def _lazy_optimizer(network: nn.Module, intervals: Sequence[int], lr: float, betas: Sequence[float],
+def _lazy_optimizer(network: nn.Module, intervals: Sequence[int], class_name: str, lr: float, betas: Sequence[float],
                     **kwargs: Any) -> torch.optim.Optimizer:
     """Scale learning rate and decay for the extra steps of lazy regularisation (Karras et al. 2020, appendix B): a phase every
     N iterations adds 1/N steps to each iteration."""
     ratio = float(1 / (1 + sum(Fraction(1, interval) for interval in intervals)))
-    return construct_class_by_name(network.parameters(), lr=lr * ratio, betas=tuple(b ** ratio for b in betas), **kwargs)
+    optimizer_class = optimizers.without_compiler(load_object(class_name))
+    return optimizer_class(network.parameters(), lr=lr * ratio, betas=tuple(b ** ratio for b in betas), **kwargs)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from torch_utils.optimizers import Adam
 from training.networks import Generator
 from training.sampling.drawing import MEAN_BATCH, MEAN_LATENTS
 
@@ -95,7 +96,7 @@ class Projection:
         shapes = {name: x.shape for name, x in G.synthesis.named_buffers() if name.endswith('noise_const')}
         self._noise = {name: self._normal(INITIAL_NOISE, i, shape=shape).requires_grad_()
                        for i, (name, shape) in enumerate(shapes.items())}
-        self._optimizer = torch.optim.Adam([self.w, *self._noise.values()], betas=BETAS)
+        self._optimizer = Adam([self.w, *self._noise.values()], betas=BETAS)
 
     def advance(self) -> tuple[torch.Tensor, torch.Tensor]:
         """One step. Returns the perceptual distance and the loss before it, scalars on the device."""
