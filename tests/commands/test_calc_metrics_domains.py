@@ -1,19 +1,15 @@
 """calc_metrics.py with metrics of domains, from the command line."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import background
 from helpers.shapes import write_dataset
 
 from training.networks import Discriminator, Generator
 from training.snapshots.file import save_network_snapshot
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -29,8 +25,8 @@ def network(tmp_path_factory):
 
 
 def run(network, data, *args):
-    return subprocess.run([sys.executable, ROOT / 'calc_metrics.py', f'--network={network}', f'--data={data}', '--device=cpu',
-                           '--ops=torch', '--verbose=0', *args], capture_output=True, text=True)
+    return background.run('calc_metrics', f'--network={network}', f'--data={data}', '--device=cpu', '--ops=torch', '--verbose=0',
+                          *args)
 
 
 def test_results_and_a_figure_are_written(network, tmp_path):

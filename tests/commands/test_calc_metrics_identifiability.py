@@ -1,19 +1,15 @@
 """From dataset_tool.py --source=synthetic to calc_metrics.py --metrics=identifiability, from the command line."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import background
 from helpers.dataset_making import tool
 
 from training.networks import Discriminator, Generator
 from training.snapshots.file import save_network_snapshot
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -32,9 +28,8 @@ def folder(tmp_path_factory):
 
 
 def run(folder, *args, data='data.zip'):
-    return subprocess.run([sys.executable, ROOT / 'calc_metrics.py', f'--network={folder / "network-snapshot-000001.pkl"}',
-                           f'--data={folder / data}', '--device=cpu', '--ops=torch', '--verbose=0', *args],
-                          capture_output=True, text=True)
+    return background.run('calc_metrics', f'--network={folder / "network-snapshot-000001.pkl"}', f'--data={folder / data}',
+                          '--device=cpu', '--ops=torch', '--verbose=0', *args)
 
 
 def test_results_and_a_figure_are_written(folder):

@@ -1,13 +1,12 @@
 """--eval-data of calc_metrics.py and train.py, and the metric `truth`, from the command line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import background
 from helpers.domain_cases import pictures, write_dataset
 from helpers.programs import run_program
 from helpers.small_runs import config
@@ -19,7 +18,6 @@ import train
 from training.networks import Discriminator, Generator
 from training.snapshots.file import save_network_snapshot
 
-ROOT = Path(__file__).parents[2]
 DOMAINS = ('red', 'green')
 
 
@@ -73,7 +71,7 @@ def test_numbers_of_other_images_are_never_confused(network, monkeypatch):
 
 def test_the_truth_of_a_held_out_split_by_projection(network):
     args = f'--network={network} --eval-data=test.zip --metrics=truth3 --steps=2 --device=cpu --ops=torch --verbose=0'
-    done = subprocess.run([sys.executable, ROOT / 'calc_metrics.py', *args.split()], capture_output=True, text=True)
+    done = background.run('calc_metrics', *args.split())
     assert (done.returncode, done.stderr) == (0, '')
     record, = records('truth3')
     assert record['by'] == 'projection' and record['steps'] == 2 and record['eval_data'].startswith('test-')

@@ -2,26 +2,22 @@
 
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from helpers import drawing
+from helpers import background, drawing
 from helpers.published_pickles import Published
 
 from training.networks import Generator
 from training.sampling.drawing import to_pixels
 
-ROOT = Path(__file__).parents[2]
-
 
 def generate(tmp_path, network):
-    return subprocess.run([sys.executable, str(ROOT / 'generate.py'), f'--network={network}', '--seeds=0', '--outdir=out',
-                           '--noise-mode=const', '--device=cpu'], capture_output=True, text=True, cwd=tmp_path)
+    return background.run('generate', f'--network={network}', '--seeds=0', '--outdir=out', '--noise-mode=const', '--device=cpu',
+                          cwd=tmp_path)
 
 
 def test_a_published_pickle_draws(tmp_path, golden):

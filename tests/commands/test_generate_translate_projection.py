@@ -1,8 +1,6 @@
 """`generate.py translate --by=projection`: what is drawn from which latent, for networks without an encoder; going on."""
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from helpers import drawing
+from helpers import background, drawing
 from helpers.drawing import assert_close
 
 from metrics.domains import inversion
@@ -19,7 +17,6 @@ from training.sampling.commands import translate
 from training.sampling.projection import many
 from training.sampling.projection import search_state as state
 
-ROOT = Path(__file__).parents[2]
 LABELS = [1, 0, 1, 1, 0]
 
 pytestmark = pytest.mark.usefixtures('in_tmp_path')
@@ -132,10 +129,10 @@ def test_an_interrupted_search_goes_on_and_finds_the_same(networks, images, monk
 
 
 def test_as_a_program(networks, images):
-    args = [sys.executable, ROOT / 'generate.py', 'translate', f'--network={networks["concat"]}', f'--images={images}',
+    args = ['generate', 'translate', f'--network={networks["concat"]}', f'--images={images}',
             '--outdir=out', '--device=cpu', '--steps=1', '--class=0']
-    done = subprocess.run([*args, '--by=projection'], capture_output=True, text=True)
+    done = background.run(*args, '--by=projection')
     assert (done.returncode, done.stderr) == (0, '')
     assert len(list(Path('out').glob('img*-class0.png'))) == 5 and latents()['by'] == 'projection'
-    done = subprocess.run([*args, '--by=encoder'], capture_output=True, text=True)
+    done = background.run(*args, '--by=encoder')
     assert done.returncode == 1 and done.stderr.count('\n') == 1 and 'with --by=projection' in done.stderr

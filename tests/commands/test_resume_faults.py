@@ -104,7 +104,7 @@ def test_killed_25_times_it_ends_with_the_same_bytes(method, options, tmp_path):
 # --- SIGTERM and Ctrl-C ---
 
 
-@pytest.mark.parametrize('which', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('which', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_told_to_stop_it_saves_and_says_how_to_go_on(which, whole, options, tmp_path):
     training = Training(tmp_path / 'log', *options)
     training.wait_for('tick 2 ')

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -14,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from helpers import background
 from helpers.reported_runs import Elements
 
 import generate
@@ -24,13 +22,11 @@ ROOT = Path(__file__).parents[2]
 TINY = ['--device=cpu', '--cbase=64', '--cmax=8', '--batch=50', '--workers=1', '--tick=0.3', '--snap=2']
 
 
-COMMAND = [sys.executable, str(ROOT / 'train.py')]
-ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}  # networks this small gain nothing from more, and threads are slow to start
 
 
 def train(*args):
     """Run train.py to its end."""
-    return subprocess.run([*COMMAND, *map(str, args)], text=True, capture_output=True, env=ENV, timeout=240)
+    return background.run('train', *args)
 
 
 def write_images(path, count=24, size=16, labels=True, mode='RGB'):
@@ -367,8 +363,7 @@ def test_a_device_that_is_not_there(data, tmp_path):
 ])
 def test_published_commands_can_be_looked_at_first(tmp_path, command, name):
     data = write_images(tmp_path / 'tiny.zip', size=32)
-    out = subprocess.run([*COMMAND, f'--outdir={tmp_path / "runs"}', f'--data={data}', *command.split(), '-n'], text=True,
-                         capture_output=True, env=ENV, timeout=240)
+    out = train(f'--outdir={tmp_path / "runs"}', f'--data={data}', *command.split(), '-n')
     assert out.returncode == 0, out.stderr
     config = json.loads(out.stdout.partition('Training options:\n')[2].partition('\nOutput directory')[0])
     assert config['run_dir'] == str(tmp_path / 'runs' / f'00000-tiny-{name}') and out.stdout.endswith('Dry run; exiting.\n')

@@ -1,15 +1,19 @@
-"""train.py in processes that can be killed, which start in a moment: they are forked from one that has imported torch."""
+"""Our programs in processes that can be killed, which start in a moment: they are forked from one that has imported torch."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,7 @@ METHODS = {'ada': ['--aug=ada', '--target=0.1'],
            'flow': ['--method=cg-gan', '--i-dim=3'],
            'clr': ['--method=clr-gan', '--z-dim=4']}
 LAST = 'network-snapshot-000002.pkl'  # of a run with these options
-PRELOADED = ['train', 'training.training_loop', 'torch.utils.tensorboard', 'wandb']  # all that takes long
+PRELOADED = ['train', 'training.training_loop', 'calc_metrics', 'torch.utils.tensorboard', 'wandb']  # all that takes long
 _context = None
 
 
@@ -31,15 +35,8 @@ class Training:
     """train.py in the background, in a process group of its own; what it prints goes to `log`."""
 
     def __init__(self, log: Path, *args: object):
-        global _context
-        if _context is None:
-            os.environ.setdefault('OMP_NUM_THREADS', '1')
-            _context = multiprocessing.get_context('forkserver')
-            _context.set_forkserver_preload(PRELOADED)
         self.log = log
-        log.write_text('')
-        self.process = _context.Process(target=_main, args=(str(log), [str(arg) for arg in args]))
-        self.process.start()
+        self.process = _start('train', args, log, log)
 
     def wait(self, timeout: float = 300) -> int:
         """Until it ends; returns its status, or minus the signal that ended it."""
@@ -72,6 +69,17 @@ def train(log: Path, *args: object) -> tuple[int, str]:
     return training.wait(), training.output()
 
 
+def run(program: str, *args: object, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run a program, such as train or calc_metrics, to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, 'out'), Path(folder, 'err')
+        process = _start(program, args, out, err, cwd)
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+        return subprocess.CompletedProcess([program, *args], process.exitcode, out.read_text(), err.read_text())
+
+
 def write_images(path: Path, count: int = 12, size: int = 8) -> Path:
     """A folder of random grey images in two classes."""
     rng = np.random.default_rng(0)
@@ -94,20 +102,35 @@ def kimgs(run_dir: Path) -> list[float]:
     return [json.loads(line)['Progress/kimg']['mean'] for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
 
 
-def _main(log: str, args: list[str]) -> None:
+def _start(program: str, args: Sequence[object], out: Path, err: Path, cwd: Path | None = None) -> multiprocessing.Process:
+    global _context
+    if _context is None:
+        os.environ.setdefault('OMP_NUM_THREADS', '1')
+        _context = multiprocessing.get_context('forkserver')
+        _context.set_forkserver_preload(PRELOADED)
+    for path in (out, err):
+        path.write_text('')
+    process = _context.Process(target=_main, args=(
+        program, [str(arg) for arg in args], str(cwd or os.getcwd()), dict(os.environ), str(out), str(err)))
+    process.start()
+    return process
+
+
+def _main(program: str, args: list[str], folder: str, environment: dict[str, str], out: str, err: str) -> None:
     os.setsid()
-    fd = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(fd, 1)
-    os.dup2(fd, 2)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for fd, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), fd)
     sys.stdout, sys.stderr = (open(fd, 'w', buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a fork server ignores
     let_through()  # a fork server that torch_utils.launching started in the test's process holds them back
     os.environ['WANDB_MODE'] = 'disabled'
     import torch
 
-    import train
     from dnnlib import cli
     torch.set_num_threads(1)
     multiprocessing.set_start_method('fork', force=True)  # for the data loader, as without a fork server
-    sys.argv = ['train.py', *args]
-    cli.run(train.main)
+    sys.argv = [f'{program}.py', *args]
+    cli.run(importlib.import_module(program).main)

@@ -101,7 +101,7 @@ def alone(data, tmp_path_factory):
     return gradients(data, tmp_path_factory.mktemp('alone'), 1, 12, steps=6)[0]
 
 
-@pytest.mark.parametrize('workers', [2, 3])
+@pytest.mark.parametrize('workers', [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_gradients_are_those_of_one_worker_with_the_whole_batch(workers, alone, data, tmp_path):
     phases = [name for name, _ in alone]
     assert phases[:6] == ['Gmain', 'Greg', 'Dmain', 'Dreg', 'Gmain', 'Dmain'] and phases.count('Greg') == 2

@@ -16,6 +16,8 @@ from training.losses.recorded_phase import obstacle
 from training.methods import make_terms
 from training.networks import Discriminator, Generator
 
+QUICK = ('stylegan2', 'cg-gan', 'jvp')  # terms whose tests are not marked as slow
+
 
 class Recording(TorchDispatchMode):
     """Like cuda_graphs.Recording, but the work is done while it is recorded, so the first repetition is for nothing. As in a CUDA
@@ -61,7 +63,7 @@ def recording(monkeypatch):
     Recording.made = 0
 
 
-@pytest.mark.parametrize('name', TERMS)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in TERMS])
 def test_a_recorded_run_ends_with_the_bits_of_one_that_is_only_rehearsed(name, recording, tmp_path, monkeypatch):
     data = write_domains(tmp_path / 'domains.zip')
     assert run(config(data, tmp_path / 'recorded', **changes(TERMS[name])))

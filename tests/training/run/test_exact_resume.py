@@ -50,7 +50,8 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', [
+    pytest.param(method, marks=[pytest.mark.slow] * (method in ('flow', 'ada', 'clr', 'freeze-d'))) for method in METHODS])
 def test_stopping_twice_within_ticks_changes_no_bit(method, data, tmp_path, capsys):
     """After 7 steps of 50 images (ADA has collected 3 since its last update) and after 14; R1 is due in steps 0 and 16."""
     whole, pieces = (config(data, tmp_path / name, network_snapshot_ticks=2, image_snapshot_ticks=2) for name in 'ab')
