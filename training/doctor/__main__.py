@@ -15,6 +15,7 @@ from training.doctor.worker import examine
 CHECKS = (
     Check('Python', system.python),
     Check('Packages', system.packages),
+    Check('Bytecode', system.bytecode),
     Check('Memory', system.memory),
     Check('Shared memory', system.shared_memory),
     Check('Disks', system.disks, essential=True),

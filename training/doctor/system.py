@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import sys
@@ -50,6 +51,17 @@ def _requirements(path: Path) -> dict[str, str]:
     lines = [line.partition('#')[0].strip() for line in path.read_text(encoding='utf-8').splitlines()]
     found = [Requirement(line) for line in lines if line]
     return {r.name: next(iter(r.specifier)).version for r in found if r.marker is None or r.marker.evaluate()}
+
+
+def bytecode(place: Place, package: str = 'torch') -> Iterator[Finding]:
+    """Whether modules of PyTorch are stored in compiled form. If not, every command compiles them again, which takes seconds."""
+    folder = Path(next(iter(importlib.import_module(package).__path__)))
+    sources = [file for name, module in sys.modules.copy().items() if name.partition('.')[0] == package
+               and (file := getattr(module, '__file__', None) or '').endswith('.py')]
+    stored = sum(Path(importlib.util.cache_from_source(source)).is_file() for source in sources)
+    yield seen('Bytecode', f'{stored} of {len(sources)} loaded modules of PyTorch are stored compiled', {},
+               'every command compiles the others again' if stored < len(sources) / 2 else '',
+               f'python -m compileall -q {folder} (pip does not, with PYTHONDONTWRITEBYTECODE)')
 
 
 def memory(place: Place) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """What the checks of the doctor say of a healthy machine, and of injected faults."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -74,6 +75,21 @@ def test_packages_of_other_versions_or_missing(place, monkeypatch, tmp_path):
     assert packages.status == MISSING and packages.text.startswith('0 of 2 as tested; click ')
     assert '(tested: 0.1); without no-such-package' in packages.text and packages.remedy == 'pip install -r requirements.txt'
     assert extras.status == WARN and extras.remedy == 'pip install -r requirements-extras.txt'
+
+
+def test_packages_that_are_compiled_at_every_start(place, monkeypatch, tmp_path):
+    (tmp_path / 'neat').mkdir()
+    for name in ('__init__', 'a'):
+        (tmp_path / 'neat' / f'{name}.py').write_text('')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, 'dont_write_bytecode', True)
+    importlib.import_module('neat.a')
+    found, = system.bytecode(place, 'neat')
+    assert found.status == WARN and found.text.startswith('0 of 2 loaded modules')
+    command = found.remedy.partition(' (')[0].split()
+    subprocess.run([sys.executable, *command[1:]], check=True)
+    found, = system.bytecode(place, 'neat')
+    assert found.status == OK and found.text.startswith('2 of 2 loaded modules') and found.remedy == ''
 
 
 def test_a_package_that_training_needs(place, monkeypatch):
