@@ -26,9 +26,9 @@ from helpers.background import TINY, write_images  # noqa: E402
 def seconds(root: Path, folder: Path, *options: str) -> float:
     """Start a run, kill all its processes at its first tick, and return how long that took."""
     begun = time.monotonic()
-    program = subprocess.Popen([sys.executable, 'train.py', f'--outdir={folder}/runs', f'--data={folder}/images', *TINY, *options],
-                               cwd=root, env={**os.environ, 'OMP_NUM_THREADS': '1'}, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)
+    command = [sys.executable, 'train.py', f'--outdir={folder}/runs', f'--data={folder}/images', *TINY, *options]
+    program = subprocess.Popen(command, cwd=root, env={**os.environ, 'OMP_NUM_THREADS': '1'}, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if not any(line.startswith('tick 0 ') for line in program.stdout):
         sys.exit(f'{root}: the run ended before its first tick')
     taken = time.monotonic() - begun
