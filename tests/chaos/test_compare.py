@@ -17,6 +17,9 @@ def write(run_dir, *lines):
     (run_dir / 'stats.jsonl').write_text(''.join(json.dumps(entry) + '\n' for entry in lines))
 
 
+DRAWN = {'Health/variety': dict(num=1, mean=0.2, std=0.0)}
+
+
 @pytest.fixture
 def runs(tmp_path):
     """Directories of two runs that are alike, but for times."""
@@ -29,6 +32,15 @@ def runs(tmp_path):
     shutil.copytree(expected, run_dir)
     write(run_dir, line(0.5, seconds=7), line(1, seconds=9))
     return run_dir, expected
+
+
+def test_a_run_that_stops_draws(runs):
+    run_dir, expected = runs
+    write(run_dir, line(0.5) | DRAWN, line(1))
+    assert differences(run_dir, expected) == []
+    write(run_dir, line(0.5), line(1))
+    write(expected, line(0.5) | DRAWN, line(1))
+    assert differences(run_dir, expected) == ['stats.jsonl differs at 0.5 kimg']
 
 
 def test_times_and_older_snapshots_may_differ(runs):
