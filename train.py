@@ -15,8 +15,9 @@ from dnnlib.util import EasyDict, OptionError, UserError
 from torch_utils import torchrun
 from training import methods, option_files, own_classes
 from training.augmentation.presets import AUGPIPES
-from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
+from training.config import DatasetInfo, build_config, run_description
 from training.data import held_out
+from training.presets import CFG_NAMES
 from training.run import symptoms
 from training.run.checks import ReadAhead, check_inputs, tell_data, tell_missing
 from training.run.directory import next_run_dir

@@ -9,7 +9,7 @@ import pytest
 from helpers.programs import run_program
 
 import train
-from training.config import CFG_NAMES
+from training.presets import CFG_NAMES
 from training.snapshots.file import load_network_snapshot
 
 TINY = ('device: cpu\ncbase: 64\ncmax: 8\nbatch: 250\nworkers: 1\nsnap: 2\nkimg: 1\nmap-depth: 2\nz-dim: 8\nmetrics: none\n'

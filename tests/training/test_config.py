@@ -9,8 +9,9 @@ import pytest
 
 import train
 from dnnlib.util import EasyDict, OptionError
-from training.config import DatasetInfo, auto_preset, build_config, run_description
+from training.config import DatasetInfo, build_config, run_description
 from training.methods import complete_options
+from training.presets import auto_preset
 from training.run.resume import find_resume
 
 DEFAULTS = train.main.make_context('train', ['--outdir=runs', '--data=d/afhq.zip', '--gpus=1', '--metrics=none']).params

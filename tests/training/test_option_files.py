@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import train
 from dnnlib.util import EasyDict, OptionError
 from training import option_files
-from training.config import CFG_NAMES, DatasetInfo, build_config, run_description
+from training.config import DatasetInfo, build_config, run_description
 from training.methods import complete_options
+from training.presets import CFG_NAMES
 
 DATA = DatasetInfo(name='afhq', resolution=256, label_dim=3, size=1000)
 BASE = ('--outdir=runs', '--data=afhq.zip')
