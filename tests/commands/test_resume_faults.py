@@ -15,7 +15,7 @@ from helpers.background import LAST, METHODS, TINY, Training, digest, kimgs, tra
 if os.name != 'posix' or not hasattr(resource, 'prlimit'):
     pytest.skip('needs Linux', allow_module_level=True)
 
-NAME = '00000-images-cond-auto1-kimg2-batch40'
+NAME = '00000-images-cond-auto1-kimg2-batch100'
 
 
 @pytest.fixture(scope='module')
@@ -126,7 +126,7 @@ def test_told_to_stop_while_it_starts_up(whole, options, tmp_path):
     training.signal(signal.SIGTERM)
     assert training.wait() == 0, training.output()
     run_dir = tmp_path / 'runs' / NAME
-    assert kimgs(run_dir) == [0.04]
+    assert kimgs(run_dir) == [0.1]
     assert train(tmp_path / 'log', *options, '--resume=latest')[0] == 0
     assert digest(run_dir) == digest(whole) and kimgs(run_dir) == kimgs(whole)
 

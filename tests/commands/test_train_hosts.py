@@ -6,7 +6,7 @@ from helpers.background import TINY, digest, train, write_images
 from helpers.hosts import Hosts
 
 pytestmark = pytest.mark.slow
-NAME = '00000-images-cond-auto2-kimg6-batch40'
+NAME = '00000-images-cond-auto2-kimg6-batch100'
 LONGER, LAST = [*TINY, '--kimg=6', '--snap=3'], 'network-snapshot-000006.pkl'
 
 

@@ -17,7 +17,7 @@ if os.name != 'posix':
     pytest.skip('needs signals', allow_module_level=True)
 
 ROOT = Path(__file__).parents[2]
-NAME = '00000-images-cond-auto2-kimg2-batch40'
+NAME = '00000-images-cond-auto2-kimg2-batch100'
 
 
 @pytest.fixture(scope='module')
@@ -124,5 +124,5 @@ def test_the_slurm_script_starts_torchrun_on_each_machine_with_the_arguments_of_
                           env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     run_dir, = (tmp_path / 'a b').iterdir()
-    assert run_dir.name == '00000-images-cond-auto2-kimg1-batch40' and '2 ranks' in (run_dir / 'log.txt').read_text()
+    assert run_dir.name == '00000-images-cond-auto2-kimg1-batch100' and '2 ranks' in (run_dir / 'log.txt').read_text()
     assert json.loads((run_dir / 'training_options.json').read_text())['max_minutes'] == 1420

@@ -21,7 +21,7 @@ import PIL.Image
 
 from dnnlib.signals import let_through
 
-TINY = ['--device=cpu', '--cbase=32', '--cmax=4', '--map-depth=1', '--z-dim=8', '--batch=40', '--workers=1', '--cond=1',
+TINY = ['--device=cpu', '--cbase=32', '--cmax=4', '--map-depth=1', '--z-dim=8', '--batch=100', '--workers=1', '--cond=1',
         '--tick=0.2', '--snap=2', '--kimg=2']
 METHODS = {'ada': ['--aug=ada', '--target=0.1'],
            'flow': ['--method=cg-gan', '--i-dim=3'],
