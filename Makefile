@@ -13,7 +13,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 # On all cores; pip would use one. Some packages have files for other versions of Python, which don't compile.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true
 FROM   ?= two-color-mnist/i-stylegan
-KIMG   ?= 6
+KIMG   ?= 5
 DEMO   := --data=datasets/mnist.zip --outdir=runs --z-dim=64 --i_dim=16 --batch=16 --cbase=512 --cmax=64 --map-depth=1 \
           --concat-dim=16 --noise=0 --mixing=0 --pl-weight=0 --aug=noaug --loss=relativistic --r2=1 --gamma=0.1 \
           --penalty-interval=4 --fp32=1 --ops=torch --workers=1 --tick=2 --metrics=none
