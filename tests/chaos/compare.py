@@ -21,19 +21,21 @@ def differences(run_dir: Path, expected: Path) -> list[str]:
         for name in sorted(path.name for path in expected.glob(pattern))[-1:]:
             if not (run_dir / name).is_file() or (run_dir / name).read_bytes() != (expected / name).read_bytes():
                 found.append(f'{name} differs')
-    return found + _stats_differences(read_lines(run_dir / 'stats.jsonl'), read_lines(expected / 'stats.jsonl'))
+    sessions = run_dir / 'sessions.jsonl'  # a full disk may have had no room for it
+    stops = {line['kimg'] for line in read_lines(sessions)} if sessions.is_file() else set()
+    return found + _stats_differences(read_lines(run_dir / 'stats.jsonl'), read_lines(expected / 'stats.jsonl'), stops)
 
 
-def _stats_differences(lines: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[str]:
+def _stats_differences(lines: list[dict[str, Any]], expected: list[dict[str, Any]], stops: set[float]) -> list[str]:
     """A tick in which the run was told to stop has a line for each of its parts. A run that stops draws, so its line has the
-    variety of its pictures, even where the undisturbed run drew none."""
+    variety of its pictures, even where the undisturbed run drew none. stops: where sessions began, in kimg."""
     wanted = {_kimg(line): line for line in expected}
     found, parts = [], []
     for line in lines:
         parts.append(line)
         if _kimg(line) in wanted:
             whole = wanted.pop(_kimg(line))
-            drawn = {} if VARIETY in whole or VARIETY not in line else {VARIETY: line[VARIETY]}
+            drawn = {VARIETY: line[VARIETY]} if VARIETY in line and VARIETY not in whole and _kimg(line) in stops else {}
             same = _timeless(line) == _timeless(whole) | drawn if len(parts) == 1 else _add_up(parts, whole)
             found += [] if same else [f'stats.jsonl differs at {_kimg(line):g} kimg']
             parts = []

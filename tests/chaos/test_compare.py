@@ -31,12 +31,15 @@ def runs(tmp_path):
     write(expected, line(0.5), line(1))
     shutil.copytree(expected, run_dir)
     write(run_dir, line(0.5, seconds=7), line(1, seconds=9))
+    (run_dir / 'sessions.jsonl').write_text('{"kimg": 0.0}\n')
     return run_dir, expected
 
 
 def test_a_run_that_stops_draws(runs):
     run_dir, expected = runs
     write(run_dir, line(0.5) | DRAWN, line(1))
+    assert differences(run_dir, expected) == ['stats.jsonl differs at 0.5 kimg'], 'it did not stop there'
+    (run_dir / 'sessions.jsonl').write_text('{"kimg": 0.0}\n{"kimg": 0.5}\n')
     assert differences(run_dir, expected) == []
     write(run_dir, line(0.5), line(1))
     write(expected, line(0.5) | DRAWN, line(1))

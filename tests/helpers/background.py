@@ -76,7 +76,7 @@ def run(program: str, *args: object, cwd: Path | None = None, timeout: float = 2
         process = _start(program, args, out, err, cwd)
         process.join(timeout)
         if process.exitcode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # then the status is None
         return subprocess.CompletedProcess([program, *args], process.exitcode, out.read_text(), err.read_text())
 
 
