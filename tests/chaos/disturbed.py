@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import time
@@ -238,7 +239,12 @@ class DisturbedRun:
     def _others(self) -> list[psutil.Process]:
         """All processes of the run but the first, and those that only remove what Python leaves."""
         session = self._training.process.pid
-        return [p for p in processes_of(session) if p.pid != session and 'resource_tracker' not in ' '.join(p.cmdline())]
+        found = []
+        for process in processes_of(session):
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                if process.pid != session and 'resource_tracker' not in ' '.join(process.cmdline()):
+                    found.append(process)
+        return found
 
     def _pairs(self) -> list[Path]:
         """The network snapshots with an intact training state, the newest one last."""

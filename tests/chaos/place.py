@@ -102,8 +102,10 @@ class Place:
             subprocess.run(['umount', '-l', folder], check=True)
 
     def remains(self) -> list[str]:
-        """Shared memory and temporary files that processes left. Shared memory is known only where it is our own."""
-        return [str(path) for folder in [self._temporary] + [SHM] * self.mounts for path in folder.iterdir()]
+        """Shared memory and temporary files that processes left. Shared memory is known only where it is our own. The cache of
+        PyTorch's compiler does not count: there is one per user, and it is made to stay."""
+        return [str(path) for folder in [self._temporary] + [SHM] * self.mounts for path in folder.iterdir()
+                if not path.name.startswith('torchinductor_')]
 
 
 def _mount(*args: object) -> None:
