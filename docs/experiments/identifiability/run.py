@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 from experiment import SMALL, Cell, Evaluation, Experiment, Measure, main
 
 START, CONTROL = 'start', 'continued'
-FIRST, SECOND = 100, 24  # kimg
+FIRST, SECOND = 50, 12  # kimg
 I_STYLEGAN, CG_GAN = ['--method=i-stylegan', '--i_dim=16'], ['--method=cg-gan', '--i_dim=16']
 
 CELLS = {
@@ -31,7 +31,7 @@ CELLS = {
 
 
 def experiment(domains: int) -> Experiment:
-    source = ['--source=synthetic', '--max-images=20000', f'--domains={domains}']
+    source = ['--source=synthetic', '--max-images=20000', '--resolution=16x16', f'--domains={domains}']
     return Experiment(
         folder=HERE / f'{domains}-domains',
         datasets={'synthetic': [*source, '--split=train'], 'synthetic-test': [*source, '--split=test']},

@@ -13,9 +13,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from experiment import Cell, Evaluation, Experiment, Measure, main
+from experiment import SMALL, Cell, Evaluation, Experiment, Measure, main
 
-KIMG = 50
+KIMG = 60
 CONTROL = 'logistic-r1'
 
 CELLS = {
@@ -27,10 +27,8 @@ CELLS = {
 
 EXPERIMENT = Experiment(
     folder=HERE,
-    datasets={'stacked': ['--source=mnist', '--domains=stacked', '--max-images=10000']},
-    common=['--data={stacked}', '--cond=0', '--z-dim=64', '--batch=64', '--cbase=512', '--cmax=64', '--map-depth=1', '--noise=0',
-            '--mixing=0', '--pl-weight=0', '--aug=noaug', '--gamma=1', '--fp32=1', '--workers=1', '--metrics=none',
-            '--wandb=disabled', '--tick=2', '--snap=5', '--keep=1'],
+    datasets={'stacked': ['--source=mnist', '--domains=stacked', '--max-images=10000', '--resolution=16x16']},
+    common=[*SMALL, '--data={stacked}', '--cond=0', '--batch=32'],
     cells=CELLS,
     control=CONTROL,
     measures={'modes': Measure('modes of 1000', 0), 'modes_kl': Measure('KL', 2),
