@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 EXPERIMENTS = Path(__file__).parents[2] / 'docs' / 'experiments'
-PAGES = sorted(path.parent.parent for path in EXPERIMENTS.glob('*/results/seed0.json'))
+PAGES = sorted(path.parent.parent for path in EXPERIMENTS.glob('**/results/seed0.json'))
 TITLES = {'start': 'start', 'continued': 'continued (control)', 'l1': 'L1', 'csdi': 'CSDI'}
 
 
@@ -47,14 +47,15 @@ def test_there_are_results():
     assert 'cg-gan-mnist' in {path.name for path in PAGES}
 
 
-@pytest.mark.parametrize('folder', PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize('folder', PAGES, ids=lambda path: path.relative_to(EXPERIMENTS).as_posix())
 def test_table_of_the_page_is_that_of_the_results(folder, tmp_path):
     shutil.copytree(folder / 'results', tmp_path / 'results')
     (tmp_path / 'results' / 'points.png').unlink()
-    done = subprocess.run([sys.executable, str(folder / 'run.py'), '--table', f'--results={tmp_path / "results"}'],
+    page, name = (folder, []) if folder.parent == EXPERIMENTS else (folder.parent, [folder.name])
+    done = subprocess.run([sys.executable, str(page / 'run.py'), *name, '--table', f'--results={tmp_path / "results"}'],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in (folder / 'README.md').read_text()
+    assert done.stdout.strip() in (page / 'README.md').read_text()
     assert (tmp_path / 'results' / 'points.png').exists()
 
 

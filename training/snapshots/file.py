@@ -38,11 +38,12 @@ def save_network_snapshot(path: str | Path, modules: Mapping[str, nn.Module | No
 def write_network_snapshot(file: BinaryIO, modules: Mapping[str, nn.Module | None], training_set_kwargs: Mapping,
                            cur_nimg: int, half: bool = False) -> None:
     """Write modules G, D, G_ema and, if there is one, augment_pipe as they are now. cur_nimg: images seen so far. half: with
-    weights rounded to float16."""
+    weights rounded to float16. If G and G_ema are the same module, the file has its weights once."""
     pipe = modules.get('augment_pipe')
     snapshot = {'training_set_kwargs': dict(training_set_kwargs)}
-    snapshot |= {name: persistence.to_record(modules[name], own_classes.record_name(modules[name]), half)
-                 for name in NETWORKS}
+    records = {module: persistence.to_record(module, own_classes.record_name(module), half)
+               for module in dict.fromkeys(modules[name] for name in NETWORKS)}
+    snapshot |= {name: records[modules[name]] for name in NETWORKS}
     snapshot |= {'augment_pipe': None if pipe is None else persistence.to_record(pipe), 'progress': {'cur_nimg': cur_nimg}}
     persistence.dump(snapshot, file)
 

@@ -44,7 +44,7 @@ Examples:
   # Two ONNX files for applications, checked with ONNX Runtime; --to=torch-export makes files for PyTorch
   python -m training.snapshot export --to=onnx --network=network-snapshot-025000.pkl --outdir=faces
 \b
-  # Half the bytes, to pass on; train.py --resume continues from it
+  # About a quarter of the bytes, to pass on; train.py --resume continues from G_ema
   python -m training.snapshot export --to=small --network=network-snapshot-025000.pkl --outdir=models/faces/plain
 """
 
@@ -56,7 +56,7 @@ Examples:
               metavar='DIR')
 @click.option('--to', help='hub: safetensors, JSON, a model card and samples of G_ema. stylegan2-ada: a pickle of G, D and G_ema '
               'that the published programs open. onnx, torch-export: mapping and synthesis network of G_ema, for applications '
-              '(docs/export.md). small: a snapshot with weights rounded to half precision, and without the paths '
+              '(docs/export.md). small: a snapshot of D and G_ema with weights rounded to half precision, and without the paths '
               'of this machine.', type=click.Choice(['hub', 'stylegan2-ada', *portable.SUFFIXES, 'small']), default='hub',
               show_default=True)
 @click.option('--data', type=cli.PATH,
@@ -135,14 +135,14 @@ def export_pickle(network: str, outdir: str) -> Path:
 
 
 def export_small(network: str, outdir: str) -> Path:
-    """Write a snapshot of G, D and G_ema in half precision. Returns its path."""
-    snapshot: EasyDict = load_network_snapshot(network, only=tuple(NETWORKS))
+    """Write a snapshot of D and G_ema in half precision. G_ema takes the place of G, too. Returns its path."""
+    snapshot: EasyDict = load_network_snapshot(network, only=('D', 'G_ema'))
     path = Path(outdir) / f'network-snapshot-{(snapshot.cur_nimg or 0) // 1000:06d}.pkl'
     if path.exists():
         raise OptionError(f'--outdir: {path} is there already; choose another folder')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_network_snapshot(path, {name: snapshot[name] for name in NETWORKS},
+        save_network_snapshot(path, dict(G=snapshot.G_ema, D=snapshot.D, G_ema=snapshot.G_ema),
                               hub.public_data_kwargs(snapshot.training_set_kwargs), snapshot.cur_nimg or 0, half=True)
     except OSError as err:
         raise UserError(f'{path}: cannot be written ({(err.strerror or str(err)).lower()}); choose another --outdir') from err
