@@ -38,8 +38,8 @@ EXPERIMENT = Experiment(
     measures={'style_l1': Measure('style L1', 4), 'content_l1': Measure('content L1', 4),
               'style_hoyer': Measure('style Hoyer', 3), 'variety': Measure('variety', 3),
               'content_classes': Measure('digit classes', 2), 'content_kappa': Measure('content κ', 2),
-              'domain_accuracy': Measure('domain accuracy', 3)},
-    evaluations=[Evaluation(['--metrics=jacobian,domains', '--data={two-color}'])],
+              'domain_accuracy': Measure('domain accuracy', 3), 'kd2k_own_full': Measure('KD, own', 4)},
+    evaluations=[Evaluation(['--metrics=jacobian,domains,kd2k_own_full', '--data={two-color}'])],
     picture=['domains', '--seeds=0-15', '--layout=rows', '--noise-mode=const'],
 )
 
