@@ -26,7 +26,7 @@ CELLS = {
     'hoyer-3': Cell('+ Hoyer by jvp, 3', [*CG_GAN, '--jacobian=jvp', '--jacobian-penalty=hoyer', '--lambda_imgsparse=3'],
                     FIRST + SECOND, START),
     'csdi': Cell('+ CSDI, 1', ['--method=csdi', '--i_dim=16', '--lambda_orth=1'], FIRST + SECOND, START),
-    'clr-gan': Cell('+ CLR-GAN, from the beginning', ['--method=i-stylegan,clr-gan', '--i_dim=16'], FIRST + SECOND),
+    'clr-gan': Cell('+ CLR-GAN, 20', ['--method=i-stylegan,clr-gan', '--i_dim=16', '--lambda_recon=20'], FIRST + SECOND, START),
 }
 
 
