@@ -62,7 +62,9 @@ def has_encoder(network: Path) -> bool:
 
 
 def call(*command: str) -> None:
-    subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+    status = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
+    if status:  # the program has printed the reason
+        raise SystemExit(status)
 
 
 def newest(network: Path, metric: str) -> Mapping[str, float]:
