@@ -18,14 +18,17 @@ from experiment import SMALL, Cell, Evaluation, Experiment, Measure, main
 START, CONTROL = 'start', 'continued'
 FIRST, LENGTH = 100, 124  # kimg, of the first stage and in all
 FLOW = ['--i_dim=16']
+L1 = ['--perturb_norm=0.1', '--lambda_imgsparse=100']
+CLR = ['--lambda_recon=20']
 
 CELLS = {
     START: Cell('i-StyleGAN, start of stage two', ['--method=i-stylegan', *FLOW], FIRST),
     CONTROL: Cell('i-StyleGAN, continued (control)', ['--method=i-stylegan', *FLOW], LENGTH, START),
-    'l1-100': Cell('+ L1, 100', ['--method=cg-gan', *FLOW, '--perturb_norm=0.1', '--lambda_imgsparse=100'], LENGTH, START),
-    'clr-gan': Cell('+ CLR-GAN', ['--method=i-stylegan,clr-gan', *FLOW, '--lambda_recon=20'], LENGTH, START),
+    'l1-100': Cell('+ L1, 100', ['--method=cg-gan', *FLOW, *L1], LENGTH, START),
+    'clr-gan': Cell('+ CLR-GAN, 20', ['--method=i-stylegan,clr-gan', *FLOW, *CLR], LENGTH, START),
+    'both': Cell('+ L1, 100, and CLR-GAN, 20', ['--method=cg-gan,clr-gan', *FLOW, *L1, *CLR], LENGTH, START),
 }
-MEASURED = [CONTROL, 'l1-100', 'clr-gan']
+MEASURED = [CONTROL, 'l1-100', 'clr-gan', 'both']
 SOURCES = {
     'digits': (['--source=mnist', '--domains=two-color'], ['--source=mnist', '--domains=two-color', '--paired']),
     'letters': (['--source=glyphs', '--split=train'], ['--source=glyphs', '--split=test', '--paired']),
