@@ -21,6 +21,9 @@ from scipy.optimize import isotonic_regression, linear_sum_assignment
 from metrics.identifiability.factors import Factor, angle_columns, halves, ranks, standardised
 
 PHASES = 45  # zeros of an angle to try, within a quarter turn; beyond it, cosine and sine swap
+# Codes often are mixtures of fewer features. Directions below this share of the largest singular value are rounding errors of the
+# float32 network, and would be amplified.
+COLLINEAR = 1e-5
 MEASURES = ('mcc_strong', 'mcc_spearman', 'mcc_monotone', 'mcc_weak')
 
 
@@ -82,7 +85,7 @@ def best_columns(codes: np.ndarray, factors: Sequence[Factor],
 def affine_map(codes: np.ndarray, columns: np.ndarray, fit: slice) -> np.ndarray:
     """The least-squares prediction of columns [N, D] from codes [N, F], fitted to the rows `fit`: [N, D]."""
     inputs = np.concatenate([standardised(codes, codes[fit]), np.ones([len(codes), 1])], axis=1)
-    return inputs @ np.linalg.lstsq(inputs[fit], columns[fit], rcond=1e-8)[0]
+    return inputs @ np.linalg.lstsq(inputs[fit], columns[fit], rcond=COLLINEAR)[0]
 
 
 def _mean(matrix: np.ndarray) -> float:

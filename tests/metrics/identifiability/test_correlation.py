@@ -27,6 +27,15 @@ def test_a_linear_mixture_is_found_by_the_weak_coefficient_alone():
     assert mean_correlations(turned, pair)['mcc_strong'] == pytest.approx(half, abs=0.03)
 
 
+def test_rounding_errors_of_redundant_codes_do_not_count():
+    """64 codes in float32 that a network mixes from fewer, inexact features: all other directions are rounding errors."""
+    features = (standardised(CODES) + noise(CODES.shape[1])).astype(np.float32)
+    mixture = np.random.default_rng(0).standard_normal([features.shape[1], 64], dtype=np.float32)
+    expected = mean_correlations(features.astype(np.float64), F)['mcc_weak']
+    assert expected > 0.5
+    assert mean_correlations((features @ mixture).astype(np.float64), F)['mcc_weak'] == pytest.approx(expected, abs=1e-3)
+
+
 def test_increasing_and_decreasing_maps_are_undone_by_the_monotone_coefficients():
     some = numbers(F)
     codes = np.stack([np.sign(k) * np.exp(3 * k * standardised(f.values)) for k, f in zip([1, -1, 1], some, strict=True)], axis=1)
