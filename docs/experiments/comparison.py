@@ -85,9 +85,12 @@ def table(results: Sequence[dict], titles: Mapping[str, str], measures: Mapping[
 
 
 def draw_sheet(pictures: Mapping[str, Path], path: Path) -> None:
-    """Draw one picture of all cells of a seed, stacked vertically. pictures: caption -> file."""
+    """Draw one picture of all cells of a seed, stacked vertically. pictures: caption -> file. Narrow ones are enlarged by a whole
+    number."""
     from PIL import Image, ImageDraw
     images = {caption: Image.open(picture).convert('RGB') for caption, picture in pictures.items()}
+    scale = max(1, 512 // max(i.width for i in images.values()))
+    images = {caption: i.resize((scale * i.width, scale * i.height), Image.Resampling.NEAREST) for caption, i in images.items()}
     line = 14
     width, height = max(i.width for i in images.values()), sum(i.height + line for i in images.values())
     sheet, top = Image.new('RGB', (width, height), 'white'), 0

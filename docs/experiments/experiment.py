@@ -24,12 +24,6 @@ from jobs import ROOT, Job, Stopped, run_jobs
 
 EXPERIMENTS = Path(__file__).resolve().parent
 
-# Options of train.py: small networks of 32x32 pixels. They draw varied digits and letters after 100 kimg, in 40 minutes on one
-# core.
-SMALL = ['--z-dim=64', '--batch=16', '--cbase=512', '--cmax=64', '--map-depth=1', '--concat-dim=16', '--noise=0', '--mixing=0',
-         '--pl-weight=0', '--aug=noaug', '--loss=relativistic', '--r2=1', '--gamma=0.1', '--penalty-interval=4', '--fp32=1',
-         '--workers=1', '--metrics=none', '--wandb=disabled', '--tick=2', '--snap=4', '--keep=1']
-
 
 class Cell(NamedTuple):
     """One training setup. kimg: total length, including the cell that this one continues."""

@@ -173,8 +173,9 @@ def test_training_without_measuring(work, calls):
     assert not work.results.exists()
 
 
-def test_sheet_has_all_cells(shared, tmp_path):
-    PIL.Image.fromarray(np.full((64, 512, 3), 200, dtype=np.uint8)).save(tmp_path / 'cell.png')
+@pytest.mark.parametrize('height, width', [(64, 512), (32, 256)])
+def test_sheet_has_all_cells_and_is_wide_enough(shared, tmp_path, height, width):
+    PIL.Image.fromarray(np.full((height, width, 3), 200, dtype=np.uint8)).save(tmp_path / 'cell.png')
     shared[1].draw_sheet(dict.fromkeys(TITLES, tmp_path / 'cell.png'), tmp_path / 'sheet.png')
     with PIL.Image.open(tmp_path / 'sheet.png') as image:
         assert image.size == (512, 4 * 78)

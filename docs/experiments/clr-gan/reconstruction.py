@@ -11,54 +11,39 @@ the mean image: 0 is perfect, and 1 is no better than the mean image.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT), str(ROOT / 'docs' / 'experiments')]
+
+import measuring
 
 from torch_utils import devices
 from training.dataset import ImageFolderDataset
 from training.snapshot import load_network_snapshot
 
 IMAGES, BATCH = 500, 50  # largest number of images of each kind; a code depends slightly on the others of its batch
-NAME = 'metric-reconstruction.jsonl'
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', required=True, help='the whole dataset')
-    parser.add_argument('--network', action='append', required=True, help='snapshot of a run with --method=clr-gan')
-    parser.add_argument('--missing-only', action='store_true', help='skip networks that have a line')
-    parser.add_argument('--seed', type=int, default=0, help='chooses the images')
-    parser.add_argument('--device', default='auto')
-    parser.add_argument('--verbose', type=int, default=1)
-    args = parser.parse_args()
-    device = devices.resolve_device(args.device)
-    for network in map(Path, args.network):
-        path = network.parent / NAME
-        if args.missing_only and path.exists() and network.name in path.read_text(encoding='utf-8'):
-            continue
-        with devices.full_precision():
-            results = measure(network, args.data, args.seed, device)
-        with path.open('a', encoding='utf-8') as file:
-            file.write(json.dumps(dict(results=results, metric='reconstruction', snapshot_pkl=network.name)) + '\n')
-        if args.verbose:
-            print(network, results)
+    with devices.full_precision():
+        measuring.main(__doc__, 'reconstruction', measure, data='the whole dataset')
 
 
-def measure(network: Path, data: str, seed: int, device: torch.device) -> dict[str, float]:
+def measure(network: Path, args: argparse.Namespace) -> dict[str, float]:
     """Relative errors of a network, on seen and on unseen images."""
+    device = devices.resolve_device(args.device)
     snapshot = load_network_snapshot(str(network), only=('G_ema', 'D'))
     G, D = snapshot.G_ema.to(device), snapshot.D.to(device)
     kwargs = snapshot.training_set_kwargs
     subset = {key: kwargs[key] for key in ('max_size', 'random_seed') if key in kwargs}
-    whole, seen = ImageFolderDataset(data), ImageFolderDataset(data, **subset)
+    whole, seen = ImageFolderDataset(args.data), ImageFolderDataset(args.data, **subset)
     known = {seen.get_details(i).raw_idx for i in range(len(seen))}
     groups = dict(reconstruction=sorted(known), reconstruction_unseen=sorted(set(range(len(whole))) - known))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(args.seed)
     results = {}
     for key, items in groups.items():
         chosen = [items[i] for i in torch.randperm(len(items), generator=generator)[:IMAGES].tolist()]

@@ -13,35 +13,27 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from experiment import SMALL, Cell, Evaluation, Experiment, Measure, main
+from experiment import Cell, Evaluation, Experiment, Measure, main
+from recipes import CONTROL, SMALL, two_stages
 
-START, CONTROL = 'start', 'continued'
-FIRST, SECOND = 100, 24  # kimg
-FLOW = ['--i_dim=16']
-CG_GAN = ['--method=cg-gan', *FLOW]
 PLAIN = ['--method=stylegan2', '--cond=1']
-
-CELLS = {
-    START: Cell('i-StyleGAN, start of stage two', ['--method=i-stylegan', *FLOW], FIRST),
-    CONTROL: Cell('i-StyleGAN, continued (control)', ['--method=i-stylegan', *FLOW], FIRST + SECOND, START),
-    'l1-100': Cell('+ L1, 100', [*CG_GAN, '--lambda_imgsparse=100', '--perturb_norm=0.1'], FIRST + SECOND, START),
-    'hoyer-3': Cell('+ Hoyer by jvp, 3', [*CG_GAN, '--jacobian=jvp', '--jacobian-penalty=hoyer', '--lambda_imgsparse=3'],
-                    FIRST + SECOND, START),
-    'conditional': Cell('conditional StyleGAN2, the same objective', PLAIN, FIRST + SECOND),
-    'stylegan2-ada': Cell('conditional StyleGAN2-ADA', [*PLAIN, '--loss=logistic', '--r2=0', '--aug=ada'], FIRST + SECOND),
+STAGES = two_stages(100, 24, CONTROL, 'l1-100', 'hoyer-3')
+BASELINES = {
+    'conditional': Cell('conditional StyleGAN2, the same objective', PLAIN, 124),
+    'stylegan2-ada': Cell('conditional StyleGAN2-ADA', [*PLAIN, '--loss=logistic', '--r2=0', '--aug=ada'], 124),
 }
 
 EXPERIMENT = Experiment(
     folder=HERE,
     datasets={'glyphs': ['--source=glyphs', '--split=train'], 'glyphs-test': ['--source=glyphs', '--split=test', '--paired']},
     common=[*SMALL, '--data={glyphs}'],
-    cells=CELLS,
+    cells={**STAGES, **BASELINES},
     control=CONTROL,
     measures={'truth48': Measure('error to the truth', 4), 'truth48_content': Measure('content found', 3),
               'truth48_rebuilt': Measure('error rebuilt', 4), 'style_l1': Measure('style L1', 4),
               'style_hoyer': Measure('style Hoyer', 3), 'variety': Measure('variety', 3),
               'domain_accuracy': Measure('domain accuracy', 3)},
-    evaluations=[Evaluation(['--metrics=jacobian', '--data={glyphs}'], [START, CONTROL, 'l1-100', 'hoyer-3']),
+    evaluations=[Evaluation(['--metrics=jacobian', '--data={glyphs}'], list(STAGES)),
                  Evaluation(['--metrics=domains', '--data={glyphs}']),
                  Evaluation(['--metrics=truth48', '--by=projection', '--data={glyphs}', '--eval-data={glyphs-test}'])],
     picture=['domains', '--seeds=0-15', '--layout=rows', '--noise-mode=const'],

@@ -13,21 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from experiment import SMALL, Cell, Evaluation, Experiment, Measure, main
-
-START, CONTROL = 'start', 'continued'
-FIRST, SECOND = 50, 12  # kimg
-I_STYLEGAN, CG_GAN = ['--method=i-stylegan', '--i_dim=16'], ['--method=cg-gan', '--i_dim=16']
-
-CELLS = {
-    START: Cell('i-StyleGAN, start of stage two', I_STYLEGAN, FIRST),
-    CONTROL: Cell('i-StyleGAN, continued (control)', I_STYLEGAN, FIRST + SECOND, START),
-    'l1-100': Cell('+ L1, 100', [*CG_GAN, '--lambda_imgsparse=100', '--perturb_norm=0.1'], FIRST + SECOND, START),
-    'hoyer-3': Cell('+ Hoyer by jvp, 3', [*CG_GAN, '--jacobian=jvp', '--jacobian-penalty=hoyer', '--lambda_imgsparse=3'],
-                    FIRST + SECOND, START),
-    'csdi': Cell('+ CSDI, 1', ['--method=csdi', '--i_dim=16', '--lambda_orth=1'], FIRST + SECOND, START),
-    'clr-gan': Cell('+ CLR-GAN, 20', ['--method=i-stylegan,clr-gan', '--i_dim=16', '--lambda_recon=20'], FIRST + SECOND, START),
-}
+from experiment import Evaluation, Experiment, Measure, main
+from recipes import CONTROL, SMALL, two_stages
 
 
 def experiment(domains: int) -> Experiment:
@@ -36,7 +23,7 @@ def experiment(domains: int) -> Experiment:
         folder=HERE / f'{domains}-domains',
         datasets={'synthetic': [*source, '--split=train'], 'synthetic-test': [*source, '--split=test']},
         common=[*SMALL, '--data={synthetic}'],
-        cells=CELLS,
+        cells=two_stages(50, 12, CONTROL, 'l1-100', 'hoyer-3', 'csdi', 'clr-gan'),
         control=CONTROL,
         measures={'mcc_strong': Measure('MCC', 3), 'mcc_strong_style': Measure('MCC of style', 3),
                   'mcc_weak': Measure('weak MCC', 3),

@@ -13,7 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from experiment import SMALL, Cell, Evaluation, Experiment, Measure, main
+from experiment import Cell, Evaluation, Experiment, Measure, main
+from recipes import SMALL
 
 KIMG = 60
 CONTROL = 'logistic-r1'

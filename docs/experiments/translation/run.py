@@ -13,21 +13,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from experiment import SMALL, Cell, Evaluation, Experiment, Measure, main
+from experiment import Evaluation, Experiment, Measure, main
+from recipes import CONTROL, SMALL, two_stages
 
-START, CONTROL = 'start', 'continued'
-FIRST, LENGTH = 100, 124  # kimg, of the first stage and in all
-FLOW = ['--i_dim=16']
-L1 = ['--perturb_norm=0.1', '--lambda_imgsparse=100']
-CLR = ['--lambda_recon=20']
-
-CELLS = {
-    START: Cell('i-StyleGAN, start of stage two', ['--method=i-stylegan', *FLOW], FIRST),
-    CONTROL: Cell('i-StyleGAN, continued (control)', ['--method=i-stylegan', *FLOW], LENGTH, START),
-    'l1-100': Cell('+ L1, 100', ['--method=cg-gan', *FLOW, *L1], LENGTH, START),
-    'clr-gan': Cell('+ CLR-GAN, 20', ['--method=i-stylegan,clr-gan', *FLOW, *CLR], LENGTH, START),
-    'both': Cell('+ L1, 100, and CLR-GAN, 20', ['--method=cg-gan,clr-gan', *FLOW, *L1, *CLR], LENGTH, START),
-}
 MEASURED = [CONTROL, 'l1-100', 'clr-gan', 'both']
 SOURCES = {
     'digits': (['--source=mnist', '--domains=two-color'], ['--source=mnist', '--domains=two-color', '--paired']),
@@ -42,15 +30,17 @@ def experiment(source: str) -> Experiment:
         folder=HERE / source,
         datasets={source: train, f'{source}-paired': truth},
         common=[*SMALL, data],
-        cells=CELLS,
+        cells=two_stages(100, 24, *MEASURED),
         control=CONTROL,
-        measures={'projection_error': Measure('error: projection', 4), 'encoder_error': Measure('encoder', 4),
-                  'refined_error': Measure('encoder, 50 steps', 4),
-                  'projection_content': Measure('content found: projection', 3), 'encoder_content': Measure('encoder', 3),
-                  'refined_content': Measure('encoder, 50 steps', 3),
-                  'encoder_fd': Measure('FD: encoder', 1)},
+        measures={'projection_error': Measure('error, projection', 4), 'encoder_error': Measure('error, encoder', 4),
+                  'refined_error': Measure('error, 50 steps', 4),
+                  'projection_content': Measure('found, projection', 3), 'encoder_content': Measure('found, encoder', 3),
+                  'refined_content': Measure('found, 50 steps', 3),
+                  'encoder_fd': Measure('FD, encoder', 1), 'domain_accuracy': Measure('domain accuracy', 3),
+                  'variety': Measure('variety', 3)},
         evaluations=[Evaluation([data, f'--eval-data={{{source}-paired}}'], MEASURED,
-                                program='docs/experiments/translation/ways.py')],
+                                program='docs/experiments/translation/ways.py'),
+                     Evaluation(['--metrics=domains', data])],
         picture=['domains', '--seeds=0-15', '--layout=rows', '--noise-mode=const'],
     )
 

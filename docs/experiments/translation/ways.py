@@ -22,37 +22,31 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / 'docs' / 'experiments'))
+
+import measuring
+
 TRUTH, FRECHET = 'truth48', 'tfd500_own'
 WAYS = {'projection': ['--by=projection'], 'encoder': ['--by=encoder'], 'refined': ['--by=encoder', '--steps=50']}
-NAME = 'metric-ways.jsonl'
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', required=True, help='the training images')
-    parser.add_argument('--eval-data', required=True, help='images of which each content is there in every domain')
-    parser.add_argument('--network', action='append', required=True, help='snapshot of a run, of any network with domains')
-    parser.add_argument('--missing-only', action='store_true', help='skip networks that have a line')
-    parser.add_argument('--seed', type=int, default=0, help='of the encoder and the measures')
-    parser.add_argument('--device', default='auto')
-    parser.add_argument('--verbose', type=int, default=1)
-    args = parser.parse_args()
+    measuring.main(__doc__, 'ways', measure, data='the training images',
+                   eval_data='images of which each content is there in every domain')
+
+
+def measure(network: Path, args: argparse.Namespace) -> dict[str, float]:
+    """Values of all ways for a network. Trains an encoder if there is none."""
     shared = [f'--seed={args.seed}', f'--device={args.device}']
-    for network in map(Path, args.network):
-        path = network.parent / NAME
-        if args.missing_only and path.exists() and network.name in path.read_text(encoding='utf-8'):
-            continue
-        if not has_encoder(network):
-            call('-m', 'training.encoder', f'--network={network}', *shared)
-        metrics = ['calc_metrics.py', f'--network={network}', f'--data={args.data}', f'--verbose={args.verbose}', *shared]
-        results = {}
-        for way, options in WAYS.items():
-            call(*metrics, f'--metrics={TRUTH}', f'--eval-data={args.eval_data}', *options)
-            results |= named(way, newest(network, TRUTH))
-        call(*metrics, f'--metrics={FRECHET}', *WAYS['encoder'])
-        results['encoder_fd'] = newest(network, FRECHET)[FRECHET]
-        with path.open('a', encoding='utf-8') as file:
-            file.write(json.dumps(dict(results=results, metric='ways', snapshot_pkl=network.name)) + '\n')
+    if not has_encoder(network):
+        call('-m', 'training.encoder', f'--network={network}', *shared)
+    metrics = ['calc_metrics.py', f'--network={network}', f'--data={args.data}', f'--verbose={args.verbose}', *shared]
+    results = {}
+    for way, options in WAYS.items():
+        call(*metrics, f'--metrics={TRUTH}', f'--eval-data={args.eval_data}', *options)
+        results |= named(way, newest(network, TRUTH))
+    call(*metrics, f'--metrics={FRECHET}', *WAYS['encoder'])
+    return results | dict(encoder_fd=newest(network, FRECHET)[FRECHET])
 
 
 def has_encoder(network: Path) -> bool:
