@@ -21,16 +21,18 @@ CONTROL = 'stylegan2'
 NOAUG, ADA = ['--aug=noaug'], ['--aug=ada']
 LOGISTIC = ['--loss=logistic', '--r2=0', '--gamma=1']  # gamma: docs/short-runs.md
 RELATIVISTIC = ['--loss=relativistic', '--r2=1', '--gamma=0.1']
-CORRECTED = ['--method=clr-gan', '--lambda_recon=20']
+CLR_GAN = ['--method=clr-gan']
+CORRECTED = [*CLR_GAN, '--lambda_recon=20']
 
 CELLS = {
     CONTROL: Cell('StyleGAN2 (control)', [*LOGISTIC, *NOAUG], KIMG),
     'stylegan2-ada': Cell('StyleGAN2-ADA', [*LOGISTIC, *ADA], KIMG),
     'clr-gan': Cell('CLR-GAN', [*LOGISTIC, *NOAUG, *CORRECTED], KIMG),
+    'clr-gan-2': Cell('CLR-GAN, reconstruction weight 2', [*LOGISTIC, *NOAUG, *CLR_GAN, '--lambda_recon=2'], KIMG),
     'relativistic': Cell('StyleGAN2, relativistic, R1 and R2', [*RELATIVISTIC, *NOAUG], KIMG),
     'clr-gan-relativistic': Cell('CLR-GAN, relativistic, R1 and R2', [*RELATIVISTIC, *NOAUG, *CORRECTED], KIMG),
     'clr-gan-ada': Cell('CLR-GAN with ADA', [*LOGISTIC, *ADA, *CORRECTED], KIMG),
-    'clr-gan-published': Cell('CLR-GAN with ADA, as published', [*LOGISTIC, *ADA, '--method=clr-gan', '--clr-compat=1'], KIMG),
+    'clr-gan-published': Cell('CLR-GAN with ADA, as published', [*LOGISTIC, *ADA, *CLR_GAN, '--clr-compat=1'], KIMG),
 }
 SOURCES = {
     'digits': ['--source=mnist'],
