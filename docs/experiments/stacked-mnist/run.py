@@ -29,7 +29,7 @@ CELLS = {
 EXPERIMENT = Experiment(
     folder=HERE,
     datasets={'stacked': ['--source=mnist', '--domains=stacked', '--max-images=10000', '--resolution=16x16']},
-    common=[*SMALL, '--data={stacked}', '--cond=0', '--batch=32'],
+    common=[*SMALL, '--data={stacked}', '--cond=0'],
     cells=CELLS,
     control=CONTROL,
     measures={'modes': Measure('modes of 1000', 0), 'modes_kl': Measure('KL', 2),
