@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from experiment import Cell
 
-# Options of train.py: small networks of 32x32 pixels. They draw varied digits and letters after 100 kimg, in 40 minutes on one
-# core.
+# Options of train.py: small networks of 32x32 pixels. They draw varied digits and letters after 100 kimg, in 10 to 40 minutes on
+# one core.
 SMALL = ['--z-dim=64', '--batch=16', '--cbase=512', '--cmax=64', '--map-depth=1', '--concat-dim=16', '--noise=0', '--mixing=0',
          '--pl-weight=0', '--aug=noaug', '--loss=relativistic', '--r2=1', '--gamma=0.1', '--penalty-interval=4', '--fp32=1',
          '--workers=1', '--metrics=none', '--wandb=disabled', '--tick=2', '--snap=4', '--keep=1']
