@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 EXPERIMENTS = Path(__file__).parents[2] / 'docs' / 'experiments'
-PAGES = sorted(path.parent.parent for path in EXPERIMENTS.glob('**/results/seed0.json'))
+PAGES = sorted(path.parent for path in EXPERIMENTS.glob('**/results'))
 TITLES = {'start': 'start', 'continued': 'continued (control)', 'l1': 'L1', 'csdi': 'CSDI'}
 
 
