@@ -16,6 +16,7 @@ from metrics.progress_curve import Point, number, save_curve, table
 from metrics.subjects import Subject
 
 MOST_COLUMNS = 4  # networks per table
+LONGEST_HEADING = 40  # characters
 
 
 def write_report(result: Result, record: dict[str, Any], run_dir: str | Path | None, snapshot: str, name: str,
@@ -51,12 +52,18 @@ def save_figure(result: Result, path: Path) -> Path | None:
 
 
 def comparison(records: list[dict[str, Any]], names: list[str]) -> str:
-    """A table of the results of one metric, a column for each network. names: of the networks, as headings."""
+    """A table of the results of one metric, a column for each network. names: of the networks, as headings. If they are long, the
+    headings are letters, and a list below the table has the names."""
+    headings, legend = names, []
+    if max(map(len, names)) > LONGEST_HEADING:
+        headings = [chr(ord('A') + i) for i in range(len(names))]
+        legend = [f'{heading}: {name}' for heading, name in zip(headings, names, strict=True)]
     keys = list(dict.fromkeys(key for record in records for key in record['results']))
-    rows = [['', *names], *([key, *(number(record['results'].get(key)) for record in records)] for key in keys)]
+    rows = [['', *headings], *([key, *(number(record['results'].get(key)) for record in records)] for key in keys)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return '\n'.join('  '.join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-                     for row in rows)
+    lines = ['  '.join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+             for row in rows]
+    return '\n'.join([*lines, *legend])
 
 
 class Records:

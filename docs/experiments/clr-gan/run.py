@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 from experiment import Cell, Evaluation, Experiment, Measure, main
 from recipes import SMALL
 
-KIMG = 60
+KIMG, LATER = 60, 24
 CONTROL = 'stylegan2'
 # What differs from SMALL, which has the relativistic loss with R1 and R2, and no augmentation.
 ADA = ['--aug=ada']
@@ -31,6 +31,8 @@ CELLS = {
     'clr-gan-2': Cell('CLR-GAN, reconstruction weight 2', [*LOGISTIC, *CLR_GAN, '--lambda_recon=2'], KIMG),
     'relativistic': Cell('StyleGAN2, relativistic, R1 and R2', [], KIMG),
     'clr-gan-relativistic': Cell('CLR-GAN, relativistic, R1 and R2', CORRECTED, KIMG),
+    'relativistic-later': Cell('StyleGAN2, relativistic, 84 kimg', [], KIMG + LATER, 'relativistic'),
+    'clr-gan-later': Cell('CLR-GAN, relativistic, switched on after 60 of 84 kimg', CORRECTED, KIMG + LATER, 'relativistic'),
     'clr-gan-ada': Cell('CLR-GAN with ADA', [*LOGISTIC, *ADA, *CORRECTED], KIMG),
     'clr-gan-published': Cell('CLR-GAN with ADA, as published', [*LOGISTIC, *ADA, *CLR_GAN, '--clr-compat=1'], KIMG),
 }
