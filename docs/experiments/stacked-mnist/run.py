@@ -16,25 +16,26 @@ sys.path.insert(0, str(HERE.parent))
 from experiment import Cell, Evaluation, Experiment, Measure, main
 from recipes import SMALL
 
-KIMG = 60
-CONTROL = 'logistic-r1'
+KIMG = 240
+CONTROL = 'logistic-r1-gamma-1'
 
 CELLS = {
-    CONTROL: Cell('logistic, R1 (control)', ['--loss=logistic', '--r2=0'], KIMG),
-    'logistic-r1-r2': Cell('logistic, R1 and R2', ['--loss=logistic', '--r2=1'], KIMG),
+    CONTROL: Cell('logistic, R1, gamma 1 (control)', ['--loss=logistic', '--r2=0', '--gamma=1'], KIMG),
     'relativistic-r1': Cell('relativistic, R1', ['--loss=relativistic', '--r2=0'], KIMG),
     'relativistic-r1-r2': Cell('relativistic, R1 and R2', ['--loss=relativistic', '--r2=1'], KIMG),
+    'logistic-r1': Cell('logistic, R1, gamma 0.1, 60 kimg', ['--loss=logistic', '--r2=0'], 60),
+    'logistic-r1-r2': Cell('logistic, R1 and R2, gamma 0.1, 60 kimg', ['--loss=logistic', '--r2=1'], 60),
 }
 
 EXPERIMENT = Experiment(
     folder=HERE,
     datasets={'stacked': ['--source=mnist', '--domains=stacked', '--max-images=10000', '--resolution=16x16']},
-    common=[*SMALL, '--data={stacked}', '--cond=0'],
+    common=[*SMALL, '--tick=10', '--snap=6', '--data={stacked}', '--cond=0'],
     cells=CELLS,
     control=CONTROL,
-    measures={'modes': Measure('modes of 1000', 0), 'modes_kl': Measure('KL', 2),
-              'modes_test_accuracy': Measure('accuracy of the classifier', 3)},
-    evaluations=[Evaluation(['--metrics=modes', '--data={stacked}'])],
+    measures={'modes': Measure('modes of 1000', 0), 'modes_kl': Measure('KL', 2)},
+    evaluations=[Evaluation(['--metrics=modes', '--data={stacked}'], curve=True)],
+    curve='modes',
     picture=['images', '--seeds=0-31', '--noise-mode=const'],
 )
 
