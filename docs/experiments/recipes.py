@@ -10,6 +10,10 @@ SMALL = ['--z-dim=64', '--batch=16', '--cbase=512', '--cmax=64', '--map-depth=1'
          '--pl-weight=0', '--aug=noaug', '--loss=relativistic', '--r2=1', '--gamma=0.1', '--penalty-interval=4', '--fp32=1',
          '--workers=1', '--metrics=none', '--wandb=disabled', '--tick=2', '--snap=4', '--keep=1']
 
+# Options of dataset_tool.py: what networks with domains train with.
+DIGITS = ['--source=mnist', '--domains=two-color']
+LETTERS = ['--source=glyphs', '--split=train']
+
 I_STYLEGAN = ['--method=i-stylegan', '--i_dim=16']
 CG_GAN = ['--method=cg-gan', '--i_dim=16']
 L1 = ['--perturb_norm=0.1']  # with --lambda_imgsparse

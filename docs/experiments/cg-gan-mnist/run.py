@@ -14,11 +14,11 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from experiment import Evaluation, Experiment, Measure, main
-from recipes import CONTROL, SMALL, two_stages
+from recipes import CONTROL, DIGITS, SMALL, two_stages
 
 EXPERIMENT = Experiment(
     folder=HERE,
-    datasets={'two-color': ['--source=mnist', '--domains=two-color']},
+    datasets={'two-color': DIGITS},
     common=[*SMALL, '--data={two-color}'],
     cells=two_stages(100, 24, CONTROL, 'l1-100', 'hoyer-3', 'l1-300', 'l1-0.1', 'csdi'),
     control=CONTROL,

@@ -14,12 +14,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from experiment import Evaluation, Experiment, Measure, main
-from recipes import CONTROL, SMALL, two_stages
+from recipes import CONTROL, DIGITS, LETTERS, SMALL, two_stages
 
-SOURCES = {
-    'digits': ['--source=mnist', '--domains=two-color'],
-    'letters': ['--source=glyphs', '--split=train'],
-}
+SOURCES = {'digits': DIGITS, 'letters': LETTERS}
 KINDS = {'style': 'style', 'pca': 'PCA', 'sefa': 'SeFa'}
 HEADINGS = {'domain_kept': 'domain kept', 'content_kept': 'content kept', 'hoyer': 'Hoyer', 'change': 'change'}
 

@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from experiment import Cell, Evaluation, Experiment, Measure, main
-from recipes import CONTROL, SMALL, two_stages
+from recipes import CONTROL, LETTERS, SMALL, two_stages
 
 PLAIN = ['--method=stylegan2', '--cond=1']
 STAGES = two_stages(100, 24, CONTROL, 'l1-100', 'hoyer-3')
@@ -25,7 +25,7 @@ BASELINES = {
 
 EXPERIMENT = Experiment(
     folder=HERE,
-    datasets={'glyphs': ['--source=glyphs', '--split=train'], 'glyphs-test': ['--source=glyphs', '--split=test', '--paired']},
+    datasets={'glyphs': LETTERS, 'glyphs-test': ['--source=glyphs', '--split=test', '--paired']},
     common=[*SMALL, '--data={glyphs}'],
     cells={**STAGES, **BASELINES},
     control=CONTROL,

@@ -14,12 +14,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from experiment import Evaluation, Experiment, Measure, main
-from recipes import CONTROL, SMALL, two_stages
+from recipes import CONTROL, DIGITS, LETTERS, SMALL, two_stages
 
 MEASURED = [CONTROL, 'l1-100', 'clr-gan', 'both']
 SOURCES = {
-    'digits': (['--source=mnist', '--domains=two-color'], ['--source=mnist', '--domains=two-color', '--paired']),
-    'letters': (['--source=glyphs', '--split=train'], ['--source=glyphs', '--split=test', '--paired']),
+    'digits': (DIGITS, [*DIGITS, '--paired']),
+    'letters': (LETTERS, ['--source=glyphs', '--split=test', '--paired']),
 }
 
 
